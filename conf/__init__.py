@@ -1,1 +1,1 @@
-
+"""Configurations people run, and the schema that checks them."""

@@ -1,0 +1,152 @@
+"""From a configuration's name and command-line overrides to a checked `CampaignConfig`.
+
+Hydra's compose API reads the YAML groups; its `@hydra.main` is not used because it takes over logging and makes
+folders of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import BaseModel, ValidationError
+
+from conf.schema import CampaignConfig
+
+CONF_FOLDER = Path(__file__).resolve().parent
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: what is wrong, what was given, what to do."""
+
+
+def available() -> list[str]:
+    """Names of the configurations that ship with the project."""
+    return sorted(path.stem for path in CONF_FOLDER.glob("*.yaml"))
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Read configuration `name` (or a YAML file's path), apply `key=value` overrides, and check the result.
+
+    Raises ConfigError naming the key, the value and the allowed range.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder, stem = _locate(name)
+    given = list(overrides)
+    for text in given:
+        if "=" not in text and not text.startswith("~"):
+            raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
+    if folder != CONF_FOLDER:
+        given.append(f"hydra.searchpath=[file://{CONF_FOLDER}]")
+    try:
+        with initialize_config_dir(config_dir=str(folder), version_base="1.3"):
+            composed = hydra_compose(config_name=stem, overrides=given)
+            raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain_hydra(error, overrides)) from error
+    return validate(raw)
+
+
+def validate(raw: Any) -> CampaignConfig:
+    """Check a plain dictionary. Raises ConfigError listing every fault with its key, value and range."""
+    try:
+        return CampaignConfig.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain_fault(dict(fault)) for fault in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _locate(name: str) -> tuple[Path, str]:
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigError(f"no configuration file {name!r}. Give an existing YAML file or one of {available()}")
+        return path.parent, path.stem
+    if name not in available():
+        near = difflib.get_close_matches(name, available(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"no configuration named {name!r}.{hint} Known: {', '.join(available())}; or give the path of a YAML file"
+        )
+    return CONF_FOLDER, name
+
+
+def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
+    """Hydra's message, preceded by the override at fault and its nearest known key."""
+    message = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = message[0] if message else type(error).__name__
+    if isinstance(error, MissingMandatoryValue):
+        return f"{first}. Set it on the command line, key=value"
+    for text in overrides:
+        key = text.split("=", 1)[0].lstrip("+~")
+        if key not in known_keys() and key not in _groups() and (key in first or "override" in first.lower()):
+            near = difflib.get_close_matches(key, [*known_keys(), *_groups()], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Sections: {', '.join(_groups())}."
+            return f"unknown key {key!r} (given as {text!r}).{hint}"
+    return f"the configuration could not be read: {'; '.join(message) or first}"
+
+
+def known_keys() -> list[str]:
+    """Every dotted key of a configuration."""
+
+    def walk(model: type[BaseModel], prefix: str) -> list[str]:
+        keys: list[str] = []
+        for key, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys += walk(inner, f"{prefix}{key}.")
+            else:
+                keys.append(f"{prefix}{key}")
+        return keys
+
+    return walk(CampaignConfig, "")
+
+
+def _groups() -> list[str]:
+    return [key for key, field in CampaignConfig.model_fields.items() if field.annotation is not str]
+
+
+_RANGES = {"gt": "greater than {gt}", "ge": "at least {ge}", "lt": "less than {lt}", "le": "at most {le}"}
+
+
+def _allowed(key: str) -> str:
+    """The allowed range of a dotted key, in words."""
+    model: Any = CampaignConfig
+    field = None
+    for part in key.split("."):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return ""
+        field = model.model_fields[part]
+        model = field.annotation
+    if field is None:
+        return ""
+    words = [
+        text.format(**{name: getattr(rule, name)})
+        for rule in field.metadata
+        for name, text in _RANGES.items()
+        if getattr(rule, name, None) is not None
+    ]
+    return " and ".join(words)
+
+
+def _explain_fault(fault: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known_keys(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"unknown key {key!r} (value {fault['input']!r}).{hint} See conf/ for the keys that exist"
+    if fault["type"] == "missing":
+        return f"{key} is required and was not given. Set {key}=…"
+    if fault["type"] == "value_error":
+        return f"{key}: {fault['ctx']['error']}"
+    allowed = _allowed(key)
+    rule = f"must be {allowed}" if allowed else fault["msg"]
+    return f"{key} {rule}; got {fault['input']!r}. Set {key}=… on the command line or in conf/"

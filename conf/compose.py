@@ -81,17 +81,18 @@ def _locate(name: str) -> tuple[Path, str]:
 
 def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
     """Hydra's message, preceded by the override at fault and its nearest known key."""
-    message = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     first = message[0] if message else type(error).__name__
     if isinstance(error, MissingMandatoryValue):
-        return f"{first}. Set it on the command line, key=value"
+        key = error.full_key or "a key"
+        return f"{key} is required and was not given. Set {key}=… on the command line"
     for text in overrides:
         key = text.split("=", 1)[0].lstrip("+~")
         if key not in known_keys() and key not in _groups() and (key in first or "override" in first.lower()):
             near = difflib.get_close_matches(key, [*known_keys(), *_groups()], n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Sections: {', '.join(_groups())}."
             return f"unknown key {key!r} (given as {text!r}).{hint}"
-    return f"the configuration could not be read: {'; '.join(message) or first}"
+    return f"the configuration could not be read: {' '.join(message) or first}"
 
 
 def known_keys() -> list[str]:

@@ -1,0 +1,114 @@
+"""Arrow schemas of the campaign's tables. One place, so that every writer and reader agrees."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_f64 = pa.float64()
+
+EXAMPLES = pa.schema(
+    [
+        ("split", pa.string()),  # train, target or audit
+        ("position", pa.int32()),  # row within the split; a target's position is its target id
+        ("source_index", pa.int64()),
+        ("label", pa.int32()),
+        ("class_name", pa.string()),
+        ("player", pa.int32()),  # -1 outside the training split
+        ("image", pa.binary()),  # PNG
+    ]
+)
+
+EFFECTS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("player", pa.int32()),
+        ("effect", _f64),
+        ("shrunken", _f64),
+        ("stderr", _f64),
+        ("p_value", _f64),
+        ("q_value", _f64),
+    ]
+)
+
+INTERACTIONS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("members", pa.list_(pa.int32())),
+        ("order", pa.int8()),
+        ("banzhaf", _f64),
+        ("shrunken", _f64),
+        ("stderr", _f64),
+        ("p_value", _f64),
+        ("q_value", _f64),
+        ("moebius", _f64),
+        ("joint_surplus", _f64),
+        ("kind", pa.string()),
+        ("class_split", pa.string()),
+        ("main_effects", pa.list_(_f64)),
+        ("gate_open", pa.bool_()),
+    ]
+)
+
+FAITHFULNESS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("target_class", pa.int32()),
+        ("noise_ceiling", _f64),
+        ("noise_ceiling_low", _f64),
+        ("noise_ceiling_high", _f64),
+        *[
+            (f"r2_{model}{bound}", _f64)
+            for model in ("datamodel", "proxy", "spectrum")
+            for bound in ("", "_low", "_high")
+        ],
+        ("lds_datamodel", _f64),
+        ("lds_proxy", _f64),
+        ("lds_spectrum", _f64),
+        ("gate_p", _f64),
+        ("gate_q", _f64),
+        ("verdict", pa.string()),
+        ("n_interactions", pa.int32()),
+        ("output_sd", _f64),
+    ]
+)
+
+
+def masks_schema(n_players: int) -> pa.Schema:
+    """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("replicate", pa.int32()),
+            ("role", pa.string()),
+            ("seed_group", pa.int64()),
+            ("mask", pa.binary(packed_width(n_players))),
+        ]
+    )
+
+
+def outputs_schema(n_targets: int) -> pa.Schema:
+    """One row per trained model; `outputs` is null unless status is "ok"."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("replicate", pa.int32()),
+            ("status", pa.string()),  # ok, diverged or failed
+            ("reason", pa.string()),
+            ("outputs", pa.list_(pa.float32(), n_targets)),
+            ("train_accuracy", pa.float32()),
+            ("target_accuracy", pa.float32()),
+            ("audit_accuracy", pa.float32()),
+            ("train_seconds", pa.float32()),
+            ("shard", pa.int64()),
+            ("members", pa.int32()),
+            ("way", pa.string()),
+            ("host", pa.string()),
+            ("device", pa.string()),
+            ("code_version", pa.string()),
+        ]
+    )
+
+
+def packed_width(n_players: int) -> int:
+    """Bytes of one packed mask."""
+    return (n_players + 7) // 8

@@ -1,0 +1,120 @@
+"""Writing files so that they exist whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.errors import CampaignBusy, StoreError
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write(temporary)` and rename the result to `path`: a crash leaves the old file or none.
+
+    Temporary names begin with a dot, which every scan of a table skips. Raises StoreError when the disk is full or
+    the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself reaches the disk only with the folder's entry."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: OSError, path: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"the disk is full: {path} could not be written. Everything written before is kept; "
+            "free some space and run the same command again"
+        )
+    return StoreError(f"{path} could not be written: {error}. Check the folder's permissions, then run again")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as readable JSON, atomically."""
+    write_atomically(path, lambda temporary: _dump(temporary, content))
+
+
+def _dump(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises StoreError naming the file when it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}. Restore it, or use a new campaign.folder") from error
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write one Parquet fragment, atomically."""
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file and check it against `schema`. Raises StoreError naming the file."""
+    remedy = "Move it out of the folder; running again makes its rows anew"
+    try:
+        # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
+        table = pq.read_table(path, columns=columns, memory_map=False, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} is not a readable Parquet file ({error}). {remedy}") from error
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    try:
+        return table.select(wanted.names).cast(wanted)
+    except (KeyError, pa.ArrowException) as error:
+        raise StoreError(f"{path} does not hold the columns of its table ({error}). {remedy}") from error
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file while in the block; the system releases it when its owner dies.
+
+    Raises CampaignBusy when a living process holds it.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            owner = handle.read().strip() or "another process"
+            raise CampaignBusy(
+                f"{what} is being written by {owner}. Wait until it ends (or stop it), then run again"
+            ) from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()}")
+        handle.flush()
+        try:
+            yield
+        finally:
+            handle.truncate(0)
+            fcntl.flock(handle, fcntl.LOCK_UN)

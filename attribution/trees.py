@@ -256,6 +256,7 @@ def _sum_by_members(
     members: NDArray[np.int64], shares: NDArray[np.float64], n_players: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Add up shares over equal rows of members (k, order): distinct rows, and their sums."""
+    rows: NDArray[np.int64]
     bits = max(1, int(n_players - 1).bit_length())
     if bits * members.shape[1] <= 63:
         packed = members[:, 0].copy()
@@ -267,8 +268,8 @@ def _sum_by_members(
         rows = (distinct[:, None] >> shifts[None, :]) & low
     else:
         rows, inverse = np.unique(members, axis=0, return_inverse=True)
-    sums: NDArray[np.float64] = np.bincount(np.ravel(inverse), weights=shares, minlength=len(rows))
-    return rows, sums
+    sums = np.bincount(np.ravel(inverse), weights=shares, minlength=len(rows))
+    return rows, np.asarray(sums, dtype=np.float64)
 
 
 def _check_players(players: NDArray[np.int64], n_players: int) -> None:

@@ -49,16 +49,19 @@ class RecipeConfig(Section):
 
     architecture: Literal["resnet", "resnet9"] = "resnet"
     width: int = Field(default=8, ge=1, le=1024, description="Channels of the first stage.")
-    blocks: tuple[int, ...] = Field(default=(1, 1, 1), description="Residual blocks in each stage.")
-    batch_size: int = Field(default=25, ge=1)
+    blocks: int = Field(default=1, ge=1, le=100, description="Residual blocks in each of the three stages.")
+    batch_size: int = Field(default=25, ge=2)
     epochs: float = Field(default=15, gt=0, description="Passes over a training set of the expected size.")
     learning_rate: float = Field(default=0.2, gt=0, description="Peak of the one-cycle schedule.")
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0)
     warmup_fraction: float = Field(default=0.2, ge=0, lt=1, description="Share of the steps before the peak.")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     flip: bool = Field(default=False, description="Mirror training images at random.")
     crop_padding: int = Field(default=0, ge=0, le=64, description="Pixels of padding before a random crop.")
+    cutout: int = Field(default=0, ge=0, le=64, description="Side of a square blanked out at random; 0 for none.")
+    flip_at_test: bool = Field(default=False, description="Average the logits over an image and its mirror.")
     output: Literal["margin_lse", "margin_max"] = Field(
         default="margin_lse", description="What is recorded for each target: correct logit minus logsumexp, or max."
     )

@@ -1,0 +1,36 @@
+"""Settings of Prefect and Ray that are read from the environment when they are first imported.
+
+Call `prepare` before either is imported. What the user has set stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+
+DEFAULTS = {
+    # No usage statistics are sent anywhere.
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Prefect's temporary server needs 11-22 s on two busy cores; its own limit of 20 s is too near.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # A host whose link is cut is noticed in seconds, not minutes; the driver needs these as the daemons do.
+    "RAY_grpc_client_keepalive_time_ms": "2000",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
+    # Ray prints a notice about a coming change of this default unless it is set.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+# One thread a worker: two threads of small convolutions on a busy core ran 10-20 times slower.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def prepare() -> None:
+    """Set what is not set yet."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

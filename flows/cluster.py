@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A unit that has ended: its place in the sequence of units, and its value or the reason it failed."""
+    """A unit that has ended: its place in the order of units, and its value or the reason it failed."""
 
     index: int
     value: Any
@@ -59,6 +60,8 @@ class Cluster:
         self._started = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._owned = False
+        self._warming: list[Any] = []
 
     @property
     def is_local(self) -> bool:
@@ -113,7 +116,6 @@ class Cluster:
                     configure_logging=False,
                     log_to_driver=False,
                     _node_ip_address="127.0.0.1",
-                    runtime_env={"env_vars": WORKER_ENVIRONMENT},
                 )
                 self._owned = True
             else:
@@ -162,7 +164,7 @@ class Cluster:
         self,
         function: Callable[[Any, Any], Any],
         shared: Any,
-        units: Sequence[Any],
+        units: Iterable[Any],
         resources: Resources = Resources(),
         window: int | None = None,
         on_start: Callable[[], None] | None = None,
@@ -247,3 +249,33 @@ def _packages() -> list[Path]:
     import training
 
     return [Path(package.__path__[0]) for package in (flows, training, attribution, conf)]
+
+
+_session: Cluster | None = None
+
+
+def start_session_in_background(address: str | None, cpus: int | None) -> Cluster:
+    """Begin to start the process-wide cluster that every stage in this process then shares."""
+    global _session
+    if _session is None:
+        _session = Cluster(address, cpus)
+        _session.start_in_background()
+    return _session
+
+
+def stop_session() -> None:
+    """End the process-wide cluster, if there is one."""
+    global _session
+    if _session is not None:
+        _session.stop()
+        _session = None
+
+
+@contextmanager
+def session(address: str | None, cpus: int | None) -> Iterator[Cluster]:
+    """The process-wide cluster where there is one, else one of its own that ends with the block."""
+    if _session is not None:
+        yield _session
+        return
+    with Cluster(address, cpus) as cluster:
+        yield cluster

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import os
 
+# One thread a worker: two threads of small convolutions on a busy core ran 10-20 times slower.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
 DEFAULTS = {
+    **WORKER_ENVIRONMENT,
     # No usage statistics are sent anywhere.
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -20,13 +28,6 @@ DEFAULTS = {
     # Ray prints a notice about a coming change of this default unless it is set.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "1",
-}
-
-# One thread a worker: two threads of small convolutions on a busy core ran 10-20 times slower.
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
 }
 
 

@@ -1,0 +1,67 @@
+"""The campaign's images: loading them from a configuration, and keeping them in the campaign's folder."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from conf.schema import CampaignConfig, identity_settings
+from flows import schemas
+from training import Dataset, load_dataset
+
+
+def load(config: CampaignConfig) -> Dataset:
+    """The `training.Dataset` a configuration names."""
+    chosen = config.dataset
+    return load_dataset(
+        chosen.source,
+        path=chosen.path,
+        classes=chosen.classes,
+        n_train=chosen.n_train,
+        n_targets=chosen.n_targets,
+        n_audit=chosen.n_audit,
+        image_size=chosen.image_size,
+        group_by=chosen.group_by,
+        download=chosen.download,
+        seed=chosen.seed,
+    )
+
+
+def full_identity(config: CampaignConfig, dataset: Dataset) -> dict[str, Any]:
+    """Everything that makes two runs the same campaign, the bytes of the data set included."""
+    return {**identity_settings(config), "dataset.fingerprint": dataset.fingerprint()}
+
+
+def examples_table(dataset: Dataset) -> pa.Table:
+    """The `examples` table: every image once, as PNG, with its label and its player."""
+    parts = []
+    for split, images in (("train", dataset.train), ("target", dataset.targets), ("audit", dataset.audit)):
+        n_images = len(images)
+        player = dataset.players if split == "train" else np.full(n_images, -1)
+        parts.append(
+            pa.table(
+                {
+                    "split": [split] * n_images,
+                    "position": np.arange(n_images, dtype=np.int32),
+                    "source_index": images.source_index,
+                    "label": images.labels.astype(np.int32),
+                    "class_name": [dataset.class_names[label] for label in images.labels],
+                    "player": player.astype(np.int32),
+                    "image": [png(image) for image in images.images],
+                },
+                schema=schemas.EXAMPLES,
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def png(image: np.ndarray) -> bytes:
+    """(h, w, c) uint8, c = 1 or 3, as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""Stage plan: draw the masks that a configuration asks for and that are not planned yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from prefect import flow
+
+from attribution.detectability import HOPELESS, smallest_detectable
+from conf.schema import CampaignConfig
+from flows.dataset import examples_table, full_identity, load
+from flows.logs import stage_logger
+from flows.roles import RowRange, count_rows, missing_shards
+from flows.store import Campaign, pack_masks
+from flows.survey import wanted
+from training import Dataset, sample_masks
+
+ROWS_AT_ONCE = 65_536  # rows of one fragment of masks
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What the plan stage did."""
+
+    new_masks: int
+    n_players: int
+    n_targets: int
+    smallest_detectable: float
+
+
+@flow(name="plan", persist_result=False)
+def plan(config: CampaignConfig) -> PlanSummary:
+    """Create the campaign where there is none, and draw its missing masks."""
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    dataset = load(config)
+    log.info(
+        "data: %s, %d players, %d targets, %d audit examples",
+        dataset.name, dataset.n_players, len(dataset.targets), len(dataset.audit),
+    )
+    with campaign.lock():
+        create(campaign, config, dataset)
+        missing = missing_shards(wanted(config), campaign.planned(), ROWS_AT_ONCE)
+        for rows in missing:
+            campaign.write_masks(rows, masks_table(config, rows, dataset.n_players))
+    drawn, planned = count_rows(missing), count_rows(campaign.planned())
+    log.info("%d masks drawn, %d planned before", drawn, planned - drawn)
+    return PlanSummary(drawn, dataset.n_players, len(dataset.targets), announce_power(config, dataset, log))
+
+
+def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None:
+    """Make the folder this configuration's campaign, or check that it is. The images are written first, so that a
+    folder with a campaign.json is complete."""
+    identity = full_identity(config, dataset)
+    if campaign.exists:
+        campaign.check_identity(identity)
+        return
+    campaign.write_examples(examples_table(dataset))
+    campaign.create(
+        identity,
+        {
+            "name": config.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "n_players": dataset.n_players,
+            "n_train": len(dataset.train),
+            "n_targets": len(dataset.targets),
+            "n_audit": len(dataset.audit),
+            "class_names": list(dataset.class_names),
+            "player_names": list(dataset.player_names),
+            "alpha": config.sampler.alpha,
+            "sampler": config.sampler.kind,
+            "output": config.recipe.output,
+            "shard_size": config.campaign.shard_size,
+        },
+    )
+
+
+def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:
+    """Rows of the masks table, from the campaign's seed and the mask ids alone."""
+    ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
+    masks = sample_masks(
+        n_players, alpha=config.sampler.alpha, seed=config.campaign.seed, sampler=config.sampler.kind, ids=ids
+    )
+    return pa.table(
+        {
+            "mask_id": ids,
+            "replicate": np.full(len(ids), rows.replicate, np.int32),
+            "role": pa.array([rows.role] * len(ids)),
+            "seed_group": ids,  # every mask is its own seed group
+            "mask": pack_masks(masks),
+        }
+    )
+
+
+def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
+    """Log what a campaign of this size could see, and warn when that is hopeless."""
+    n_targets = config.attribution.n_targets or len(dataset.targets)
+    n_players: int = dataset.n_players
+    smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alpha, n_players, n_targets)
+    text = (
+        f"{config.campaign.n_fit:,} fit masks for {n_players:,} players ({config.campaign.n_fit / n_players:.1f} each): "
+        f"the smallest detectable pair interaction is {smallest:.2f} standard deviations of a target's output"
+    )
+    if smallest > HOPELESS:
+        enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
+        log.warning(
+            "%s. Interactions of real campaigns were rarely above %.1f: expect to see none. About %d fit masks would "
+            "do (campaign.n_fit), or fewer players (dataset.n_train), or groups (dataset.group_by)",
+            text, HOPELESS, enough,
+        )
+    else:
+        log.info(text)
+    return smallest
+

@@ -1,0 +1,90 @@
+"""Progress a person can follow: a bar on a terminal, a line every few seconds elsewhere.
+
+Everything goes to standard error, so that standard output stays what a command was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+LOG = logging.getLogger("coterie")
+LINE_EVERY_SECONDS = 10.0
+
+
+class Progress:
+    """Count units done; shows done/total, rate and time left.
+
+    total: units in all; done: those that exist already; noun: what is counted ("models").
+    """
+
+    def __init__(self, total: int, noun: str, *, done: int = 0) -> None:
+        self.total, self.noun, self.done = total, noun, done
+        self._at_start = done
+        self._began = self._last_line = time.monotonic()
+        self._bar = None
+        self._task = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def show(self) -> None:
+        """The first unit runs: show the bar and begin to measure the rate."""
+        self._began = time.monotonic()
+        if sys.stderr.isatty():
+            self._start_bar()
+        else:
+            self._line()
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(self.noun, total=self.total, completed=self.done, rate="")
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        """`count` more units have ended."""
+        self.done += count
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.noun}/s")
+        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS or self.done >= self.total:
+            self._line()
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start."""
+        return (self.done - self._at_start) / max(time.monotonic() - self._began, 1e-9)
+
+    def _line(self) -> None:
+        self._last_line = time.monotonic()
+        text = f"{self.noun}: {self.done}/{self.total}"
+        if self.done > self._at_start:
+            left = (self.total - self.done) / max(self.rate, 1e-9)
+            text += f", {self.rate:.1f} {self.noun}/s, ETA {clock(left)}"
+        LOG.info(text)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    whole = int(round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

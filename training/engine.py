@@ -1,0 +1,193 @@
+"""Train K members as one network: the only loop over optimiser steps in this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.batches import Batches, member_draws
+from training.data import Dataset, ImageSet
+from training.errors import TrainingInputError
+from training.models import build_model, initialise
+from training.outputs import OUTPUT_FUNCTIONS
+from training.recipe import Recipe
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_LOGITS_AT_ONCE = 2**24  # activations of the widest layer that one evaluation batch may hold
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """Rows of K members: outputs (K, n_targets), diverged (K,) bool, accuracies (K,)."""
+
+    outputs: np.ndarray
+    diverged: np.ndarray
+    train_accuracy: np.ndarray
+    target_accuracy: np.ndarray
+    audit_accuracy: np.ndarray
+
+
+class Engine:
+    """One data set and one recipe on one device, ready to train chunks of members."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32") -> None:
+        if dtype not in DTYPES:
+            raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
+        self.recipe, self.dtype = recipe, DTYPES[dtype]
+        self.device = check_device(device)
+        height, width, channels = dataset.train.images.shape[1:]
+        self.image_shape = (height, width, channels)
+        self.n_classes = len(dataset.class_names)
+        self.n_steps = recipe.steps(len(dataset.train))
+        self.batches = Batches(dataset.train, recipe, self.device, self.dtype)
+        self.evaluated = [self._resident(part) for part in (dataset.train, dataset.targets, dataset.audit)]
+
+    def _resident(self, part: ImageSet) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(np.ascontiguousarray(part.images.transpose(0, 3, 1, 2)))
+        return pixels.to(self.device), torch.tensor(part.labels, dtype=torch.int64, device=self.device)
+
+    def train(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+        """Train one member per row of present (K, n_train) bool, from its seed, and evaluate all of them.
+
+        Members with nothing to train on form a network of their own, which takes no steps.
+        """
+        empty = ~present.any(axis=1)
+        if not empty.any() or empty.all():
+            return self._train_alike(present, seeds)
+        parts = []
+        for rows in (np.flatnonzero(~empty), np.flatnonzero(empty)):
+            parts.append((rows, self._train_alike(present[rows], [seeds[row] for row in rows])))
+        return ChunkResult(*(_interleave(parts, field.name) for field in fields(ChunkResult)))
+
+    def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+        model = build_model(self.recipe, len(seeds), self.image_shape, self.n_classes)
+        model.to(self.dtype)
+        initialise(model, seeds)
+        model.to(self.device)
+        if present.any():
+            finite = self._steps(model, present, seeds)
+        else:
+            finite = torch.ones(len(seeds), dtype=torch.bool, device=self.device)
+        return self._evaluate(model, present, finite)
+
+    def _steps(self, model: nn.Module, present: np.ndarray, seeds: list[int]) -> Tensor:
+        """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout."""
+        recipe, members = self.recipe, len(seeds)
+        rows, words = self._draws(present, seeds)
+        weights = FlatParameters(model)
+        finite = torch.ones(members, dtype=torch.bool, device=self.device)
+        model.train()
+        for step, rate in enumerate(recipe.learning_rates(self.n_steps)):
+            images, labels = self.batches.training(rows[step], words[step])
+            logits = model(images)
+            losses = F.cross_entropy(
+                logits.flatten(0, 1),
+                labels.T.flatten(),
+                reduction="none",
+                label_smoothing=recipe.label_smoothing,
+            )
+            member_loss = losses.view(members, -1).mean(dim=1)
+            weights.zero_grad()
+            member_loss.sum().backward()
+            weights.sgd_step(rate, recipe)
+            finite &= torch.isfinite(member_loss.detach())
+        return finite
+
+    def _draws(self, present: np.ndarray, seeds: list[int]) -> tuple[Tensor, Tensor]:
+        shape = (len(seeds), self.n_steps, self.recipe.batch_size)
+        rows, words = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.uint64)
+        for member, seed in enumerate(seeds):
+            draws = member_draws(seed, present[member], shape[1] * shape[2])
+            rows[member], words[member] = draws.rows.reshape(shape[1:]), draws.words.reshape(shape[1:])
+        order = (1, 2, 0)
+        return (
+            torch.from_numpy(np.ascontiguousarray(rows.transpose(order))).to(self.device),
+            torch.from_numpy(np.ascontiguousarray(words.transpose(order)).view(np.int64)).to(self.device),
+        )
+
+    @torch.no_grad()
+    def _evaluate(self, model: nn.Module, present: np.ndarray, finite: Tensor) -> ChunkResult:
+        model.eval()
+        members = len(present)
+        logits = [self._logits(model, pixels, members) for pixels, _ in self.evaluated]
+        correct = [
+            (found.argmax(dim=-1) == labels).to(torch.float64) for found, (_, labels) in zip(logits, self.evaluated)
+        ]
+        for found in logits:
+            finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
+        seen = torch.tensor(present, dtype=torch.float64, device=self.device)
+        outputs = OUTPUT_FUNCTIONS[self.recipe.output](logits[1], self.evaluated[1][1])
+        return ChunkResult(
+            outputs=outputs.cpu().numpy(),
+            diverged=~finite.cpu().numpy(),
+            train_accuracy=((correct[0] * seen).sum(dim=1) / seen.sum(dim=1)).cpu().numpy(),
+            target_accuracy=correct[1].mean(dim=1).cpu().numpy(),
+            audit_accuracy=correct[2].mean(dim=1).cpu().numpy(),
+        )
+
+    def _logits(self, model: nn.Module, pixels: Tensor, members: int) -> Tensor:
+        """Logits (K, n, n_classes) of images (n, channels, height, width), the same images for every member."""
+        height, width, _ = self.image_shape
+        at_once = max(1, _LOGITS_AT_ONCE // (members * self.recipe.width * height * width))
+        parts = [torch.zeros(members, 0, self.n_classes, dtype=self.dtype, device=self.device)]
+        for block in pixels.split(at_once):
+            images = self.batches.normalise(block)
+            found = model(images.repeat(1, members, 1, 1))
+            if self.recipe.flip_at_test:
+                found = (found + model(images.flip(-1).repeat(1, members, 1, 1))) / 2
+            parts.append(found)
+        return torch.cat(parts, dim=1)
+
+
+def _interleave(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
+    """Put rows of several results back in their places."""
+    first = getattr(parts[0][1], name)
+    whole = np.empty((sum(len(rows) for rows, _ in parts), *first.shape[1:]), dtype=first.dtype)
+    for rows, result in parts:
+        whole[rows] = getattr(result, name)
+    return whole
+
+
+class FlatParameters:
+    """All weights of a network in one buffer, so that an optimiser step is a handful of operations in all."""
+
+    def __init__(self, model: nn.Module) -> None:
+        parameters = list(model.parameters())
+        self.values = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        self.gradients = torch.zeros_like(self.values)
+        self.momentum = torch.zeros_like(self.values)
+        start = 0
+        for parameter in parameters:
+            stop = start + parameter.numel()
+            parameter.data = self.values[start:stop].view(parameter.shape)
+            parameter.grad = self.gradients[start:stop].view(parameter.shape)
+            start = stop
+
+    def zero_grad(self) -> None:
+        self.gradients.zero_()
+
+    def sgd_step(self, rate: float, recipe: Recipe) -> None:
+        """One step of SGD as torch.optim.SGD defines it: decay into the gradient, momentum, Nesterov if asked for."""
+        gradients = self.gradients.add_(self.values, alpha=recipe.weight_decay)
+        self.momentum.mul_(recipe.momentum).add_(gradients)
+        if recipe.nesterov:
+            gradients.add_(self.momentum, alpha=recipe.momentum)
+            self.values.sub_(gradients, alpha=rate)
+        else:
+            self.values.sub_(self.momentum, alpha=rate)
+
+
+def check_device(device: str) -> torch.device:
+    """The torch device of that name. Raises TrainingInputError when torch does not know it or cannot reach it."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingInputError(
+            f"device {device!r} cannot be used: {error}. Use 'cpu', or 'cuda' on a machine with a GPU."
+        ) from error
+    return found

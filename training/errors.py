@@ -1,0 +1,7 @@
+"""The one error this package raises for what a user gave it."""
+
+from __future__ import annotations
+
+
+class TrainingInputError(ValueError):
+    """Something given to `training` cannot be used: the message says what was wrong, what was given, what to do."""

@@ -1,0 +1,105 @@
+"""Layers of K members at once. Activations are (batch, K * channels, height, width), member by member.
+
+A convolution with K groups never mixes members, batch normalisation works channel by channel, and the last layer is
+one matrix product per member, so member k computes what it would compute alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MemberConv(nn.Module):
+    """Convolution without bias, one set of weights per member: weight (K * out_channels, in_channels, size, size)."""
+
+    def __init__(
+        self, members: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
+    ) -> None:
+        super().__init__()
+        self.members, self.stride, self.padding = members, stride, padding
+        self.fan_in = in_channels * size * size
+        self.weight = nn.Parameter(torch.empty(members * out_channels, in_channels, size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding, groups=self.members)
+
+
+class MemberLinear(nn.Module):
+    """Last layer: (batch, K * features) to logits (K, batch, n_classes)."""
+
+    def __init__(self, members: int, features: int, n_classes: int, bias: bool = True) -> None:
+        super().__init__()
+        self.members, self.fan_in = members, features
+        self.weight = nn.Parameter(torch.empty(members, features, n_classes))
+        self.bias = nn.Parameter(torch.empty(members, 1, n_classes)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        by_member = x.view(len(x), self.members, -1).transpose(0, 1)
+        logits = torch.bmm(by_member, self.weight)
+        return logits if self.bias is None else logits + self.bias
+
+
+def conv_norm(
+    members: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
+) -> nn.Sequential:
+    """Convolution, then batch normalisation: per channel, hence per member."""
+    return nn.Sequential(
+        MemberConv(members, in_channels, out_channels, size, stride, padding),
+        nn.BatchNorm2d(members * out_channels),
+    )
+
+
+class Residual(nn.Module):
+    """Basic block of He et al. 2016: two 3x3 convolutions and a shortcut without parameters.
+
+    Where the block halves the image and widens, the shortcut averages 2x2 pixels and fills the new channels with
+    zeros (their option A, averaging instead of dropping pixels).
+    """
+
+    def __init__(self, members: int, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.members, self.stride, self.new_channels = members, stride, out_channels - in_channels
+        self.first = conv_norm(members, in_channels, out_channels, stride=stride)
+        self.second = conv_norm(members, out_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(F.relu_(self.first(x)))
+        return F.relu_(inner + self.shortcut(x))
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if self.stride != 1:
+            x = F.avg_pool2d(x, self.stride, ceil_mode=True)
+        if self.new_channels:
+            batch, channels, height, width = x.shape
+            by_member = x.view(batch, self.members, channels // self.members, height, width)
+            x = F.pad(by_member, (0, 0, 0, 0, 0, self.new_channels)).view(batch, -1, height, width)
+        return x
+
+
+class PlainResidual(nn.Module):
+    """x + two convolutions at one width, each followed by normalisation and ReLU (ResNet-9's block)."""
+
+    def __init__(self, members: int, channels: int) -> None:
+        super().__init__()
+        self.first = conv_norm(members, channels, channels)
+        self.second = conv_norm(members, channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.relu_(self.second(F.relu_(self.first(x))))
+
+
+def uniform_bound(module: nn.Module) -> float:
+    """Half-width of the uniform distribution a layer's weights start from, 0 for layers that start elsewhere.
+
+    Convolutions: He et al. 2015 for ReLU, variance 2 / fan_in. The last layer: variance 1 / (3 fan_in), torch's own
+    default for linear layers.
+    """
+    if isinstance(module, MemberConv):
+        return math.sqrt(6.0 / module.fan_in)
+    if isinstance(module, MemberLinear):
+        return math.sqrt(1.0 / module.fan_in)
+    return 0.0

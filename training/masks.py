@@ -1,0 +1,112 @@
+"""Samplers: which players each model sees. Row k of a campaign comes from (seed, k) alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from training.errors import TrainingInputError
+from training.randomness import word_rows
+
+SAMPLERS = ("bernoulli", "fixed_size", "antithetic")
+_WORDS_AT_ONCE = 2**23  # 64 MB of words: bounds memory when a campaign has 50,000 players
+
+
+def sample_masks(
+    n_players: int,
+    count: int | None = None,
+    alpha: float = 0.5,
+    seed: int = 0,
+    *,
+    sampler: str = "bernoulli",
+    first: int = 0,
+    ids: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Masks of the given ids, (n_masks, n_players) bool; True = the player is in the training set.
+
+    The ids are `first` .. `first + count - 1`, or `ids` where given (then `count` may be left out).
+
+    - `bernoulli`: each player is present with probability alpha, independently.
+    - `fixed_size`: round(alpha * n_players) players, every such set equally likely. The common shift of the main
+      effects cannot be told from such masks.
+    - `antithetic`: ids 2j and 2j + 1 are complements of each other; alpha must be 1/2, because the complement of
+      an alpha mask has 1 - alpha.
+
+    Row k uses the k-th row of a Philox table keyed by the seed (for `antithetic` row k // 2), so it does not depend
+    on which other rows are asked for. A Bernoulli row may be all False; `training.retrain` says what then happens.
+
+    Raises TrainingInputError for alpha outside (0, 1), no players, no masks, negative ids, an unknown sampler,
+    `antithetic` with alpha other than 1/2, and a fixed size that rounds to none or all of the players.
+    """
+    row_ids = _row_ids(count, first, ids)
+    size = _check(n_players, alpha, sampler)
+    masks = np.empty((len(row_ids), n_players), dtype=bool)
+    table_rows = row_ids // 2 if sampler == "antithetic" else row_ids
+    for start, stop in _runs(table_rows, max(1, _WORDS_AT_ONCE // n_players)):
+        low = int(table_rows[start])
+        words = word_rows("masks", seed, low, int(table_rows[stop - 1]) - low + 1, n_players)
+        block = _smallest(words, size) if sampler == "fixed_size" else words < np.uint64(round(alpha * 2**64))
+        masks[start:stop] = block[table_rows[start:stop] - low]
+    if sampler == "antithetic":
+        masks[row_ids % 2 == 1] ^= True
+    return masks
+
+
+def _row_ids(count: int | None, first: int, ids: Sequence[int] | np.ndarray | None) -> np.ndarray:
+    if ids is None:
+        if count is None or count < 1:
+            raise TrainingInputError(f"at least one model is needed; got count={count}. Ask for 1 or more.")
+        if first < 0:
+            raise TrainingInputError(f"mask ids start at 0; got first={first}.")
+        return np.arange(first, first + count, dtype=np.int64)
+    row_ids = np.asarray(ids)
+    if row_ids.ndim != 1 or row_ids.size == 0:
+        raise TrainingInputError(f"at least one model is needed; got ids of shape {row_ids.shape}.")
+    if row_ids.dtype.kind not in "iu":
+        raise TrainingInputError(f"mask ids must be whole numbers; got an array of {row_ids.dtype}.")
+    if int(row_ids.min()) < 0:
+        raise TrainingInputError(f"mask ids start at 0; got {int(row_ids.min())}.")
+    if count is not None and count != row_ids.size:
+        raise TrainingInputError(f"count says {count} masks but {row_ids.size} ids are given. Leave count out.")
+    return row_ids.astype(np.int64)
+
+
+def _check(n_players: int, alpha: float, sampler: str) -> int:
+    """Check the sampler's parameters; the number of players in a fixed-size mask."""
+    if sampler not in SAMPLERS:
+        raise TrainingInputError(f"unknown sampler {sampler!r}. Choose one of {', '.join(SAMPLERS)}.")
+    if n_players < 1:
+        raise TrainingInputError(f"at least one player is needed; got n_players={n_players}.")
+    if not (isinstance(alpha, (int, float, np.floating)) and math.isfinite(alpha) and 0 < alpha < 1):
+        raise TrainingInputError(f"alpha must lie in (0, 1); got {alpha}. Give a fraction such as 0.5.")
+    if sampler == "antithetic" and alpha != 0.5:
+        raise TrainingInputError(
+            f"antithetic masks exist at alpha = 0.5 only (the complement of an alpha mask has 1 - alpha); got "
+            f"{alpha}. Set alpha to 0.5 or use sampler 'bernoulli'."
+        )
+    size = round(alpha * n_players)
+    if sampler == "fixed_size" and not 0 < size < n_players:
+        raise TrainingInputError(
+            f"a fixed size of alpha * n_players = {alpha} * {n_players} rounds to {size}: every mask would be the "
+            f"same. Change alpha or use sampler 'bernoulli'."
+        )
+    return size
+
+
+def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """Stretches [start, stop) of consecutive (or repeated) table rows, at most `longest` ids each."""
+    breaks = np.flatnonzero((np.diff(rows) != 0) & (np.diff(rows) != 1)) + 1
+    edges = [0, *breaks.tolist(), len(rows)]
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        for start in range(begin, end, longest):
+            yield start, min(start + longest, end)
+
+
+def _smallest(words: np.ndarray, size: int) -> np.ndarray:
+    """True at the `size` smallest words of each row."""
+    chosen = np.argpartition(words, size - 1, axis=1)[:, :size]
+    masks = np.zeros(words.shape, dtype=bool)
+    np.put_along_axis(masks, chosen, True, axis=1)
+    return masks

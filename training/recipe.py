@@ -1,0 +1,101 @@
+"""How one model is trained: architecture, optimiser, schedule, augmentation, and the output that is recorded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from training.errors import TrainingInputError
+
+ARCHITECTURES = ("resnet", "resnet9")
+OUTPUTS = ("margin_lse", "margin_max")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of training. Everything here is part of a campaign's identity.
+
+    - architecture: `resnet` (a stem and three stages of residual blocks) or `resnet9` (Datamodels').
+    - width: channels of the first stage; each later stage doubles them. blocks: residual blocks per stage.
+    - batch_size, epochs, nominal_alpha: together with the number of training examples they give the number of steps,
+      which is the same for every member whatever the size of its own subset (`steps`).
+    - learning_rate: the peak of the one-cycle schedule; warmup_fraction: the share of steps that lead up to it.
+    - momentum, nesterov, weight_decay (on every parameter), label_smoothing.
+    - flip: mirror training images at random. crop_padding: shift them by up to so many pixels. cutout: side of a
+      square blanked out at a random place, 0 for none. flip_at_test: average logits over an image and its mirror.
+    - output: what is recorded of a target, see `training.outputs`.
+    """
+
+    architecture: str = "resnet"
+    width: int = 8
+    blocks: int = 1
+    batch_size: int = 25
+    epochs: float = 15.0
+    nominal_alpha: float = 0.5
+    learning_rate: float = 0.2
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    warmup_fraction: float = 0.2
+    label_smoothing: float = 0.0
+    flip: bool = False
+    crop_padding: int = 0
+    cutout: int = 0
+    flip_at_test: bool = False
+    output: str = "margin_lse"
+
+    def __post_init__(self) -> None:
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("output", self.output, OUTPUTS)
+        _at_least("width", self.width, 1)
+        _at_least("blocks", self.blocks, 1)
+        _at_least("batch_size", self.batch_size, 2)
+        _at_least("crop_padding", self.crop_padding, 0)
+        _at_least("cutout", self.cutout, 0)
+        _between("epochs", self.epochs, 0.0, math.inf, open_low=True)
+        _between("nominal_alpha", self.nominal_alpha, 0.0, 1.0, open_low=True)
+        _between("learning_rate", self.learning_rate, 0.0, math.inf, open_low=True)
+        _between("momentum", self.momentum, 0.0, 1.0)
+        _between("weight_decay", self.weight_decay, 0.0, math.inf)
+        _between("warmup_fraction", self.warmup_fraction, 0.0, 1.0)
+        _between("label_smoothing", self.label_smoothing, 0.0, 1.0)
+
+    def steps(self, n_examples: int) -> int:
+        """Optimiser steps of every member: max(1, round(epochs * nominal_alpha * n_examples / batch_size))."""
+        return max(1, round(self.epochs * self.nominal_alpha * n_examples / self.batch_size))
+
+    def learning_rates(self, n_steps: int) -> list[float]:
+        """One-cycle schedule: linear up to the peak over the warm-up, then linear down towards zero.
+
+        Step t takes the value at t + 1/2, so that neither the first nor the last step is wasted on a rate of zero.
+        The triangle is Datamodels' (Ilyas et al. 2022, appendix on training).
+        """
+        peak = self.warmup_fraction * n_steps
+        rates = []
+        for step in range(n_steps):
+            at = step + 0.5
+            share = at / peak if at < peak else (n_steps - at) / max(n_steps - peak, 0.5)
+            rates.append(self.learning_rate * min(1.0, share))
+        return rates
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise TrainingInputError(f"recipe.{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise TrainingInputError(f"recipe.{name} must be a whole number of at least {low}; got {value!r}.")
+
+
+def _between(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value > high or value < low or (open_low and value == low):
+        bracket = "(" if open_low else "["
+        raise TrainingInputError(f"recipe.{name} must lie in {bracket}{low}, {high}]; got {value!r}.")
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(),
+}

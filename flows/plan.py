@@ -15,11 +15,12 @@ from conf.schema import CampaignConfig
 from flows.dataset import examples_table, full_identity, load
 from flows.logs import stage_logger
 from flows.roles import RowRange, count_rows, missing_shards
+from flows.schemas import packed_width
 from flows.store import Campaign, pack_masks
 from flows.survey import wanted
 from training import Dataset, sample_masks
 
-ROWS_AT_ONCE = 65_536  # rows of one fragment of masks
+FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def plan(config: CampaignConfig) -> PlanSummary:
     )
     with campaign.lock():
         create(campaign, config, dataset)
-        missing = missing_shards(wanted(config), campaign.planned(), ROWS_AT_ONCE)
+        rows_at_once = max(1, FRAGMENT_BYTES // packed_width(dataset.n_players))
+        missing = missing_shards(wanted(config), campaign.planned(), rows_at_once)
         for rows in missing:
             campaign.write_masks(rows, masks_table(config, rows, dataset.n_players))
     drawn, planned = count_rows(missing), count_rows(campaign.planned())

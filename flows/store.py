@@ -60,6 +60,7 @@ class Campaign:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
+        self._last_masks: tuple[Path, pa.Table] | None = None
 
     # --- what the campaign is -------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class Campaign:
                 continue
             if found.last <= rows.first or found.first >= rows.last:
                 continue
-            table = read_table(path, self.schema("masks"))
+            table = self._masks_fragment(path)
             at = table["mask_id"].to_numpy() - first
             inside = (at >= 0) & (at < len(rows))
             packed[at[inside]] = _packed_matrix(table, width)[inside]
@@ -219,6 +220,23 @@ class Campaign:
         if not seen.all():
             raise IncompleteCampaign(f"{int((~seen).sum())} masks of {rows.name} are not planned. Run `coterie plan`")
         return np.unpackbits(packed, axis=1, bitorder="little", count=self.n_players).astype(bool), groups
+
+    def _masks_fragment(self, path: Path) -> pa.Table:
+        """One fragment; the last one is remembered, because shards ask for the same fragment in a row."""
+        if self._last_masks is None or self._last_masks[0] != path:
+            self._last_masks = (path, read_table(path, self.schema("masks")))
+        return self._last_masks[1]
+
+    def output_blocks(self, role: str = "fit", replicate: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """Fragment by fragment: (mask_ids (m,), outputs (m, n_targets) float32, rows without a number)."""
+        for rows, path in self._current("outputs"):
+            if (rows.role, rows.replicate) != (role, replicate):
+                continue
+            table = read_table(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
+            good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
+            numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
+            outputs = numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)
+            yield table["mask_id"].to_numpy()[good], outputs, int((~good).sum())
 
     def training_pairs(
         self, role: str = "fit", replicate: int = 0, targets: Sequence[int] | None = None
@@ -229,15 +247,10 @@ class Campaign:
         """
         columns = slice(None) if targets is None else np.asarray(targets, dtype=np.int64)
         ids, values, left_out = [], [], 0
-        for rows, path in self._current("outputs"):
-            if (rows.role, rows.replicate) != (role, replicate):
-                continue
-            table = read_table(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
-            good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
-            left_out += int((~good).sum())
-            numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
-            ids.append(table["mask_id"].to_numpy()[good])
-            values.append(numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)[:, columns])
+        for fragment_ids, outputs, without_number in self.output_blocks(role, replicate):
+            ids.append(fragment_ids)
+            values.append(outputs[:, columns])
+            left_out += without_number
         mask_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
         if not len(mask_ids):
             raise IncompleteCampaign(f"no trained models of role {role!r} in {self.folder}. Run `coterie retrain`")

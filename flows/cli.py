@@ -1,0 +1,127 @@
+"""The `coterie` command. Commands that only read, and --help, import neither torch nor Ray nor Prefect."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from conf.compose import ConfigError, available, compose
+from conf.schema import CampaignConfig
+from flows.errors import CoterieError
+
+EXIT_CODES = """
+Exit codes: 0 done (or nothing to do) · 1 unexpected error · 2 wrong usage or configuration · 3 the folder belongs to
+another campaign · 4 another process is writing to it · 5 a table cannot be read or written · 6 something is missing
+or failed · 7 the cluster cannot be reached · 8 the data cannot be used · 130 interrupted
+"""
+
+app = typer.Typer(
+    help="Which training examples act together, which can go, which must stay - proven by retraining.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help=f"A configuration in conf/ ({', '.join(available())}), or the path of a YAML file of your own.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. sampler.alpha=0.3 campaign.n_fit=4000."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")]
+Where = Annotated[
+    str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or the configuration that names it.")
+]
+
+
+@app.command()
+def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Plan, retrain, attribute and report: everything a configuration asks for and that does not exist yet.
+
+    Run it again and nothing is done twice. Ask for more models (campaign.n_fit=4000) and only those are trained.
+    Stop it whenever you like: finished models are kept.
+    """
+    _stage("campaign", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def plan(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect."""
+    _stage("plan", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def retrain(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the planned models that do not exist yet, on all cores or on the Ray cluster at RAY_ADDRESS."""
+    _stage("retrain", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def attribute(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Fit the datamodel and ProxySPEX to the outputs: effects, interactions, faithfulness."""
+    _stage("attribute", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def report(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write the campaign's report: one HTML file that needs nothing else."""
+    _stage("report", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def status(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
+    """What exists, what is missing and what failed."""
+    from flows.terminal import print_status
+
+    print_status(campaign, overrides or [])
+
+
+@app.command()
+def show(
+    campaign: Where = "quickstart",
+    overrides: Overrides = None,
+    target: Annotated[
+        int | None, typer.Option(help="A target's number; -1 is the mean of all. All targets when left out.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many to list.")] = 10,
+) -> None:
+    """The strongest interactions of a target (or of all targets), in the terminal."""
+    from flows.terminal import print_interactions
+
+    print_interactions(campaign, overrides or [], target, top)
+
+
+def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+    from flows.drive import drive
+
+    drive(stage, config, dry_run)
+
+
+def main() -> None:
+    """Entry point: one clear message and a telling exit code for whatever a person can mend."""
+    from attribution.errors import AttributionError
+    from training.errors import TrainingInputError
+
+    try:
+        app()
+    except ConfigError as error:
+        _leave(error, 2)
+    except CoterieError as error:
+        _leave(error, error.exit_code)
+    except (TrainingInputError, AttributionError) as error:
+        _leave(error, 8)
+    except KeyboardInterrupt:
+        _leave("interrupted; finished models are kept. Run the same command to go on", 130)
+
+
+def _leave(message: object, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

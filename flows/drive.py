@@ -1,0 +1,114 @@
+"""Runs a stage, or the whole campaign, from the command line: first what can be known at once, then Ray and Prefect."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from conf.schema import CampaignConfig
+from flows import cluster
+from flows.environment import prepare
+from flows.errors import CoterieError, IncompleteCampaign
+from flows.logs import log_to_stderr
+from flows.store import Campaign
+from flows.survey import StageState, survey
+
+LOG = logging.getLogger("coterie")
+NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
+ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attribute": ("attribute",)}
+
+
+def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+    """Run `stage` ("campaign" for all of them). With `dry_run`, only print what would be done and why."""
+    log_to_stderr()
+    prepare()
+    states = {state.stage: state for state in survey(config)}
+    chosen = list(states.values()) if stage == "campaign" else [states[stage]]
+    if dry_run:
+        _print_states(chosen)
+        return
+    campaign = Campaign(config.campaign.folder)
+    _check_data(config, campaign)
+    if not any(state.todo for state in chosen):
+        _print_states(chosen)
+        print("Nothing to do.")
+        _print_report(campaign)
+        return
+    _check_inputs(stage, states)
+    _announce(chosen)
+    _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
+    _print_report(campaign)
+
+
+def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
+    """Errors in the data, or another campaign's folder, are found before anything is started."""
+    from flows.dataset import full_identity, load
+
+    dataset = load(config)
+    if campaign.exists:
+        campaign.check_identity(full_identity(config, dataset))
+
+
+def _check_inputs(stage: str, states: dict[str, StageState]) -> None:
+    """A stage run alone needs what the stage before it makes."""
+    needed = NEEDS.get(stage)
+    if needed == "plan" and states["plan"].todo:
+        raise IncompleteCampaign(f"masks are not planned yet ({states['plan'].why}). Run `coterie plan` first")
+    if needed == "attribute" and states["attribute"].why == "no analysis yet":
+        raise IncompleteCampaign("there is no analysis to report. Run `coterie attribute` first")
+
+
+def _announce(states: list[StageState]) -> None:
+    for state in states:
+        LOG.info("%-9s %s%s", state.stage, "" if state.todo else "nothing to do: ", state.why)
+
+
+def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
+    began = time.monotonic()
+    if needs_ray:
+        started = cluster.start_session_in_background(config.compute.ray_address, config.compute.workers)
+        LOG.info("starting Ray (%s) …", f"{started.cpus} cores, in this process" if started.is_local else started.address)
+    try:
+        LOG.info("starting Prefect (%s) …", _prefect_server())
+        flow = _flow(stage)
+        flow(config)
+    except CoterieError:
+        raise
+    finally:
+        cluster.stop_session()
+    LOG.info("done in %.0f s", time.monotonic() - began)
+
+
+def _prefect_server() -> str:
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    return f"server at {url}" if url else "its temporary server needs 5 to 25 s"
+
+
+def _flow(stage: str):  # type: ignore[no-untyped-def]  # the type of a flow is Prefect's, imported only here
+    from flows.prefect_logs import quiet_our_tracebacks
+
+    if stage == "campaign":
+        from flows.campaign import campaign as chosen
+    elif stage == "plan":
+        from flows.plan import plan as chosen
+    elif stage == "retrain":
+        from flows.retrain import retrain as chosen
+    elif stage == "attribute":
+        from flows.attribute import attribute as chosen
+    else:
+        from flows.report import report as chosen
+    quiet_our_tracebacks()
+    return chosen
+
+
+def _print_states(states: list[StageState]) -> None:
+    for state in states:
+        print(f"{state.stage:<10}{'run ' if state.todo else 'skip'}  {state.why}")
+
+
+def _print_report(campaign: Campaign) -> None:
+    page = campaign.folder / "report.html"
+    if page.is_file():
+        print(f"Report: {page.resolve()}")

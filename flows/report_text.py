@@ -1,0 +1,199 @@
+"""Numbers and sentences of the report. One way to write each quantity, so that a page reads evenly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from markupsafe import Markup
+
+DASH = "–"
+KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
+KIND_NAMES = {
+    "redundancy": ("redundancy", "redundancies"),
+    "synergy": ("synergy", "synergies"),
+    "boundary_synergy": ("boundary synergy", "boundary synergies"),
+    "interference": ("interference", "interferences"),
+    "uncertain": ("of uncertain kind", "of uncertain kind"),
+}
+# Which column of a target's card a kind belongs to. Interference and uncertain sets are neither and say so.
+SIDES = {"redundancy": "redundancy", "synergy": "synergy", "boundary_synergy": "synergy"}
+CLASS_SPLITS = {"target_class": "all of the target’s class", "cross_class": "crosses classes"}
+FDR_METHODS = {
+    "by": "Benjamini–Yekutieli",
+    "benjamini_yekutieli": "Benjamini–Yekutieli",
+    "bh": "Benjamini–Hochberg",
+    "benjamini_hochberg": "Benjamini–Hochberg",
+}
+
+
+def is_number(value: object) -> bool:
+    """Whether there is a finite number to print."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """0.4231 -> '0.42'; a dash when there is no number. The minus sign is a real one."""
+    if value is None or not is_number(value):
+        return DASH
+    rounded = f"{value:.{digits}f}"
+    if float(rounded) == 0:
+        rounded = rounded.lstrip("-")
+    return rounded.replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Like `fixed`, with the sign always written; a value that rounds to zero has none."""
+    text = fixed(value, digits)
+    if value is None or text == DASH or text.startswith("−") or float(text) == 0:
+        return text
+    return "+" + text
+
+
+def count(value: int | float | None) -> str:
+    """12345 -> '12,345'."""
+    return f"{int(value):,}" if value is not None and is_number(value) else DASH
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.868 -> '86.8%'."""
+    return fixed(100 * value, digits) + "%" if value is not None and is_number(value) else DASH
+
+
+def probability(value: float | None) -> Markup:
+    """A p- or q-value with its relation sign: '= 0.03', '= 4×10⁻⁹', '< 10⁻¹⁶'."""
+    if value is None or not is_number(value):
+        return Markup("= ") + DASH
+    if value < 1e-16:
+        return Markup("&lt; 10<sup>−16</sup>")
+    if value >= 0.001:
+        return Markup("= ") + fixed(value, 2 if value >= 0.095 else 3)
+    mantissa, exponent = f"{value:.0e}".split("e")
+    times = "" if mantissa == "1" else f"{mantissa}×"
+    return Markup("= {}10<sup>−{}</sup>").format(times, abs(int(exponent)))
+
+
+def seconds(value: float | None) -> str:
+    """Durations: '0.18 s', '4.2 min', '3.1 h'."""
+    if value is None or not is_number(value):
+        return DASH
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """(1, 'target') -> '1 target'; (2, 'target') -> '2 targets'."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def listing(parts: list[str]) -> str:
+    """['a', 'b', 'c'] -> 'a, b and c'."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
+
+
+def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct: int) -> tuple[str, str]:
+    """The report's headline and the sentence under it, from counts of the tables.
+
+    n_explained: individual targets; n_open: those whose gate opened; kinds: interactions found on those, by kind;
+    n_distinct: distinct member sets among them.
+    """
+    total = sum(kinds.values())
+    if not n_explained:
+        return "No target has been explained yet", "The analysis holds no faithfulness rows for individual targets."
+    if not n_open:
+        return (
+            f"None of the {plural(n_explained, 'target')} explained shows interactions the linear datamodel misses",
+            "On no target did the spectrum, with its interactions, predict better than main effects alone. That is "
+            "no proof that training examples act alone: an interaction weaker than the noise of retraining stays "
+            "hidden, and more masks would show smaller ones.",
+        )
+    verb = "shows" if n_open == 1 else "show"
+    headline = f"{n_open:,} of {plural(n_explained, 'target')} {verb} interactions the linear datamodel misses"
+    if not total:
+        return headline, (
+            "There the spectrum predicts better than main effects alone, though no single set passes the false "
+            "discovery rate: the evidence lies in many small interactions together."
+        )
+    named = [f"{kinds[k]:,} {KIND_NAMES[k][kinds[k] != 1]}" for k in KINDS if kinds.get(k)]
+    start = f"{plural(total, 'interaction')} {'was' if total == 1 else 'were'} found on "
+    start += f"{'it' if n_open == 1 else 'them'}, in {plural(n_distinct, 'distinct set')} of training examples: "
+    leading = max(KINDS, key=lambda k: kinds.get(k, 0))
+    meaning = {
+        "redundancy": " Mostly, then, examples teach the same thing twice: together they count for less than the sum "
+        "of their parts.",
+        "synergy": " Mostly, then, examples count for more together than apart.",
+        "boundary_synergy": " Mostly, then, a helping example counts for more where a hurting one is present: the "
+        "two draw the boundary together.",
+    }
+    closing = meaning.get(leading, "") if kinds.get(leading, 0) * 2 > total else ""
+    return headline, start + listing(named) + "." + closing
+
+
+READINGS = {
+    "redundancy": "together the members do less than the sum of their parts",
+    "synergy": "together the members do more than the sum of their parts",
+    "boundary_synergy": "the member that helps counts for more where the one that hurts is present",
+    "interference": "the member that helps counts for less in this company",
+    "uncertain": "a member’s own effect cannot be told from zero, so the set has no kind",
+}
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("Player", "What can be left out of the training set: one training example, or a group of them."),
+    ("Mask", "One choice of players. Each model of the campaign was trained on the players of one mask and no others."),
+    ("Alpha", "The probability that a player is in a mask."),
+    ("Target", "A test example whose output is explained. An average over targets can be a target as well."),
+    (
+        "margin_lse",
+        "The output recorded for a target: the logit of its correct class minus the log-sum-exp of the other "
+        "logits. Above zero, the model gives the correct class more than half of the probability. margin_max "
+        "subtracts the largest other logit instead; the two are different numbers.",
+    ),
+    ("Main effect", "What one player does to a target by itself, averaged over which others are present. Positive helps."),
+    (
+        "Banzhaf interaction I(S)",
+        "How much the effect of one member changes with the presence of the others, averaged over the rest of the "
+        "mask. For a pair: both present, minus each alone, plus neither. In units of the output. Shown raw, as the "
+        "one-step estimate with ±1.96 standard errors; sets chosen because they stand out are inflated, which is "
+        "why the shrunken value stands beside it.",
+    ),
+    (
+        "Joint surplus J(S)",
+        "What the members do together beyond the sum of what each does alone. For a pair J = I; from three members "
+        "on the two can differ in sign, and the kind goes by J.",
+    ),
+    ("Möbius coefficient", "The interaction measured from the empty training set: an extrapolation, stored beside I(S)."),
+    ("Redundancy", "The members’ own effects share a sign and J opposes it: near-duplicates, or one concept shown often."),
+    ("Synergy", "The members’ own effects share a sign and J agrees with it: more together than the sum."),
+    (
+        "Boundary synergy",
+        "One member helps, another hurts, and J is positive: the helper counts for more where the other is present. "
+        "Mostly examples of different classes, which draw the boundary together.",
+    ),
+    ("Interference", "One member helps, another hurts, and J is negative: the helper counts for less in that company."),
+    ("Uncertain", "A member’s own effect cannot be told from zero, so it has no sign and the set no kind."),
+    ("Linear datamodel", "The best linear function of the mask, fitted by LASSO: main effects only."),
+    ("Spectrum", "A sparse sum of main effects and interactions, read off gradient-boosted trees and fitted again."),
+    (
+        "Faithfulness",
+        "R² between predicted and recorded outputs on held-out masks that no step of a fit has seen. LDS is the "
+        "Spearman correlation on the same masks.",
+    ),
+    (
+        "Noise ceiling",
+        "The R² that a perfect function of the mask would reach on single runs: the rest is the luck of the seed. "
+        "Estimated by training every held-out mask again with another seed, so it has an interval of its own.",
+    ),
+    (
+        "Gate",
+        "A target’s verdict is “interactions” only if a paired test of squared errors, datamodel against "
+        "spectrum, cross-fitted over all masks and adjusted over targets, passes at 0.05.",
+    ),
+    (
+        "q-value",
+        "The false discovery rate at which a set would still be counted. One family for the whole campaign: every "
+        "set that was considered on every target.",
+    ),
+)

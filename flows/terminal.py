@@ -1,0 +1,123 @@
+"""What `coterie status` and `coterie show` print."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from conf.compose import compose
+from conf.schema import CampaignConfig
+from flows.artifacts import strongest
+from flows.errors import IncompleteCampaign
+from flows.roles import count_rows, missing_shards
+from flows.store import Campaign
+from flows.survey import outcome_counts, survey, wanted
+
+
+def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
+    """A campaign named by its folder or by a configuration; the configuration where it is known."""
+    if (Path(where) / "campaign.json").is_file():
+        return Campaign(where), None
+    config = compose(where, overrides)
+    return Campaign(config.campaign.folder), config
+
+
+def print_status(where: str, overrides: list[str]) -> None:
+    """Rows that exist, are missing or failed; then what each stage has left to do."""
+    campaign, config = locate(where, overrides)
+    console = Console()
+    if not campaign.exists:
+        console.print(f"No campaign in {campaign.folder} yet. `coterie run {where}` makes it.")
+        return
+    meta = campaign.meta
+    console.print(
+        f"[bold]{meta['name']}[/bold] in {campaign.folder}: {meta['n_players']} players, {meta['n_targets']} targets, "
+        f"alpha {meta['alpha']}, created {meta['created']}, identity {meta['identity_hash'][:12]}"
+    )
+    _print_rows(console, campaign, config)
+    _print_failures(console, campaign)
+    if config is not None:
+        for state in survey(config):
+            console.print(f"{state.stage:<10}{'to do: ' if state.todo else ''}{state.why}", highlight=False)
+    elif campaign.analysis is not None:
+        found = campaign.analysis
+        console.print(f"analysis of {found['created']}: {found['n_open']} of {found['n_explained']} targets with interactions")
+    if (campaign.folder / "report.html").is_file():
+        console.print(f"report    {campaign.folder / 'report.html'}", highlight=False)
+
+
+def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | None) -> None:
+    should_exist = wanted(config) if config is not None else campaign.planned()
+    counts = outcome_counts(campaign)
+    table = Table("models", "wanted", "ok", "diverged", "failed", "missing")
+    for rows in _by_kind(should_exist).items():
+        name, ranges = rows
+        found = counts.get(name, {})
+        missing = count_rows(missing_shards(ranges, campaign.trained(), campaign.shard_size))
+        numbers = (sum(map(len, ranges)), found.get("ok", 0), found.get("diverged", 0), found.get("failed", 0), missing)
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+
+
+def _by_kind(ranges):  # type: ignore[no-untyped-def]
+    kinds: dict[str, list] = {}
+    for rows in ranges:
+        kinds.setdefault(rows.role if rows.replicate == 0 else f"{rows.role} again", []).append(rows)
+    return kinds
+
+
+def _print_failures(console: Console, campaign: Campaign) -> None:
+    outputs = campaign.read("outputs", ["status", "reason"])
+    reasons = Counter(
+        (status, reason)
+        for status, reason in zip(outputs["status"].to_pylist(), outputs["reason"].to_pylist(), strict=True)
+        if status != "ok"
+    )
+    for (status, reason), count in reasons.most_common(5):
+        console.print(f"{count} models {status}: {reason}", highlight=False, markup=False)
+
+
+def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:
+    """The strongest interactions of a target, or of all."""
+    campaign, _ = locate(where, overrides)
+    faithfulness = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
+    if target is not None and target not in faithfulness:
+        explained = sorted(faithfulness)
+        raise IncompleteCampaign(
+            f"target {target} was not explained. Explained: {', '.join(map(str, explained[:20]))}"
+            f"{', …' if len(explained) > 20 else ''}. Raise attribution.n_targets to explain more"
+        )
+    console = Console()
+    if target is not None:
+        row = faithfulness[target]
+        console.print(
+            f"target {target}: {row['verdict']} (gate q {_number(row['gate_q'])}); held-out R² of the datamodel "
+            f"{_number(row['r2_datamodel'])}, of the spectrum {_number(row['r2_spectrum'])}; noise ceiling "
+            f"{_number(row['noise_ceiling'])} [{_number(row['noise_ceiling_low'])}, {_number(row['noise_ceiling_high'])}]",
+            highlight=False,
+        )
+    rows = strongest(campaign, target)[:top]
+    if not rows:
+        console.print("No interaction was reported here.")
+        return
+    table = Table("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
+    for row in rows:
+        table.add_row(
+            str(row["target"]),
+            ", ".join(map(str, row["members"])),
+            row["kind"],
+            f"{row['banzhaf']:+.2f}",
+            f"{row['stderr']:.2f}",
+            f"{row['q_value']:.1e}",
+            f"{row['joint_surplus']:+.2f}",
+            "open" if row["gate_open"] else "closed",
+        )
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from training.data import ImageSet
 from training.errors import TrainingInputError
+from training.pictures import reduce_all
 
 SOURCES = ("digits", "cifar10", "parquet", "image_folder")
+TWO_WAYS_OUT = (
+    "Two ways out: give a folder of image Parquet files (source 'parquet' and its path), or connect to a network so "
+    "that source 'cifar10' can download the data set once (170 MB)."
+)
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class RawImages:
     """A source as it was read: all training images, all test images, the classes, and groups where asked for.
 
     - test: None when the source has no test set of its own; test images are then what training leaves over.
-    - groups: (n_train,) object array, one group name per training image, or None (every image its own player).
+    - groups: (n_train,) object array, the group of each training image or None where it has none; None as a whole
+      when every image is its own player.
     - default_n_train, default_n_targets, default_n_audit: what `load_dataset` takes when it is not told; None = all
       training images, half of the test images, all the rest.
     """
@@ -36,28 +42,63 @@ class RawImages:
 def read_source(
     source: str, *, path: str | Path | None, image_size: int | None, group_by: str | Path | None, download: bool
 ) -> RawImages:
-    """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is given."""
-    if image_size is not None and (isinstance(image_size, bool) or image_size < 1):
+    """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is given.
+
+    Raises TrainingInputError; see `training.data.load_dataset`.
+    """
+    from training.folder_source import read_image_folder
+    from training.groups import attach_groups
+    from training.parquet_source import read_parquet_folder
+
+    if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
         raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
     if source not in SOURCES:
-        source, path = _detect(source), source
+        source, path = detect_source(source), source
+    columns: dict[str, np.ndarray] = {}
     if source == "digits":
-        raw = _read_digits()
+        raw = _read_digits(image_size)
+    elif source == "cifar10":
+        raw = _read_cifar10(Path(path if path is not None else "data"), download, image_size)
+    elif source == "parquet":
+        raw, columns = read_parquet_folder(_folder(source, path), image_size, group_by)
     else:
-        raise TrainingInputError("not yet")
-    return raw
+        raw = read_image_folder(_folder(source, path), image_size)
+    return raw if group_by is None else attach_groups(raw, group_by, columns)
 
 
-def _detect(source: str) -> str:
-    raise TrainingInputError(f"unknown source {source!r}")
+def detect_source(path: str | Path) -> str:
+    """`parquet` or `image_folder`, by what lies in the folder. Raises TrainingInputError when it is neither."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise TrainingInputError(
+            f"{str(path)!r} is neither a source ({', '.join(SOURCES)}) nor a folder. {TWO_WAYS_OUT}"
+        )
+    if next(folder.rglob("*.parquet"), None) is not None:
+        return "parquet"
+    if (folder / "train").is_dir():
+        return "image_folder"
+    raise TrainingInputError(
+        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet) nor pictures in train/<class>/ and "
+        f"test/<class>/. Arrange it in one of these ways."
+    )
 
 
-def _read_digits() -> RawImages:
+def _folder(source: str, path: str | Path | None) -> Path:
+    if path is None:
+        raise TrainingInputError(f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}")
+    folder = Path(path)
+    if not folder.is_dir():
+        raise TrainingInputError(f"source {source!r}: there is no folder {folder}. {TWO_WAYS_OUT}")
+    return folder
+
+
+def _read_digits(image_size: int | None = None) -> RawImages:
     """The 1,797 handwritten digits (8x8, 17 grey levels) that ship inside scikit-learn; levels spread over 0..255."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)[..., None]
+    pixels = reduce_all(pixels, image_size, "digits")
     everything = ImageSet(pixels, bunch.target.astype(np.int64), np.arange(len(pixels), dtype=np.int64))
     return RawImages(
         name="digits",
@@ -68,3 +109,31 @@ def _read_digits() -> RawImages:
         default_n_targets=400,
         default_n_audit=400,
     )
+
+
+def _read_cifar10(folder: Path, download: bool, image_size: int | None) -> RawImages:
+    """The full CIFAR-10 through torchvision, which downloads it once into `folder` and verifies its checksums."""
+    from torchvision.datasets import CIFAR10
+
+    try:
+        parts = [CIFAR10(str(folder), train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError, EOFError) as error:  # wrong checksum; no network (URLError is an OSError); cut off
+        wanted = "and could not be downloaded" if download else "and downloading is switched off"
+        raise TrainingInputError(
+            f"CIFAR-10 is not (complete and unchanged) in {folder / CIFAR10.base_folder} {wanted}: {error}. "
+            f"{TWO_WAYS_OUT}"
+        ) from error
+    sets = [
+        ImageSet(
+            reduce_all(np.asarray(part.data), image_size, "cifar10"),
+            np.asarray(part.targets, dtype=np.int64),
+            np.arange(len(part.targets), dtype=np.int64),
+        )
+        for part in parts
+    ]
+    return RawImages(name="cifar10", class_names=tuple(parts[0].classes), train=sets[0], test=sets[1])
+
+
+def with_groups(raw: RawImages, groups: np.ndarray) -> RawImages:
+    """The same source with one group (or None) per training image."""
+    return replace(raw, groups=groups)

@@ -1,0 +1,78 @@
+"""Players as groups of training images: a column of the Parquet file, or an index file, names each image's group."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.errors import TrainingInputError
+
+if TYPE_CHECKING:
+    from training.sources import RawImages
+
+_HEADERS = (["group"], ["source_index", "group"], ["index", "group"])
+
+
+def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.ndarray]) -> RawImages:
+    """Give every training image its group: the column `group_by` where there is one, else the index file of that name.
+
+    Raises TrainingInputError when there is neither, or the file does not fit the training images.
+    """
+    from training.sources import with_groups
+
+    if str(group_by) in columns:
+        return with_groups(raw, columns[str(group_by)])
+    file = Path(group_by)
+    if not file.is_file():
+        raise TrainingInputError(
+            f"group_by = {str(group_by)!r} is neither a column of the training files nor an index file. Give a "
+            f"column, or a file with one group per training image or lines 'source_index,group'."
+        )
+    return with_groups(raw, read_index_file(file, raw.train.source_index))
+
+
+def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
+    """Group of each training image, (n_train,) object array, None where the file names none.
+
+    Either one group name per line, as many lines as the source has training images and in their order; or lines
+    `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
+    `source_index,group`) is passed over. Raises TrainingInputError for anything else.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(handle) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainingInputError(f"index file {file} cannot be read as text ({error}).") from error
+    if rows and [cell.lower() for cell in rows[0]] in _HEADERS:
+        rows = rows[1:]
+    widths = {len(row) for row in rows}
+    if not rows or len(widths) != 1 or not widths <= {1, 2} or any("" in row for row in rows):
+        raise TrainingInputError(
+            f"index file {file} must hold one group name per line, or lines 'source_index,group', without gaps."
+        )
+    groups = np.full(len(source_index), None, dtype=object)
+    if widths == {1}:
+        if len(rows) != len(source_index):
+            raise TrainingInputError(
+                f"index file {file} has {len(rows)} lines for {len(source_index)} training images. Give one line "
+                f"per image, or lines 'source_index,group'."
+            )
+        groups[:] = [row[0] for row in rows]
+        return groups
+    place: dict[int, list[int]] = {}
+    for row, index in enumerate(source_index.tolist()):
+        place.setdefault(index, []).append(row)
+    named: dict[int, str] = {}
+    for line, (text, group) in enumerate(rows, start=1):
+        if not text.lstrip("-").isdigit() or int(text) not in place:
+            raise TrainingInputError(f"index file {file}, entry {line}: no training image has source_index {text!r}.")
+        if named.setdefault(int(text), group) != group:
+            raise TrainingInputError(
+                f"index file {file}, entry {line}: image {text} is in group {named[int(text)]!r} and in {group!r}. "
+                f"An image belongs to one player."
+            )
+        groups[place[int(text)]] = group
+    return groups

@@ -60,17 +60,18 @@ def percent(value: float | None, digits: int = 1) -> str:
     return fixed(100 * value, digits) + "%" if value is not None and is_number(value) else DASH
 
 
-def probability(value: float | None) -> Markup:
-    """A p- or q-value with its relation sign: '= 0.03', '= 4×10⁻⁹', '< 10⁻¹⁶'."""
+def probability(value: float | None, relation: bool = True) -> Markup:
+    """A p- or q-value with its relation sign, '= 0.03', '= 4×10⁻⁹', '< 10⁻¹⁶', or without the '='."""
+    equals = "= " if relation else ""
     if value is None or not is_number(value):
-        return Markup("= ") + DASH
+        return Markup(equals + DASH)
     if value < 1e-16:
         return Markup("&lt; 10<sup>−16</sup>")
     if value >= 0.001:
-        return Markup("= ") + fixed(value, 2 if value >= 0.095 else 3)
+        return Markup(equals + fixed(value, 2 if value >= 0.095 else 3))
     mantissa, exponent = f"{value:.0e}".split("e")
     times = "" if mantissa == "1" else f"{mantissa}×"
-    return Markup("= {}10<sup>−{}</sup>").format(times, abs(int(exponent)))
+    return Markup(f"{equals}{times}10<sup>−{abs(int(exponent))}</sup>")
 
 
 def seconds(value: float | None) -> str:

@@ -112,7 +112,9 @@ def faith_shapley(spectrum: Spectrum, max_order: int) -> Terms:
         if held <= max_order:
             return 1.0 if held == asked else 0.0
         sign = -1.0 if (max_order - asked) % 2 else 1.0
-        share = comb(max_order, asked) * comb(held - 1, max_order) / comb(held + max_order - 1, max_order + asked)
+        share = (
+            comb(max_order, asked) * comb(held - 1, max_order) / comb(held + max_order - 1, max_order + asked)
+        )
         return sign * asked / (max_order + asked) * share
 
     moebius = spectrum.moebius()

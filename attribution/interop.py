@@ -105,7 +105,9 @@ def _spectrum_of(model: Any, target: int) -> Spectrum:
         return model
     spectra: Sequence[Spectrum] | None = getattr(model, "spectra_", None)
     if spectra is None:
-        raise SpectrumError(f"expected a Spectrum or a fitted model with spectra_; got {type(model).__name__}.")
+        raise SpectrumError(
+            f"expected a Spectrum or a fitted model with spectra_; got {type(model).__name__}."
+        )
     if not 0 <= target < len(spectra):
         raise SpectrumError(f"the model has targets 0..{len(spectra) - 1}; got target={target}.")
     return spectra[target]
@@ -119,7 +121,9 @@ def _columns(results: Any) -> Mapping[str, Any]:
         return _spectra_columns([results])
     if hasattr(results, "spectra_"):
         return _spectra_columns(results.spectra_)
-    if isinstance(results, Sequence) and all(is_dataclass(row) and not isinstance(row, type) for row in results):
+    if isinstance(results, Sequence) and all(
+        is_dataclass(row) and not isinstance(row, type) for row in results
+    ):
         rows = [asdict(row) for row in results]
         return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     raise TypeError(
@@ -129,7 +133,13 @@ def _columns(results: Any) -> Mapping[str, Any]:
 
 
 def _spectra_columns(spectra: Sequence[Spectrum]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {"target": [], "members": [], "order": [], "coefficient": [], "banzhaf": []}
+    columns: dict[str, list[Any]] = {
+        "target": [],
+        "members": [],
+        "order": [],
+        "coefficient": [],
+        "banzhaf": [],
+    }
     for target, spectrum in enumerate(spectra):
         for members, value in spectrum.terms.items():
             row = (target, list(members), len(members), value, value / spectrum.sigma ** len(members))

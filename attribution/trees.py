@@ -202,20 +202,20 @@ def forest_from_levels(
             f"{players.shape} and {leaf_values.shape}."
         )
     n_heap = n_inner + n_leaves
-    starts = np.arange(n_trees)[:, None] * n_heap
-    heap = np.arange(n_heap)[None, :]
-    # An unsplit node becomes the leaf its masks end in: the leftmost below it.
-    leftmost = np.arange(n_heap)
-    while (inner := leftmost < n_inner).any():
-        leftmost[inner] = 2 * leftmost[inner] + 1
     player = np.concatenate([players, np.full((n_trees, n_leaves), LEAF)], axis=1)
+    # Where masks that reach a heap position really go on: past unsplit nodes, to their absent side.
+    real = np.tile(np.arange(n_heap), (n_trees, 1))
+    for node in range(n_inner - 1, -1, -1):
+        real[:, node] = np.where(players[:, node] >= 0, node, real[:, 2 * node + 1])
+    starts = np.arange(n_trees)[:, None] * n_heap
+    real += starts
+    children = np.zeros((2, n_trees, n_heap), dtype=np.int64)
+    children[0, :, :n_inner] = real[:, 1 : n_heap - 1 : 2]
+    children[1, :, :n_inner] = real[:, 2:n_heap:2]
+    value = np.concatenate([np.zeros((n_trees, n_inner)), leaf_values], axis=1)
+    # An unsplit node is reached by nobody any more; as a leaf it needs no children.
     return Forest(
-        player=player.ravel(),
-        absent=np.minimum(starts + 2 * heap + 1, starts + n_heap - 1).ravel(),
-        present=np.minimum(starts + 2 * heap + 2, starts + n_heap - 1).ravel(),
-        value=leaf_values[:, leftmost - n_inner].ravel(),
-        roots=starts[:, 0].copy(),
-        bias=bias,
+        player.ravel(), children[0].ravel(), children[1].ravel(), value.ravel(), real[:, 0].copy(), bias
     )
 
 

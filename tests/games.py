@@ -95,7 +95,11 @@ def mask_probabilities(masks: NDArray[np.bool_], alpha: float) -> NDArray[np.flo
 
 
 def from_moebius(
-    moebius: dict[Members, float], n_players: int, alpha: float = 0.5, noise_sd: float = 0.0, name: str = "moebius"
+    moebius: dict[Members, float],
+    n_players: int,
+    alpha: float = 0.5,
+    noise_sd: float = 0.0,
+    name: str = "moebius",
 ) -> Game:
     """A sum of unanimity games: f(x) = sum_S M(S) [all of S present]."""
 
@@ -106,7 +110,9 @@ def from_moebius(
         return total
 
     planted = tuple(sorted(members for members in moebius if len(members) > 1))
-    return Game(name, n_players, function, Spectrum.from_moebius(moebius, n_players, alpha), planted, noise_sd)
+    return Game(
+        name, n_players, function, Spectrum.from_moebius(moebius, n_players, alpha), planted, noise_sd
+    )
 
 
 def sum_of_unanimity(
@@ -129,7 +135,12 @@ def random_trees(
     spectrum = tree_to_spectrum(forest, n_players, alpha)
     planted = tuple(sorted(members for members in spectrum.terms if len(members) > 1))
     return Game(
-        "random_trees", n_players, lambda masks: forest.evaluate(masks, n_players), spectrum, planted, noise_sd
+        "random_trees",
+        n_players,
+        lambda masks: forest.evaluate(masks, n_players),
+        spectrum,
+        planted,
+        noise_sd,
     )
 
 
@@ -218,7 +229,9 @@ def gate_game(
         total = 0.0
         for size in range(len(inside) + 1):
             for chosen in combinations(inside, size):
-                total += (-1) ** (len(inside) - size) * values[tuple(p in chosen for p in range(len(members)))]
+                total += (-1) ** (len(inside) - size) * values[
+                    tuple(p in chosen for p in range(len(members)))
+                ]
         if total != 0.0:
             moebius[tuple(members[position] for position in inside)] = effect * total
 
@@ -226,7 +239,9 @@ def gate_game(
         return effect * truth(masks[:, list(members)]).astype(np.float64)
 
     planted = (members,) if len(members) > 1 else ()
-    return Game(name, n_players, function, Spectrum.from_moebius(moebius, n_players, alpha), planted, noise_sd)
+    return Game(
+        name, n_players, function, Spectrum.from_moebius(moebius, n_players, alpha), planted, noise_sd
+    )
 
 
 def copies(
@@ -252,7 +267,13 @@ def majority(
 ) -> Game:
     """More than half of players 0..k-1 are needed (MAJ)."""
     return gate_game(
-        lambda bits: bits.sum(axis=1) * 2 > k, tuple(range(k)), n_players or k, alpha, effect, noise_sd, f"maj{k}"
+        lambda bits: bits.sum(axis=1) * 2 > k,
+        tuple(range(k)),
+        n_players or k,
+        alpha,
+        effect,
+        noise_sd,
+        f"maj{k}",
     )
 
 

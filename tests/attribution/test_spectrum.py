@@ -189,7 +189,9 @@ def test_restricting_to_players_averages_over_the_others() -> None:
 
 
 def test_truncate_top_and_prune_keep_what_they_say() -> None:
-    spectrum = Spectrum.from_terms({(): 9.0, (0,): 0.1, (1,): 2.0, (0, 1): -3.0, (0, 2): 1.0, (0, 1, 2): 0.5}, 3, 0.5)
+    spectrum = Spectrum.from_terms(
+        {(): 9.0, (0,): 0.1, (1,): 2.0, (0, 1): -3.0, (0, 2): 1.0, (0, 1, 2): 0.5}, 3, 0.5
+    )
     assert set(spectrum.truncate(1).terms) == {(), (0,), (1,)}
     assert set(spectrum.top(2).terms) == {(), (1,), (0, 1)}
     assert set(spectrum.top(1, keep_main_effects=True).terms) == {(), (0,), (1,), (0, 1)}
@@ -201,7 +203,9 @@ def test_truncate_top_and_prune_keep_what_they_say() -> None:
 def test_sums_differences_and_multiples_are_those_of_the_functions() -> None:
     one, two = random_spectrum(6, 20, 0.3, seed=14), random_spectrum(6, 20, 0.3, seed=15)
     masks = all_masks(6)
-    np.testing.assert_allclose((one + two).evaluate(masks), one.evaluate(masks) + two.evaluate(masks), atol=1e-12)
+    np.testing.assert_allclose(
+        (one + two).evaluate(masks), one.evaluate(masks) + two.evaluate(masks), atol=1e-12
+    )
     np.testing.assert_allclose((2.5 * one - two).evaluate(masks),
                                2.5 * one.evaluate(masks) - two.evaluate(masks), atol=1e-12)  # fmt: skip
     np.testing.assert_allclose((-one).evaluate(masks), -one.evaluate(masks), atol=1e-12)
@@ -259,7 +263,9 @@ def test_masks_of_another_shape_or_other_values_are_refused() -> None:
     with pytest.raises(SpectrumError, match="boolean"):
         spectrum.evaluate(np.full((2, 3), 0.5))
     zeros_and_ones = np.array([[0, 1, 1], [1, 0, 0]])
-    np.testing.assert_array_equal(spectrum.evaluate(zeros_and_ones), spectrum.evaluate(zeros_and_ones.astype(bool)))
+    np.testing.assert_array_equal(
+        spectrum.evaluate(zeros_and_ones), spectrum.evaluate(zeros_and_ones.astype(bool))
+    )
 
 
 def test_a_surplus_needs_two_members_and_an_expansion_a_size() -> None:

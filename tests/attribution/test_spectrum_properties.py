@@ -49,7 +49,8 @@ def test_moebius_sums_over_subsets_give_the_function(spectrum: Spectrum) -> None
     masks = all_masks(N_PLAYERS)
     moebius = spectrum.moebius()
     total = sum(
-        (value * masks[:, list(members)].all(axis=1) for members, value in moebius.items()), np.zeros(len(masks))
+        (value * masks[:, list(members)].all(axis=1) for members, value in moebius.items()),
+        np.zeros(len(masks)),
     )
     scale = 1.0 + sum(map(abs, moebius.values()))
     assert np.abs(total - spectrum.evaluate(masks)).max() < 1e-10 * scale
@@ -73,7 +74,9 @@ def test_renaming_players_renames_the_results(
     for members in terms:
         if len(members) >= 2:
             image = tuple(names[player] for player in members)
-            np.testing.assert_allclose(after.joint_surplus(image), before.joint_surplus(members), rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(
+                after.joint_surplus(image), before.joint_surplus(members), rtol=1e-9, atol=1e-9
+            )
 
 
 @given(spectra(), spectra(), values)

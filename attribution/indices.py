@@ -4,8 +4,9 @@ With M(T) the Möbius coefficients (f(x) = sum_T M(T) prod_{i in T} x_i), every 
 M(T), given |T|, |S| and the highest order asked for, summed over T >= S. The work is the size of the Möbius
 form: nothing is enumerated over players. All functions return {sorted member set: value}.
 
-Shapley-type indices are anchored at the empty training set and average over all training set sizes. A campaign
-at one alpha saw next to nothing of either; that is why I(S) (`banzhaf_interactions`) is the headline.
+Shapley-type indices are anchored at the empty training set and average over all training set sizes. A
+campaign at one alpha saw next to nothing of either; that is why I(S) (`banzhaf_interactions`) is the
+headline.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from attribution.spectrum import Spectrum
 
 # Bernoulli numbers with B_1 = -1/2, as k-SII uses them; indices beyond order 16 are of no use to anybody.
 _BERNOULLI = (
-    1.0, -1 / 2, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0, -1 / 30, 0.0, 5 / 66, 0.0, -691 / 2730, 0.0, 7 / 6, 0.0,
-    -3617 / 510,
+    1.0, -1 / 2, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0, -1 / 30, 0.0, 5 / 66, 0.0, -691 / 2730, 0.0, 7 / 6,
+    0.0, -3617 / 510,
 )  # fmt: skip
 
 
@@ -59,8 +60,8 @@ def shapley_interactions(spectrum: Spectrum, max_order: int) -> Terms:
 def k_shapley_interactions(spectrum: Spectrum, max_order: int) -> Terms:
     """k-SII: Shapley interactions made to add up to f(all) - f(none) (Bordt and von Luxburg, 2023).
 
-    k-SII(S) = sum_{T >= S, |T| <= k} B_{|T| - |S|} SII(T) with the Bernoulli numbers, B_1 = -1/2; k = max_order.
-    The empty set holds f(empty training set). Raises SpectrumError beyond order 17.
+    k-SII(S) = sum_{T >= S, |T| <= k} B_{|T| - |S|} SII(T) with the Bernoulli numbers, B_1 = -1/2; k =
+    max_order. The empty set holds f(empty training set). Raises SpectrumError beyond order 17.
     """
     _check_order(max_order)
     if max_order > len(_BERNOULLI):
@@ -90,9 +91,9 @@ def faith_banzhaf(spectrum: Spectrum, max_order: int, alpha: float = 0.5) -> Ter
     """Faith-Banzhaf: the monomial coefficients of the best order-k fit of f under Bernoulli(alpha) masks.
 
     At alpha = 1/2 the index of Tsai, Yeh and Ravikumar (2023). The best fit in the least-squares
-    sense is the spectrum without its terms above order k (the phi_S are orthonormal), written as monomials; that
-    holds at every alpha, and another alpha than 1/2 gives the weighted kin of the index. The empty set holds the
-    fit's own constant.
+    sense is the spectrum without its terms above order k (the phi_S are orthonormal), written as monomials;
+    that holds at every alpha, and another alpha than 1/2 gives the weighted kin of the index. The empty set
+    holds the fit's own constant.
     """
     _check_order(max_order)
     at = spectrum if check_alpha(alpha) == spectrum.alpha else spectrum.at_alpha(alpha)
@@ -103,8 +104,8 @@ def faith_shapley(spectrum: Spectrum, max_order: int) -> Terms:
     """Faith-Shapley of order k = max_order (Tsai, Yeh and Ravikumar, 2023).
 
     The order-k fit of f under Shapley-kernel weights that is exact on the empty and the full training set:
-    M(S) + (-1)^{k-s} s/(k+s) C(k,s) sum_{T > S, |T| > k} C(|T|-1, k) / C(|T|+k-1, k+s) M(T), s = |S|. The empty
-    set holds f(empty training set).
+    M(S) + (-1)^{k-s} s/(k+s) C(k,s) sum_{T > S, |T| > k} C(|T|-1, k) / C(|T|+k-1, k+s) M(T), s = |S|. The
+    empty set holds f(empty training set).
     """
     _check_order(max_order)
 
@@ -141,7 +142,7 @@ def interaction_index(spectrum: Spectrum, index: str, max_order: int) -> Terms:
 
 
 def _spread(source: Terms, min_order: int, max_order: int, weight: Callable[[int, int], float]) -> Terms:
-    """{S: sum_{T >= S} weight(|T|, |S|) source[T]} for min_order <= |S| <= max_order, sparse in the source."""
+    """{S: sum_{T >= S} weight(|T|, |S|) source[T]} for min_order <= |S| <= max_order, sparsely."""
     weights: dict[tuple[int, int], float] = {}
     result: dict[Members, float] = {}
     for members, value in source.items():

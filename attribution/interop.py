@@ -1,7 +1,7 @@
 """Results in the shapes other libraries use: shapiq, pandas, Hugging Face datasets.
 
-None of these libraries is needed by the package. A function that needs one which is missing raises ImportError
-with the command that installs it; nothing is substituted.
+None of these libraries is needed by the package. A function that needs one which is missing raises
+ImportError with the command that installs it; nothing is substituted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SHAPIQ_INDICES = ("BII", "BV", "SII", "SV", "k-SII", "STII", "FSII", "FBII", "M
 def to_shapiq(model: Any, index: str = "FBII", order: int = 2, target: int = 0) -> Any:
     """A spectrum as `shapiq.InteractionValues`, under shapiq's own definition of the index.
 
-    model: a Spectrum, or a fitted model with `spectra_` (then `target` chooses one). index: "BII", "BV", "SII",
-    "SV", "k-SII", "STII", "FSII", "FBII" or "Moebius"; order: the largest member set ("BV" and "SV" have order
-    1 whatever is asked).
+    model: a Spectrum, or a fitted model with `spectra_` (then `target` chooses one). index: "BII", "BV",
+    "SII", "SV", "k-SII", "STII", "FSII", "FBII" or "Moebius"; order: the largest member set ("BV" and "SV"
+    have order 1 whatever is asked).
 
-    shapiq knows masks at 1/2 only, so "BII", "BV" and "FBII" are taken there, through the exact change of alpha;
-    a campaign's own Banzhaf interactions at another alpha are `indices.banzhaf_interactions`. The baseline is
-    f(empty training set), for "FBII" the fit's own constant.
+    shapiq knows masks at 1/2 only, so "BII", "BV" and "FBII" are taken there, through the exact change of
+    alpha; a campaign's own Banzhaf interactions at another alpha are `indices.banzhaf_interactions`. The
+    baseline is f(empty training set), for "FBII" the fit's own constant.
     Raises ImportError without shapiq, SpectrumError for an unknown index, order or target.
     """
     if index not in _SHAPIQ_INDICES:
@@ -55,9 +55,9 @@ def to_shapiq(model: Any, index: str = "FBII", order: int = 2, target: int = 0) 
 def to_pandas(results: Any) -> Any:
     """A DataFrame of what is given.
 
-    A Spectrum, or a fitted model with `spectra_`: one row per term with target, members, order, coefficient and
-    banzhaf. A list of dataclasses (`model.interactions()`): one row each, their fields as columns. A mapping of
-    columns, or a pyarrow Table: that table.
+    A Spectrum, or a fitted model with `spectra_`: one row per term with target, members, order, coefficient
+    and banzhaf. A list of dataclasses (`model.interactions()`): one row each, their fields as columns. A
+    mapping of columns, or a pyarrow Table: that table.
     Raises ImportError without pandas, TypeError for anything else.
     """
     pandas = _import("pandas", "pandas>=2.2")

@@ -1,7 +1,7 @@
 """What an interaction means: redundancy, synergy, boundary synergy or interference, by the joint surplus.
 
-METHOD.md, "Synergy and redundancy": the sign of I(S) alone says nothing at order three and above (three copies
-of one example have I = +1 and J = -2), so the kind goes by J(S) and the members' own main effects.
+METHOD.md, "Synergy and redundancy": the sign of I(S) alone says nothing at order three and above (three
+copies of one example have I = +1 and J = -2), so the kind goes by J(S) and the members' own main effects.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def kind_of(
     """The kind of an interaction among two or more members, from METHOD.md's table.
 
     main_effects: each member's own effect on the target, in any one unit. main_effect_stderrs: their standard
-    errors in the same unit, or None where the effects are exact. joint_surplus: J(S) in any positive unit; only
-    its sign counts. higher_is_better: False where a lower output is better; the signs are turned first.
+    errors in the same unit, or None where the effects are exact. joint_surplus: J(S) in any positive unit;
+    only its sign counts. higher_is_better: False where a lower output is better; the signs are turned first.
 
-    `uncertain` where a member's main effect lies within critical_z standard errors of zero, is exactly zero, or
-    is unknown (NaN, also as a standard error), and where J is zero or NaN: there is no sign to go by.
+    `uncertain` where a member's main effect lies within critical_z standard errors of zero, is exactly zero,
+    or is unknown (NaN, also as a standard error), and where J is zero or NaN: there is no sign to go by.
     Raises SpectrumError for fewer than two members or standard errors of another length or below zero.
     """
     if len(main_effects) < 2:
@@ -63,7 +63,8 @@ def kind_of(
 
 
 def class_split(member_classes: Sequence[int] | None, target_class: int | None) -> ClassSplit:
-    """The ProxySPEX paper's split: `target_class` when every member has the target's class, else `cross_class`.
+    """The ProxySPEX paper's split: `target_class` when every member has the target's class, else
+    `cross_class`.
 
     Empty where classes are unknown: None, or a negative class (a pooled target, a group of several classes).
     """

@@ -1,8 +1,8 @@
 """LightGBM boosters on mask bits as forests, and so as exact spectra.
 
 The booster's text form is read: it holds every tree as flat arrays, which is several times quicker to take in
-than the nested JSON of `Booster.dump_model`, and prints leaf values with 17 digits. LightGBM itself is imported
-by nobody here; any object with `model_to_string`, `num_trees` and `best_iteration` will do.
+than the nested JSON of `Booster.dump_model`, and prints leaf values with 17 digits. LightGBM itself is
+imported by nobody here; any object with `model_to_string`, `num_trees` and `best_iteration` will do.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def forest_from_lightgbm(
     num_iteration: how many rounds; by default the best iteration where early stopping found one, else all, as
     `Booster.predict` does.
 
-    Masks have no missing values, so only LightGBM's "zero counts as missing" matters, and it is honoured. A split
-    that sends absent and present the same way is followed that way. Raises SpectrumError for categorical splits,
-    linear trees and more than one output.
+    Masks have no missing values, so only LightGBM's "zero counts as missing" matters, and it is honoured. A
+    split that sends absent and present the same way is followed that way. Raises SpectrumError for
+    categorical splits, linear trees and more than one output.
     """
     booster = getattr(booster, "booster_", booster)
     if num_iteration is None:
@@ -44,7 +44,8 @@ def forest_from_lightgbm(
     settings = dict(line.partition("=")[::2] for line in header.splitlines())
     if int(settings.get("num_tree_per_iteration", "1")) != 1:
         raise SpectrumError(
-            f"the booster has {settings['num_tree_per_iteration']} outputs per round; fit one booster per target."
+            f"the booster has {settings['num_tree_per_iteration']} outputs per round. "
+            "Fit one booster per target."
         )
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     offset, roots = 0, []

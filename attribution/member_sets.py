@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Members = tuple[int, ...]
 Terms = dict[Members, float]
 
-# A rewrite in another basis writes 2^|S| entries per term. Beyond this many the caller has asked for something
-# that does not fit in memory, and hears so before it is tried.
+# A rewrite in another basis writes 2^|S| entries per term. Beyond this many the caller has asked for
+# something that does not fit in memory, and hears so before it is tried.
 MAX_EXPANSION = 1 << 25
 
 
@@ -26,7 +26,7 @@ def check_alpha(alpha: float) -> float:
     value = float(alpha)
     if not 0.0 < value < 1.0:
         raise SpectrumError(
-            f"alpha must lie in (0, 1); got {alpha!r}. Give the probability with which masks include a player."
+            f"alpha must lie in (0, 1); got {alpha!r}. Give the probability that a mask includes a player."
         )
     return value
 
@@ -61,8 +61,8 @@ def subsets(members: Members, min_order: int = 0, max_order: int | None = None) 
 def substitute(terms: Mapping[Members, float], slope: float, offset: float) -> Terms:
     """Rewrite sum_S c(S) prod_S y_i in z, where y_i = slope * z_i + offset for every player.
 
-    The new coefficient is d(T) = slope^|T| sum_{S >= T} c(S) offset^{|S| - |T|}. Every change of basis in this
-    package (monomials to phi and back, one alpha to another) is such a substitution.
+    The new coefficient is d(T) = slope^|T| sum_{S >= T} c(S) offset^{|S| - |T|}. Every change of basis in
+    this package (monomials to phi and back, one alpha to another) is such a substitution.
 
     Raises SpectrumError when the result would have more than MAX_EXPANSION contributions.
     """
@@ -97,7 +97,7 @@ def check_masks(masks: NDArray[np.bool_], n_players: int) -> NDArray[np.bool_]:
 
 
 def checked_terms(terms: Mapping[Members, float] | Iterable[tuple[Members, float]], n_players: int) -> Terms:
-    """Return {sorted member set: float}; raise SpectrumError for anything that is not a spectrum's content."""
+    """Return {sorted member set: float}; raise SpectrumError for what no spectrum can hold."""
     if isinstance(n_players, bool) or not isinstance(n_players, (int, np.integer)) or n_players < 0:
         raise SpectrumError(f"n_players must be an integer of at least 0; got {n_players!r}.")
     checked: Terms = {}

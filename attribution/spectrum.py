@@ -100,7 +100,8 @@ class Spectrum:
         return len(self._terms)
 
     def __repr__(self) -> str:
-        return f"Spectrum({len(self)} terms, n_players={self.n_players}, alpha={self.alpha}, degree={self.degree})"
+        space = f"n_players={self.n_players}, alpha={self.alpha}"
+        return f"Spectrum({len(self)} terms, {space}, degree={self.degree})"
 
     def coefficient(self, members: Iterable[int]) -> float:
         """F(S): the coefficient of the member set, 0.0 where the spectrum holds none."""
@@ -121,8 +122,8 @@ class Spectrum:
     def joint_surplus(self, members: Iterable[int]) -> float:
         """J(S): what the members do together beyond the sum of what each does alone, averaged over the rest.
 
-        METHOD.md: J(S) = sum_{T <= S, |T| >= 2} sum_{T <= U <= S} F(U) sigma^{-|U|} (-p)^{|U| - |T|}. The inner
-        weights depend on |U| alone, so with u = |U| they add up to (1-p)^u - (-p)^u - u (-p)^{u-1}.
+        METHOD.md: J(S) = sum_{T <= S, |T| >= 2} sum_{T <= U <= S} F(U) sigma^{-|U|} (-p)^{|U| - |T|}. The
+        inner weights depend on |U| alone, so with u = |U| they add up to (1-p)^u - (-p)^u - u (-p)^{u-1}.
         Raises SpectrumError for fewer than two members.
         """
         key = check_members(members, self._n_players)
@@ -171,6 +172,9 @@ class Spectrum:
             return result
         used = np.unique(np.concatenate([members.ravel() for members, _ in arrays.values()]))
         local = {order: np.searchsorted(used, members) for order, (members, _) in arrays.items()}
+        main_effects = np.zeros(len(used))
+        if 1 in local:
+            main_effects[local[1][:, 0]] = arrays[1][1]
         block = int(max(1, min(1024, _BLOCK_CELLS // len(used))))
         for start in range(0, len(rows), block):
             stop = start + block
@@ -181,7 +185,7 @@ class Spectrum:
             for order, columns in local.items():
                 coefficients = arrays[order][1]
                 if order == 1:
-                    result[start:stop] += coefficients @ phi[columns[:, 0]]
+                    result[start:stop] += main_effects @ phi
                     continue
                 step = int(max(1, _BLOCK_CELLS // phi.shape[1]))
                 for first in range(0, len(columns), step):
@@ -193,7 +197,7 @@ class Spectrum:
         return result
 
     def by_order(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """{order: (members (k, order) int64, coefficients (k,) float64)}, the terms as arrays. Do not modify."""
+        """The terms as {order: (members (k, order) int64, coefficients (k,) float64)}. Do not modify."""
         if self._arrays is None:
             grouped: dict[int, tuple[list[Members], list[float]]] = {}
             for members, value in self._terms.items():
@@ -215,7 +219,7 @@ class Spectrum:
         return self._terms.get((), 0.0)
 
     def variance(self) -> float:
-        """Var[f] under Bernoulli(alpha) masks: the sum of squared coefficients but the constant (Parseval)."""
+        """Var[f] under Bernoulli(alpha) masks: all squared coefficients but the constant's (Parseval)."""
         return math.fsum(value * value for members, value in self._terms.items() if members)
 
     def energy(self) -> float:
@@ -229,8 +233,8 @@ class Spectrum:
     def at_alpha(self, alpha: float) -> Spectrum:
         """The spectrum of the same function under Bernoulli(alpha) masks. Exact.
 
-        Substitutes phi_i(p) = (sigma_q / sigma_p) phi_i(q) + (q - p) / sigma_p, which equals going through the
-        Moebius form without first extrapolating to the empty training set.
+        Substitutes phi_i(p) = (sigma_q / sigma_p) phi_i(q) + (q - p) / sigma_p, which equals going through
+        the Moebius form without first extrapolating to the empty training set.
         """
         q = check_alpha(alpha)
         slope = math.sqrt(q * (1 - q)) / self.sigma

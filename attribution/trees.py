@@ -1,8 +1,8 @@
 """Trees over mask bits, and the exact Fourier spectrum of a sum of them.
 
-A split asks one thing only: is the player absent or present? So a leaf reached over the players P (present) and
-A (absent) is value * prod_{i in P} x_i * prod_{i in A} (1 - x_i), and with x_i = p + sigma phi_i its spectrum
-can be written down. `tree_to_spectrum` is METHOD.md's recursion, kept as the reference;
+A split asks one thing only: is the player absent or present? So a leaf reached over the players P (present)
+and A (absent) is value * prod_{i in P} x_i * prod_{i in A} (1 - x_i), and with x_i = p + sigma phi_i its
+spectrum can be written down. `tree_to_spectrum` is METHOD.md's recursion, kept as the reference;
 `Forest.to_spectrum` adds up all leaves of all trees at once and is what pipelines call.
 """
 
@@ -31,8 +31,8 @@ class Forest:
     roots: (n_trees,) int, the root node of each tree.
     bias: float, added once.
 
-    A player may be asked again further down its own path; the branch that contradicts the first answer is then
-    unreachable and counts for nothing.
+    A player may be asked again further down its own path; the branch that contradicts the first answer is
+    then unreachable and counts for nothing.
     """
 
     player: NDArray[np.int64]
@@ -84,8 +84,8 @@ class Forest:
 def leaf_paths(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
     """Every reachable leaf of a forest as a signed set of players.
 
-    Returns players (n_leaves, depth) int64, distinct within a row and padded with -1; present (n_leaves, depth)
-    bool, whether the leaf needs that player present; values (n_leaves,) float64.
+    Returns players (n_leaves, depth) int64, distinct within a row and padded with -1; present (n_leaves,
+    depth) bool, whether the leaf needs that player present; values (n_leaves,) float64.
     """
     node = forest.roots
     players = np.empty((len(node), 0), dtype=np.int64)
@@ -138,9 +138,9 @@ def paths_to_spectrum(
     """The spectrum of sum_leaf value * prod_{present} x_i * prod_{absent} (1 - x_i), plus bias.
 
     players (n_leaves, depth) int, distinct within a row, -1 where a row is shorter; present (n_leaves, depth)
-    bool; values (n_leaves,) float. A leaf of d players contributes to 2^d sets T: value times, for each player
-    outside T, the probability of its side (p or 1 - p), and for each inside, +sigma (present) or -sigma (absent).
-    Raises SpectrumError on paths of more than 20 players or players out of range.
+    bool; values (n_leaves,) float. A leaf of d players contributes to 2^d sets T: value times, for each
+    player outside T, the probability of its side (p or 1 - p), and for each inside, +sigma (present) or
+    -sigma (absent). Raises SpectrumError on paths of more than 20 players or players out of range.
     """
     p = check_alpha(alpha)
     sigma = math.sqrt(p * (1 - p))

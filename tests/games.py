@@ -1,8 +1,8 @@
 """Games with known answers: functions of masks whose exact Möbius form or spectrum is known beforehand.
 
 Each game evaluates its function directly, never through its spectrum, so that a test of one against the other
-can fail. `noise_sd` plays the part of seed noise; `noise_ceiling` is the R^2 a perfect function of the mask would
-reach on single noisy outputs. Test and benchmark support, not a part of the packages.
+can fail. `noise_sd` plays the part of seed noise; `noise_ceiling` is the R^2 a perfect function of the mask
+would reach on single noisy outputs. Test and benchmark support, not a part of the packages.
 """
 
 from __future__ import annotations
@@ -183,9 +183,9 @@ def from_spectrum(spectrum: Spectrum, noise_sd: float = 0.0, name: str = "fourie
 def synthetic_peak(
     n_players: int, seed: int, alpha: float = 0.5, noise_sd: float = 0.0, n_sets: int = 10, order: int = 5
 ) -> Game:
-    """Synthetic Peak of the ProxySPEX paper (arXiv 2505.17495): Fourier terms on 10 random sets of five, nothing
-    below them. No subset of a planted set carries signal, so a greedy tree has no first step to take: the known
-    blind spot. Coefficients are uniform on +-[0.5, 1], ours, so that every planted set matters."""
+    """Synthetic Peak of the ProxySPEX paper (arXiv 2505.17495): Fourier terms on 10 random sets of five,
+    nothing below them. No subset of a planted set carries signal, so a greedy tree has no first step to take:
+    the known blind spot. Coefficients are uniform on +-[0.5, 1], ours, so that every planted set matters."""
     generator = np.random.default_rng(seed)
     sets = _distinct_sets(generator, n_players, n_sets, order)
     terms = {members: _signed(generator) for members in sets}
@@ -195,7 +195,8 @@ def synthetic_peak(
 def complete_hierarchy(
     n_players: int, seed: int, alpha: float = 0.5, noise_sd: float = 0.0, n_sets: int = 10, order: int = 5
 ) -> Game:
-    """Complete Hierarchy of the ProxySPEX paper: the sets of Synthetic Peak with every subset of each of them.
+    """Complete Hierarchy of the ProxySPEX paper: the sets of Synthetic Peak with every subset of each of
+    them.
 
     Coefficients as there; the sets are the same for the same seed."""
     generator = np.random.default_rng(seed)
@@ -286,12 +287,12 @@ def duplicates(
     effect: float = 1.0,
     background: float = 0.3,
 ) -> Game:
-    """f = sum over pairs of effect * max(x_i, x_j), plus normal main effects (sd `background`) of all others."""
+    """f = sum over pairs of effect * max(x_i, x_j), plus normal main effects of sd `background` elsewhere."""
     taken = {player for pair in pairs for player in pair}
     if len(taken) != 2 * len(pairs):
         raise ValueError(f"the pairs of duplicates must not share players; got {list(pairs)}.")
-    return clusters_of_copies(n_players, [tuple(sorted(pair)) for pair in pairs], seed, alpha, noise_sd, effect,
-                              background, "duplicates")  # fmt: skip
+    clusters = [(min(pair), max(pair)) for pair in pairs]
+    return clusters_of_copies(n_players, clusters, seed, alpha, noise_sd, effect, background, "duplicates")
 
 
 def clusters_of_copies(
@@ -306,8 +307,8 @@ def clusters_of_copies(
 ) -> Game:
     """Each cluster adds `effect` once if any of its members is present; all other players have main effects.
 
-    For a cluster of k at alpha, one member has the main effect I = effect (1 - alpha)^{k-1} and a pair inside it
-    I = -effect (1 - alpha)^{k-2}: at alpha = 1/2 METHOD.md's 2^{1-k} and -2^{2-k}. Large clusters hide.
+    For a cluster of k at alpha, one member has the main effect I = effect (1 - alpha)^{k-1} and a pair inside
+    it I = -effect (1 - alpha)^{k-2}: at alpha = 1/2 METHOD.md's 2^{1-k} and -2^{2-k}. Large clusters hide.
     """
     weights = np.random.default_rng(seed).normal(0.0, background, size=n_players)
     for members in clusters:

@@ -1,4 +1,5 @@
-"""Every quantity of the spectrum from its definition, over all 2^n masks: slow, short, independent of the package.
+"""Every quantity of the spectrum from its definition, over all 2^n masks: slow, short, independent of the
+package.
 
 `values` is always (2^n,) float64, f at the mask whose bits are those of the row number, player 0 lowest.
 """
@@ -90,7 +91,7 @@ def shapley_interaction(values: Values, n_players: int, members: Members) -> flo
 
 
 def shapley_taylor(values: Values, n_players: int, members: Members, max_order: int) -> float:
-    """STII by its definition: Delta_S at the empty set below the top order, a weighted mean of Delta_S at it."""
+    """STII by definition: Delta_S at the empty set below the top order, a weighted mean of it there."""
     if len(members) < max_order:
         return derivative(values, members, 0)
     return sum(

@@ -1,4 +1,4 @@
-"""Each index equals shapiq's: its converter from the same Möbius form, and its exact computer over all masks."""
+"""Each index equals shapiq's: its converter on the same Möbius form, its exact computer over all masks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GAMES = [
 ]
 HIGHER = ["SII", "k-SII", "STII", "FBII"]
 CONVERTED = [("SV", 1), ("BV", 1), *((index, order) for index in [*HIGHER, "FSII"] for order in (1, 2, 3))]
-# Not FSII: the exact computer stands in for "exact at both ends" with a large finite weight and is off by up to
-# 3e-9 here. The converter has it in closed form, and test_indices.py solves the constrained problem.
+# Not FSII: the exact computer stands in for "exact at both ends" with a large finite weight and is off by up
+# to 3e-9 here. The converter has it in closed form, and test_indices.py solves the constrained problem.
 COMPUTED = [
     ("SV", 1),
     ("BV", 1),

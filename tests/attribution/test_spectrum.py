@@ -277,7 +277,7 @@ def test_a_surplus_needs_two_members_and_an_expansion_a_size() -> None:
 
 
 def test_fifty_thousand_players_cost_only_their_terms() -> None:
-    """All main effects and a few thousand pairs; evaluate in blocks, transforms without an (n, n) anything."""
+    """All main effects and a few thousand pairs; nothing here is of size (n, n)."""
     n_players, generator = 50_000, np.random.default_rng(0)
     terms = {(player,): float(value) for player, value in enumerate(generator.normal(size=n_players))}
     pairs = np.sort(generator.choice(n_players, size=(2_000, 2), replace=True), axis=1)

@@ -48,7 +48,7 @@ def test_adding_up_leaves_is_the_recursion_of_the_method(seed: int, alpha: float
 
 
 def test_one_split_has_the_two_coefficients_of_the_method() -> None:
-    """A = 2 where the player is absent, B = 5 where present: F[()] = (1-p) A + p B, F[(i,)] = sigma (B - A)."""
+    """A = 2 if absent, B = 5 if present: F[()] = (1-p) A + p B, F[(i,)] = sigma (B - A)."""
     split = Forest([3, -1, -1], [1, 0, 0], [2, 0, 0], [0.0, 2.0, 5.0], [0])  # type: ignore[arg-type]
     spectrum = split.to_spectrum(4, alpha=0.2)
     assert dict(spectrum.terms) == pytest.approx(
@@ -57,7 +57,7 @@ def test_one_split_has_the_two_coefficients_of_the_method() -> None:
 
 
 def test_a_player_asked_twice_on_one_path_is_asked_once() -> None:
-    """The root asks 0; on its present side 0 is asked again, and the absent answer there cannot be reached."""
+    """The root asks 0; on its present side 0 is asked again, where the absent answer cannot be reached."""
     forest = Forest(
         player=[0, -1, 0, -1, -1],  # type: ignore[arg-type]
         absent=[1, 0, 3, 0, 0],  # type: ignore[arg-type]

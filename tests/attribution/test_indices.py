@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import bernoulli
 
 from attribution import indices
 from attribution.spectrum import Spectrum, SpectrumError
@@ -79,14 +80,14 @@ def test_shapley_taylor_interactions(alpha: float, max_order: int) -> None:
 @pytest.mark.parametrize("max_order", [1, 2, 3, 4])
 def test_k_shapley_interactions_follow_the_recursion_of_bordt_and_von_luxburg(max_order: int) -> None:
     """Order by order: keep what there was and spread the new top order's SII with Bernoulli numbers."""
-    bernoulli = [1.0, -0.5, 1 / 6, 0.0, -1 / 30]
+    numbers = [1.0, -0.5, 1 / 6, 0.0, -1 / 30]
     game = game_at(0.3)
     values = game.evaluate(all_masks(N_PLAYERS))
     current: dict = {}
     for order in range(1, max_order + 1):
         for s in brute_force.sets_up_to(N_PLAYERS, order, min_order=1):
             wider = [t for t in brute_force.sets_up_to(N_PLAYERS, order, min_order=order) if set(s) <= set(t)]
-            gain = bernoulli[order - len(s)] * sum(
+            gain = numbers[order - len(s)] * sum(
                 brute_force.shapley_interaction(values, N_PLAYERS, t) for t in wider
             )
             current[s] = current.get(s, 0.0) + gain
@@ -164,3 +165,9 @@ def test_a_name_or_order_that_does_not_exist_is_refused() -> None:
             indices.shapley_interactions(spectrum, order)  # type: ignore[arg-type]
     with pytest.raises(SpectrumError, match="order 17"):
         indices.k_shapley_interactions(spectrum, 18)
+
+
+def test_the_bernoulli_numbers_are_scipys() -> None:
+    np.testing.assert_allclose(
+        indices._BERNOULLI, bernoulli(len(indices._BERNOULLI) - 1), rtol=1e-12, atol=1e-12
+    )

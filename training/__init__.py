@@ -1,11 +1,11 @@
 """Retrain many small image models on subsets of one training set.
 
-`load_dataset` reads images, `sample_masks` says which players each model sees, `retrain` trains the models (many
-members as one network) and returns what each of them says about the targets. Nothing here knows of Ray, Prefect
-or of what is later made of the outputs.
+`load_dataset` reads images, `sample_masks` says which players each model sees, `retrain` trains the models
+(many members as one network) and returns what each of them says about the targets. Nothing here knows of Ray,
+Prefect or of what is later made of the outputs.
 
-Importing this package loads NumPy and nothing heavier: torch, scikit-learn, torchvision, pyarrow and Pillow are
-imported where they are used.
+Importing this package loads NumPy and nothing heavier: torch, scikit-learn, torchvision, pyarrow and Pillow
+are imported where they are used.
 """
 
 from training.data import Dataset, ImageSet, load_dataset

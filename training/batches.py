@@ -1,9 +1,9 @@
 """Batches of all members at once, gathered by index from images that stay resident as uint8.
 
-What a member sees is decided by its training seed for the *full* training set and then restricted to the examples
-present. Every (epoch, example) has one 64-bit word: the order of an epoch is the order of the words, and the lowest
-bits say how the example is flipped, shifted and blanked in that epoch. Masks that share a seed thus share order and
-augmentation; absent examples are left out and the batches close up ("packed").
+What a member sees is decided by its training seed for the *full* training set and then restricted to the
+examples present. Every (epoch, example) has one 64-bit word: the order of an epoch is the order of the words,
+and the lowest bits say how the example is flipped, shifted and blanked in that epoch. Masks that share a seed
+thus share order and augmentation; absent examples are left out and the batches close up ("packed").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DISTINCT_EPOCHS = 8  # orders drawn, in multiples of the draws a full training 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a member sees: rows (n_draws,) int64 into the training set, words (n_draws,) uint64 for augmentation."""
+    """What a member sees: rows (n_draws,) int64 into the training set, words (n_draws,) uint64."""
 
     rows: np.ndarray
     words: np.ndarray
@@ -33,8 +33,9 @@ class Draws:
 def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
     """The examples a member sees, in order; present: (n_train,) bool with at least one True.
 
-    Epoch after epoch of the present examples, as many as needed. A subset below an eighth of the training set runs
-    out of distinct epochs and starts again from the first: the words drawn stay bounded however small it is.
+    Epoch after epoch of the present examples, as many as needed. A subset below an eighth of the training set
+    runs out of distinct epochs and starts again from the first: the words drawn stay bounded however small it
+    is.
     """
     examples = np.flatnonzero(present)
     distinct = _DISTINCT_EPOCHS * -(-n_draws // len(present))
@@ -49,8 +50,8 @@ def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
 class Batches:
     """Resident images of one set and the normalised batches cut from them.
 
-    Pixels are standardised per channel by the mean and standard deviation of the whole training set, the same for
-    every member.
+    Pixels are standardised per channel by the mean and standard deviation of the whole training set, the same
+    for every member.
     """
 
     def __init__(self, train: ImageSet, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> None:
@@ -83,7 +84,7 @@ class Batches:
         )
 
     def training(self, rows: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (batch, K * channels, height, width) and labels (batch, K) for rows and words of (batch, K)."""
+        """Images (batch, K * channels, height, width), labels (batch, K); rows, words are (batch, K)."""
         recipe = self.recipe
         flip = words & 1 if recipe.flip else torch.zeros_like(rows)
         shifts = 2 * recipe.crop_padding + 1
@@ -98,7 +99,7 @@ class Batches:
         return pixels.to(self.dtype).sub_(self.mean).mul_(self.scale)
 
     def _cutout(self, words: Tensor) -> Tensor:
-        """0 in a square at a random place that lies within the image, 1 elsewhere: (batch, K, 1, height, width)."""
+        """0 in a square at a random place within the image, else 1: (batch, K, 1, height, width)."""
         keep = []
         for which, side in enumerate(self.size):
             side_cut = min(self.recipe.cutout, side)

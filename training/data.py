@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images (n, height, width, channels) uint8, labels (n,) int64, and each image's row in its source (n,) int64."""
+    """Images (n, height, width, channels) uint8; labels and rows in the source, (n,) int64."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -28,10 +28,11 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set whose players can be left out, targets to explain, and audit examples kept out of every choice.
+    """A training set whose players can be left out, targets to explain, and audit examples kept out of every
+    choice.
 
-    - players: (n_train,) int64, the player each training example belongs to (0 .. n_players - 1). Singletons unless
-      a grouping was given.
+    - players: (n_train,) int64, the player each training example belongs to (0 .. n_players - 1). Singletons
+      unless a grouping was given.
     - player_names: one name per player.
     """
 
@@ -83,17 +84,16 @@ def load_dataset(
 ) -> Dataset:
     """Read a data set and split its test images into targets and audit examples.
 
-    source: `digits` (ships inside scikit-learn: no network, no download), `cifar10` (torchvision, downloaded once
-    into `path`), `parquet` (a folder of image Parquet files in the layout Hugging Face uses), `image_folder`
-    (train/<class>/*.png, test/<class>/*.png), or the path of such a folder.
-    classes: the classes to keep, by name or number, in the order of their new labels.
-    n_train, n_targets, n_audit: how many images of each; None takes the source's default (digits: 200, 400, 400;
-    otherwise all training images, half of the test images as targets, the rest as audit examples). Training images
-    are drawn class by class, as evenly as the classes allow.
-    image_size: reduce to this many pixels a side by averaging areas.
-    group_by: a column of the Parquet file or an index file that names each training example's group; the players
-    are then the groups (`training.players`).
-    seed: decides the choice of training images and the split of the test images, and nothing else.
+    source: `digits` (ships inside scikit-learn: no network, no download), `cifar10` (torchvision, downloaded
+    once into `path`), `parquet` (a folder of image Parquet files in the layout Hugging Face uses),
+    `image_folder` (train/<class>/*.png, test/<class>/*.png), or the path of such a folder. classes: the
+    classes to keep, by name or number, in the order of their new labels. n_train, n_targets, n_audit: how
+    many images of each; None takes the source's default (digits: 200, 400, 400; otherwise all training
+    images, half of the test images as targets, the rest as audit examples). Training images are drawn class
+    by class, as evenly as the classes allow. image_size: reduce to this many pixels a side by averaging
+    areas. group_by: a column of the Parquet file or an index file that names each training example's group;
+    the players are then the groups (`training.players`). seed: decides the choice of training images and the
+    split of the test images, and nothing else.
 
     Raises TrainingInputError: its message says what was wrong, what was given and what to do.
     """
@@ -102,5 +102,11 @@ def load_dataset(
 
     raw = read_source(source, path=path, image_size=image_size, group_by=group_by, download=download)
     return choose_and_split(
-        raw, classes=classes, n_train=n_train, n_targets=n_targets, n_audit=n_audit, group_by=group_by, seed=seed
+        raw,
+        classes=classes,
+        n_train=n_train,
+        n_targets=n_targets,
+        n_audit=n_audit,
+        group_by=group_by,
+        seed=seed,
     )

@@ -34,7 +34,9 @@ class ChunkResult:
 class Engine:
     """One data set and one recipe on one device, ready to train chunks of members."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32") -> None:
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32"
+    ) -> None:
         if dtype not in DTYPES:
             raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.recipe, self.dtype = recipe, DTYPES[dtype]
@@ -115,7 +117,8 @@ class Engine:
         members = len(present)
         logits = [self._logits(model, pixels, members) for pixels, _ in self.evaluated]
         correct = [
-            (found.argmax(dim=-1) == labels).to(torch.float64) for found, (_, labels) in zip(logits, self.evaluated)
+            (found.argmax(dim=-1) == labels).to(torch.float64)
+            for found, (_, labels) in zip(logits, self.evaluated, strict=True)
         ]
         for found in logits:
             finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
@@ -130,7 +133,7 @@ class Engine:
         )
 
     def _logits(self, model: nn.Module, pixels: Tensor, members: int) -> Tensor:
-        """Logits (K, n, n_classes) of images (n, channels, height, width), the same images for every member."""
+        """Logits (K, n, n_classes) of (n, channels, height, width), the same images for all members."""
         height, width, _ = self.image_shape
         at_once = max(1, _LOGITS_AT_ONCE // (members * self.recipe.width * height * width))
         parts = [torch.zeros(members, 0, self.n_classes, dtype=self.dtype, device=self.device)]
@@ -171,7 +174,7 @@ class FlatParameters:
         self.gradients.zero_()
 
     def sgd_step(self, rate: float, recipe: Recipe) -> None:
-        """One step of SGD as torch.optim.SGD defines it: decay into the gradient, momentum, Nesterov if asked for."""
+        """One step as torch.optim.SGD defines it: decay into the gradient, momentum, perhaps Nesterov."""
         gradients = self.gradients.add_(self.values, alpha=recipe.weight_decay)
         self.momentum.mul_(recipe.momentum).add_(gradients)
         if recipe.nesterov:
@@ -182,7 +185,7 @@ class FlatParameters:
 
 
 def check_device(device: str) -> torch.device:
-    """The torch device of that name. Raises TrainingInputError when torch does not know it or cannot reach it."""
+    """The torch device of that name. Raises TrainingInputError when it is unknown or out of reach."""
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

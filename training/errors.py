@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class TrainingInputError(ValueError):
-    """Something given to `training` cannot be used: the message says what was wrong, what was given, what to do."""
+    """Something given to `training` cannot be used; the message says what, and what to do."""

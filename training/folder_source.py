@@ -20,9 +20,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 def read_image_folder(folder: Path, image_size: int | None) -> RawImages:
     """Read train/<class>/ and test/<class>/ (or val/, validation/); classes are the folder names, sorted.
 
-    source_index is a picture's place in the sorted listing of its half. Files without a picture's suffix are passed
-    over. Raises TrainingInputError for a missing half, a class missing from one half or without pictures, unreadable
-    pictures, and pictures of different sizes when `image_size` is not given.
+    source_index is a picture's place in the sorted listing of its half. Files without a picture's suffix are
+    passed over. Raises TrainingInputError for a missing half, a class missing from one half or without
+    pictures, unreadable pictures, and pictures of different sizes when `image_size` is not given.
     """
     from training.sources import RawImages
 
@@ -32,13 +32,15 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawImages:
         missing = sorted(set(listings[other]) - set(listings[this]))
         if missing:
             raise TrainingInputError(
-                f"{half} has no class {', '.join(missing)}, which {halves[other]} has. Every class needs pictures "
-                f"for training and for testing: add the folder or take the class away from both."
+                f"{half} has no class {', '.join(missing)}, which {halves[other]} has. Every class needs "
+                f"pictures for training and for testing: add the folder or take the class away from both."
             )
     classes = tuple(sorted(listings[0]))
     if len(classes) < 2:
         raise TrainingInputError(f"{halves[0]} holds {len(classes)} class folders; at least two are needed.")
-    files = [[(file, label) for label, name in enumerate(classes) for file in part[name]] for part in listings]
+    files = [
+        [(file, label) for label, name in enumerate(classes) for file in part[name]] for part in listings
+    ]
     # Both halves in one stack: one size and one number of channels for all.
     images = stack_pictures(
         (decode(file, str(file), image_size) for part in files for file, _ in part),
@@ -46,7 +48,11 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawImages:
     )
     n_train = len(files[0])
     sets = [
-        ImageSet(pixels, np.array([label for _, label in part], dtype=np.int64), np.arange(len(part), dtype=np.int64))
+        ImageSet(
+            pixels,
+            np.array([label for _, label in part], dtype=np.int64),
+            np.arange(len(part), dtype=np.int64),
+        )
         for pixels, part in zip((images[:n_train], images[n_train:]), files, strict=True)
     ]
     return RawImages(name=folder.resolve().name, class_names=classes, train=sets[0], test=sets[1])
@@ -68,9 +74,13 @@ def _pictures(half: Path) -> dict[str, list[Path]]:
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         pictures = sorted(
-            file for file in entry.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            file
+            for file in entry.iterdir()
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         )
         if not pictures:
-            raise TrainingInputError(f"class folder {entry} holds no pictures ({', '.join(SUFFIXES)}). Add some.")
+            raise TrainingInputError(
+                f"class folder {entry} holds no pictures ({', '.join(SUFFIXES)}). Add some."
+            )
         found[entry.name] = pictures
     return found

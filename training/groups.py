@@ -1,4 +1,4 @@
-"""Players as groups of training images: a column of the Parquet file, or an index file, names each image's group."""
+"""Players as groups of training images: named by a column of the Parquet file or by an index file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _HEADERS = (["group"], ["source_index", "group"], ["index", "group"])
 
 
 def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.ndarray]) -> RawImages:
-    """Give every training image its group: the column `group_by` where there is one, else the index file of that name.
+    """Give every training image its group: the column `group_by` where there is one, else the index file of
+    that name.
 
     Raises TrainingInputError when there is neither, or the file does not fit the training images.
     """
@@ -28,8 +29,8 @@ def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.nd
     file = Path(group_by)
     if not file.is_file():
         raise TrainingInputError(
-            f"group_by = {str(group_by)!r} is neither a column of the training files nor an index file. Give a "
-            f"column, or a file with one group per training image or lines 'source_index,group'."
+            f"group_by = {str(group_by)!r} is neither a column of the training files nor an index file. "
+            f"Give a column, or a file with one group per training image or lines 'source_index,group'."
         )
     return with_groups(raw, read_index_file(file, raw.train.source_index))
 
@@ -37,8 +38,8 @@ def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.nd
 def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
     """Group of each training image, (n_train,) object array, None where the file names none.
 
-    Either one group name per line, as many lines as the source has training images and in their order; or lines
-    `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
+    Either one group name per line, as many lines as the source has training images and in their order; or
+    lines `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
     `source_index,group`) is passed over. Raises TrainingInputError for anything else.
     """
     try:
@@ -51,14 +52,15 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
     widths = {len(row) for row in rows}
     if not rows or len(widths) != 1 or not widths <= {1, 2} or any("" in row for row in rows):
         raise TrainingInputError(
-            f"index file {file} must hold one group name per line, or lines 'source_index,group', without gaps."
+            f"index file {file} must hold one group name per line, or lines 'source_index,group', without "
+            f"gaps."
         )
     groups = np.full(len(source_index), None, dtype=object)
     if widths == {1}:
         if len(rows) != len(source_index):
             raise TrainingInputError(
-                f"index file {file} has {len(rows)} lines for {len(source_index)} training images. Give one line "
-                f"per image, or lines 'source_index,group'."
+                f"index file {file} has {len(rows)} lines for {len(source_index)} training images. Give one "
+                f"line per image, or lines 'source_index,group'."
             )
         groups[:] = [row[0] for row in rows]
         return groups
@@ -68,11 +70,13 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
     named: dict[int, str] = {}
     for line, (text, group) in enumerate(rows, start=1):
         if not text.lstrip("-").isdigit() or int(text) not in place:
-            raise TrainingInputError(f"index file {file}, entry {line}: no training image has source_index {text!r}.")
+            raise TrainingInputError(
+                f"index file {file}, entry {line}: no training image has source_index {text!r}."
+            )
         if named.setdefault(int(text), group) != group:
             raise TrainingInputError(
-                f"index file {file}, entry {line}: image {text} is in group {named[int(text)]!r} and in {group!r}. "
-                f"An image belongs to one player."
+                f"index file {file}, entry {line}: image {text} is in group {named[int(text)]!r} and in "
+                f"{group!r}. An image belongs to one player."
             )
         groups[place[int(text)]] = group
     return groups

@@ -1,7 +1,7 @@
 """Layers of K members at once. Activations are (batch, K * channels, height, width), member by member.
 
-A convolution with K groups never mixes members, batch normalisation works channel by channel, and the last layer is
-one matrix product per member, so member k computes what it would compute alone.
+A convolution with K groups never mixes members, batch normalisation works channel by channel, and the last
+layer is one matrix product per member, so member k computes what it would compute alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ from torch.nn import functional as F
 
 
 class MemberConv(nn.Module):
-    """Convolution without bias, one set of weights per member: weight (K * out_channels, in_channels, size, size)."""
+    """Convolution without bias, weights of all members: (K * out_channels, in_channels, size, size)."""
 
     def __init__(
-        self, members: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
+        self,
+        members: int,
+        in_channels: int,
+        out_channels: int,
+        size: int = 3,
+        stride: int = 1,
+        padding: int = 1,
     ) -> None:
         super().__init__()
         self.members, self.stride, self.padding = members, stride, padding
@@ -56,8 +62,8 @@ def conv_norm(
 class Residual(nn.Module):
     """Basic block of He et al. 2016: two 3x3 convolutions and a shortcut without parameters.
 
-    Where the block halves the image and widens, the shortcut averages 2x2 pixels and fills the new channels with
-    zeros (their option A, averaging instead of dropping pixels).
+    Where the block halves the image and widens, the shortcut averages 2x2 pixels and fills the new channels
+    with zeros (their option A, averaging instead of dropping pixels).
     """
 
     def __init__(self, members: int, in_channels: int, out_channels: int, stride: int) -> None:
@@ -95,8 +101,8 @@ class PlainResidual(nn.Module):
 def uniform_bound(module: nn.Module) -> float:
     """Half-width of the uniform distribution a layer's weights start from, 0 for layers that start elsewhere.
 
-    Convolutions: He et al. 2015 for ReLU, variance 2 / fan_in. The last layer: variance 1 / (3 fan_in), torch's own
-    default for linear layers.
+    Convolutions: He et al. 2015 for ReLU, variance 2 / fan_in. The last layer: variance 1 / (3 fan_in),
+    torch's own default for linear layers.
     """
     if isinstance(module, MemberConv):
         return math.sqrt(6.0 / module.fan_in)

@@ -29,16 +29,18 @@ def sample_masks(
     The ids are `first` .. `first + count - 1`, or `ids` where given (then `count` may be left out).
 
     - `bernoulli`: each player is present with probability alpha, independently.
-    - `fixed_size`: round(alpha * n_players) players, every such set equally likely. The common shift of the main
-      effects cannot be told from such masks.
-    - `antithetic`: ids 2j and 2j + 1 are complements of each other; alpha must be 1/2, because the complement of
-      an alpha mask has 1 - alpha.
+    - `fixed_size`: round(alpha * n_players) players, every such set equally likely. The common shift of the
+      main effects cannot be told from such masks.
+    - `antithetic`: ids 2j and 2j + 1 are complements of each other; alpha must be 1/2, because the complement
+      of an alpha mask has 1 - alpha.
 
-    Row k uses the k-th row of a Philox table keyed by the seed (for `antithetic` row k // 2), so it does not depend
-    on which other rows are asked for. A Bernoulli row may be all False; `training.retrain` says what then happens.
+    Row k uses the k-th row of a Philox table keyed by the seed (for `antithetic` row k // 2), so it does not
+    depend on which other rows are asked for. A Bernoulli row may be all False; `training.retrain` says what
+    then happens.
 
-    Raises TrainingInputError for alpha outside (0, 1), no players, no masks, negative ids, an unknown sampler,
-    `antithetic` with alpha other than 1/2, and a fixed size that rounds to none or all of the players.
+    Raises TrainingInputError for alpha outside (0, 1), no players, no masks, negative ids, an unknown
+    sampler, `antithetic` with alpha other than 1/2, and a fixed size that rounds to none or all of the
+    players.
     """
     row_ids = _row_ids(count, first, ids)
     size = _check(n_players, alpha, sampler)
@@ -69,7 +71,9 @@ def _row_ids(count: int | None, first: int, ids: Sequence[int] | np.ndarray | No
     if int(row_ids.min()) < 0:
         raise TrainingInputError(f"mask ids start at 0; got {int(row_ids.min())}.")
     if count is not None and count != row_ids.size:
-        raise TrainingInputError(f"count says {count} masks but {row_ids.size} ids are given. Leave count out.")
+        raise TrainingInputError(
+            f"count says {count} masks but {row_ids.size} ids are given. Leave count out."
+        )
     return row_ids.astype(np.int64)
 
 
@@ -83,14 +87,14 @@ def _check(n_players: int, alpha: float, sampler: str) -> int:
         raise TrainingInputError(f"alpha must lie in (0, 1); got {alpha}. Give a fraction such as 0.5.")
     if sampler == "antithetic" and alpha != 0.5:
         raise TrainingInputError(
-            f"antithetic masks exist at alpha = 0.5 only (the complement of an alpha mask has 1 - alpha); got "
-            f"{alpha}. Set alpha to 0.5 or use sampler 'bernoulli'."
+            f"antithetic masks exist at alpha = 0.5 only (the complement of an alpha mask has 1 - alpha); "
+            f"got {alpha}. Set alpha to 0.5 or use sampler 'bernoulli'."
         )
     size = round(alpha * n_players)
     if sampler == "fixed_size" and not 0 < size < n_players:
         raise TrainingInputError(
-            f"a fixed size of alpha * n_players = {alpha} * {n_players} rounds to {size}: every mask would be the "
-            f"same. Change alpha or use sampler 'bernoulli'."
+            f"a fixed size of alpha * n = {alpha} * {n_players} rounds to {size}: every mask would be "
+            f"the same. Change alpha or use sampler 'bernoulli'."
         )
     return size
 

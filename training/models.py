@@ -17,7 +17,8 @@ N_STAGES = 3
 
 
 class SmallResNet(nn.Module):
-    """A 3x3 stem, three stages of residual blocks (each stage halves the image and doubles the width), a mean, logits.
+    """A 3x3 stem, three stages of residual blocks (each stage halves the image and doubles the width), a
+    mean, logits.
 
     Width 8 and one block per stage on 8x8 grey images: 19,162 parameters with ten classes.
     """
@@ -44,8 +45,8 @@ class SmallResNet(nn.Module):
 class ResNet9(nn.Module):
     """The ResNet-9 variant that Datamodels trains (Ilyas et al. 2022; after KakaoBrain's torchskeleton).
 
-    Widths are multiples of `recipe.width` (64 there): w, 2w, a residual pair at 2w, 4w, a residual pair at 4w, 2w;
-    a global maximum, and logits without bias scaled by 0.2.
+    Widths are multiples of `recipe.width` (64 there): w, 2w, a residual pair at 2w, 4w, a residual pair at
+    4w, 2w; a global maximum, and logits without bias scaled by 0.2.
     """
 
     def __init__(self, members: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
@@ -71,26 +72,30 @@ class ResNet9(nn.Module):
 def build_model(recipe: Recipe, members: int, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     """The recipe's network for K members; image_shape is (height, width, channels). Weights are not set yet.
 
-    Raises TrainingInputError when the images are too small for the architecture or there are fewer than two classes.
+    Raises TrainingInputError when the images are too small for the architecture or there are fewer than two
+    classes.
     """
     height, width, channels = image_shape
     smallest = SMALLEST_IMAGE[recipe.architecture]
     if min(height, width) < smallest:
         raise TrainingInputError(
-            f"architecture {recipe.architecture!r} needs images of at least {smallest}x{smallest} pixels; got "
-            f"{height}x{width}. Choose architecture 'resnet' or larger images."
+            f"architecture {recipe.architecture!r} needs images of at least {smallest}x{smallest} pixels; "
+            f"got {height}x{width}. Choose architecture 'resnet' or larger images."
         )
     if n_classes < 2:
-        raise TrainingInputError(f"a margin needs at least two classes; got {n_classes}. Keep two or more classes.")
+        raise TrainingInputError(
+            f"a margin needs at least two classes; got {n_classes}. Keep two or more classes."
+        )
     network = {"resnet": SmallResNet, "resnet9": ResNet9}[recipe.architecture]
     return network(members, recipe, channels, n_classes)
 
 
 def initialise(model: nn.Module, seeds: list[int]) -> None:
-    """Set every member's weights from its own training seed: a function of the seed, not of K or of its place.
+    """Set every member's weights from its own training seed: a function of the seed, not of K or of its
+    place.
 
-    Weights are uniform within `training.layers.uniform_bound`, one Philox word each, in the order of the layers;
-    normalisation starts at scale 1 and shift 0, biases at 0.
+    Weights are uniform within `training.layers.uniform_bound`, one Philox word each, in the order of the
+    layers; normalisation starts at scale 1 and shift 0, biases at 0.
     """
     layers = [module for module in model.modules() if isinstance(module, (MemberConv, MemberLinear))]
     members = len(seeds)

@@ -1,4 +1,4 @@
-"""What is recorded of a target: one number per model that says how far it leans towards the target's label."""
+"""What is recorded of a target: how far a model leans towards the target's label."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 def margin_lse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Correct logit minus the logsumexp of the others: the log odds of the correct class (TRAK, Park et al. 2023).
+    """Correct logit minus the logsumexp of the others: the log odds of the correct class (TRAK, Park et al.
+    2023).
 
     logits (..., n, n_classes), labels (n,) int64; the result is (..., n). Two classes or more are needed.
     """
@@ -16,7 +17,7 @@ def margin_lse(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin_max(logits: Tensor, labels: Tensor) -> Tensor:
-    """Correct logit minus the largest other logit (Datamodels, Ilyas et al. 2022); shapes as in `margin_lse`."""
+    """Correct logit minus the largest other logit (Datamodels, Ilyas et al. 2022); shapes as above."""
     correct, others = _split(logits, labels)
     return correct - others.amax(dim=-1)
 

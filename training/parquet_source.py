@@ -1,4 +1,4 @@
-"""Image Parquet files in the layout Hugging Face uses: an image column {bytes, path} and an integer label column."""
+"""Image Parquet files in the layout Hugging Face uses: a column of pictures and one of labels."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ class _Half:
 def read_parquet_folder(
     folder: Path, image_size: int | None, group_by: str | Path | None
 ) -> tuple[RawImages, dict[str, np.ndarray]]:
-    """Read train*.parquet and test*.parquet (or validation*.parquet) in `folder` or below it, in order of their names.
+    """Read train*.parquet and test*.parquet (or validation*.parquet) in `folder` or below it, in order of
+    their names.
 
     The image column is `img` or `image` (or the one the `huggingface` metadata calls an Image), a struct with
-    `bytes`, or plain binary; the label column likewise, int, its class names in the metadata (else numbers). A column
-    `index` becomes source_index, otherwise the row number does. Returns the images and, where `group_by` names a
-    column of the training files, that column under its name.
+    `bytes`, or plain binary; the label column likewise, int, its class names in the metadata (else numbers).
+    A column `index` becomes source_index, otherwise the row number does. Returns the images and, where
+    `group_by` names a column of the training files, that column under its name.
 
     Raises TrainingInputError for unreadable or truncated files, missing columns, null or out-of-range labels,
     pictures that cannot be decoded or differ in size, and class names that differ between the files.
@@ -132,7 +133,8 @@ def _read_file(file: Path, half: _Half, image_size: int | None, group_by: str | 
                 half.groups.append(record[str(group_by)] if grouped else None)
     except (pa.ArrowException, OSError) as error:
         raise TrainingInputError(
-            f"{file} is not a readable Parquet file ({str(error).strip()}). It may be cut short: copy or download it again."
+            f"{file} is not a readable Parquet file ({str(error).strip()}). It may be cut short: "
+            f"copy or download it again."
         ) from error
 
 
@@ -164,8 +166,8 @@ def _layout(file: Path, schema: pa.Schema) -> tuple[str, str, tuple[str, ...] | 
     struct = pa.types.is_struct(image_type) and any(field.name == "bytes" for field in image_type)
     if not (plain or struct) or not pa.types.is_integer(schema.field(label).type):
         raise TrainingInputError(
-            f"{file}: column {image} must be a struct with bytes (or binary) and column {label} a whole number; they "
-            f"are {image_type} and {schema.field(label).type}."
+            f"{file}: column {image} must be a struct with bytes (or binary) and column {label} a number; "
+            f"they are {image_type} and {schema.field(label).type}."
         )
     names = features.get(label, {}).get("names") if isinstance(features.get(label), dict) else None
     return image, label, tuple(str(name) for name in names) if names else None
@@ -178,7 +180,9 @@ def _kind(feature: Any) -> str:
 def _content(entry: Any, where: str) -> bytes:
     content = entry.get("bytes") if isinstance(entry, dict) else entry
     if not isinstance(content, bytes):
-        raise TrainingInputError(f"{where}: the row holds no picture bytes. Write the file with the pictures embedded.")
+        raise TrainingInputError(
+            f"{where}: the row holds no picture bytes. Write the file with the pictures embedded."
+        )
     return content
 
 

@@ -18,8 +18,8 @@ _COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
 def decode(content: bytes | Path, where: str, image_size: int | None = None) -> np.ndarray:
     """One picture as (height, width, 1 or 3) uint8; alpha is dropped, palettes become colours.
 
-    `where` names the picture in errors. With `image_size` the picture is reduced (`reduce_area`).
-    Raises TrainingInputError for anything Pillow cannot decode, for pixels of more than eight bits, and for pictures
+    `where` names the picture in errors. With `image_size` the picture is reduced (`reduce_area`). Raises
+    TrainingInputError for anything Pillow cannot decode, for pixels of more than eight bits, and for pictures
     above Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
     from PIL import Image
@@ -32,8 +32,8 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
             with Image.open(stream) as picture:
                 if picture.mode not in _GREY_MODES + _COLOUR_MODES:
                     raise TrainingInputError(
-                        f"{where}: pixels of mode {picture.mode!r} are not 8-bit grey or colour. Convert the picture "
-                        f"to 8-bit grey or RGB."
+                        f"{where}: pixels of mode {picture.mode!r} are not 8-bit grey or colour. Convert the "
+                        f"picture to 8-bit grey or RGB."
                     )
                 pixels = np.asarray(picture.convert("L" if picture.mode in _GREY_MODES else "RGB"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -43,16 +43,19 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
         if isinstance(error, TrainingInputError):
             raise
-        raise TrainingInputError(f"{where}: not a readable picture ({error}). Replace or remove it.") from error
+        raise TrainingInputError(
+            f"{where}: not a readable picture ({error}). Replace or remove it."
+        ) from error
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     return pixels if image_size is None else reduce_area(pixels, image_size, where)
 
 
 def reduce_area(pixels: np.ndarray, image_size: int, where: str) -> np.ndarray:
-    """Reduce (height, width, channels) uint8 to image_size a side; each new pixel is the mean of the area it covers.
+    """Reduce (height, width, channels) uint8 to image_size a side; each new pixel is the mean of the area it
+    covers.
 
-    What is not square is first cut to its central square. Pillow's box filter works in integers, so the result is
-    the same everywhere. Raises TrainingInputError when the picture is smaller than image_size.
+    What is not square is first cut to its central square. Pillow's box filter works in integers, so the
+    result is the same everywhere. Raises TrainingInputError when the picture is smaller than image_size.
     """
     from PIL import Image
 
@@ -60,8 +63,8 @@ def reduce_area(pixels: np.ndarray, image_size: int, where: str) -> np.ndarray:
     side = min(height, width)
     if side < image_size:
         raise TrainingInputError(
-            f"{where}: image_size = {image_size} is larger than the picture ({height}x{width}). Pictures are only "
-            f"reduced; choose {side} or less."
+            f"{where}: image_size = {image_size} is larger than the picture ({height}x{width}). Pictures are "
+            f"only reduced; choose {side} or less."
         )
     if (height, width) == (image_size, image_size):
         return pixels

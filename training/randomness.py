@@ -1,8 +1,9 @@
 """Counter-based random streams: any piece of a campaign's randomness can be drawn again, anywhere, alone.
 
-All streams are raw 64-bit words of Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
-NumPy guarantees the words of a bit generator for a given key and counter across versions and platforms; it gives no
-such promise for what a `Generator` makes of them, so permutations and initial weights are made from words here.
+All streams are raw 64-bit words of Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
+2, 3"). NumPy guarantees the words of a bit generator for a given key and counter across versions and
+platforms; it gives no such promise for what a `Generator` makes of them, so permutations and initial weights
+are made from words here.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def stream(purpose: str, seed: int) -> np.random.Philox:
 def word_rows(purpose: str, seed: int, first_row: int, n_rows: int, n_words: int) -> np.ndarray:
     """Rows `first_row` .. `first_row + n_rows - 1` of an endless table of words, (n_rows, n_words) uint64.
 
-    Row k occupies the counters k*b .. (k+1)*b - 1 with b = ceil(n_words / 4): it depends on (purpose, seed, k,
-    n_words) and on nothing else, and neighbouring rows come out of one call.
+    Row k occupies the counters k*b .. (k+1)*b - 1 with b = ceil(n_words / 4): it depends on (purpose, seed,
+    k, n_words) and on nothing else, and neighbouring rows come out of one call.
     """
     counters_per_row = -(-n_words // WORDS_PER_COUNTER)
     generator = stream(purpose, seed)
@@ -51,7 +52,8 @@ def permutation(words: np.ndarray) -> np.ndarray:
 
 
 def training_seed(campaign_seed: int, seed_group: int, replicate: int) -> int:
-    """Seed (63 bits) of one training: a function of the campaign's seed, the seed group and the replicate alone.
+    """Seed (63 bits) of one training: a function of the campaign's seed, the seed group and the replicate
+    alone.
 
     Rows with the same seed group and replicate share initialisation, order and augmentation.
     Raises TrainingInputError for a negative seed group or replicate.
@@ -60,6 +62,7 @@ def training_seed(campaign_seed: int, seed_group: int, replicate: int) -> int:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
             raise TrainingInputError(f"{name} must be a whole number from 0 to 2^63 - 1; got {value!r}.")
     key = stream("training_seed", campaign_seed).state["state"]["key"]
-    # Counter words 1 and 2 are the group and the replicate; word 0 is left at zero because reading increments it.
+    # Counter words 1 and 2 are the group and the replicate; word 0 is left at zero because reading increments
+    # it.
     generator = np.random.Philox(key=key, counter=np.array([0, seed_group, replicate, 0], dtype=np.uint64))
     return int(generator.random_raw()) >> 1

@@ -1,4 +1,4 @@
-"""How one model is trained: architecture, optimiser, schedule, augmentation, and the output that is recorded."""
+"""How one model is trained: architecture, optimiser, schedule, augmentation, recorded output."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Recipe:
 
     - architecture: `resnet` (a stem and three stages of residual blocks) or `resnet9` (Datamodels').
     - width: channels of the first stage; each later stage doubles them. blocks: residual blocks per stage.
-    - batch_size, epochs, nominal_alpha: together with the number of training examples they give the number of steps,
-      which is the same for every member whatever the size of its own subset (`steps`).
-    - learning_rate: the peak of the one-cycle schedule; warmup_fraction: the share of steps that lead up to it.
+    - batch_size, epochs, nominal_alpha: together with the number of training examples they give the number of
+      steps, which is the same for every member whatever the size of its own subset (`steps`).
+    - learning_rate: the peak of the one-cycle schedule; warmup_fraction: the share of steps leading to it.
     - momentum, nesterov, weight_decay (on every parameter), label_smoothing.
-    - flip: mirror training images at random. crop_padding: shift them by up to so many pixels. cutout: side of a
-      square blanked out at a random place, 0 for none. flip_at_test: average logits over an image and its mirror.
+    - flip: mirror training images at random. crop_padding: shift them by up to so many pixels. cutout: side
+      of a square blanked out at a random place, 0 for none. flip_at_test: average logits over an image and
+      its mirror.
     - output: what is recorded of a target, see `training.outputs`.
     """
 
@@ -55,20 +56,20 @@ class Recipe:
         _between("epochs", self.epochs, 0.0, math.inf, open_low=True)
         _between("nominal_alpha", self.nominal_alpha, 0.0, 1.0, open_low=True)
         _between("learning_rate", self.learning_rate, 0.0, math.inf, open_low=True)
-        _between("momentum", self.momentum, 0.0, 1.0)
+        _between("momentum", self.momentum, 0.0, 1.0, open_high=True)
         _between("weight_decay", self.weight_decay, 0.0, math.inf)
         _between("warmup_fraction", self.warmup_fraction, 0.0, 1.0)
         _between("label_smoothing", self.label_smoothing, 0.0, 1.0)
 
     def steps(self, n_examples: int) -> int:
-        """Optimiser steps of every member: max(1, round(epochs * nominal_alpha * n_examples / batch_size))."""
+        """Steps of every member: round(epochs * nominal_alpha * n_examples / batch_size), at least 1."""
         return max(1, round(self.epochs * self.nominal_alpha * n_examples / self.batch_size))
 
     def learning_rates(self, n_steps: int) -> list[float]:
         """One-cycle schedule: linear up to the peak over the warm-up, then linear down towards zero.
 
-        Step t takes the value at t + 1/2, so that neither the first nor the last step is wasted on a rate of zero.
-        The triangle is Datamodels' (Ilyas et al. 2022, appendix on training).
+        Step t takes the value at t + 1/2, so that neither the first nor the last step is wasted on a rate of
+        zero. The triangle is Datamodels' (Ilyas et al. 2022, appendix on training).
         """
         peak = self.warmup_fraction * n_steps
         rates = []
@@ -89,11 +90,13 @@ def _at_least(name: str, value: int, low: int) -> None:
         raise TrainingInputError(f"recipe.{name} must be a whole number of at least {low}; got {value!r}.")
 
 
-def _between(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+def _between(
+    name: str, value: float, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value > high or value < low or (open_low and value == low):
-        bracket = "(" if open_low else "["
-        raise TrainingInputError(f"recipe.{name} must lie in {bracket}{low}, {high}]; got {value!r}.")
+    if not number or not low <= value <= high or (open_low and value == low) or (open_high and value == high):
+        brackets = ("(" if open_low else "[") + f"{low:g}, {high:g}" + (")" if open_high else "]")
+        raise TrainingInputError(f"recipe.{name} must lie in {brackets}; got {value!r}.")
 
 
 RECIPES: dict[str, Recipe] = {

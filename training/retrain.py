@@ -19,10 +19,13 @@ WAY = "grouped_convolution"
 class RetrainResult:
     """What came of training one model per mask; every array has one row per mask, in the order given.
 
-    - outputs: (n_masks, n_targets) float32, the recipe's output of each target; NaN rows where a model diverged.
+    - outputs: (n_masks, n_targets) float32, the recipe's output of each target; NaN rows where a model
+      diverged.
     - status: (n_masks,) str, `ok` or `diverged` (its loss, its weights or an output became non-finite).
-    - train_accuracy: (n_masks,) float32, on the examples the model was trained on; NaN for an empty training set.
-    - target_accuracy, audit_accuracy: (n_masks,) float32; NaN where diverged (or where there are no audit examples).
+    - train_accuracy: (n_masks,) float32, on the examples the model was trained on; NaN for an empty training
+      set.
+    - target_accuracy, audit_accuracy: (n_masks,) float32; NaN where diverged (or where there are no audit
+      examples).
     - train_seconds: (n_masks,) float32, wall time of the model's chunk divided by the models in it.
     - members: models trained together (K); way: how; device: where.
     """
@@ -52,18 +55,18 @@ def retrain(
     """Train one model per mask and record what it says about the targets.
 
     masks: (n_masks, n_players) bool, over players: a group of examples is present or absent as a whole.
-    seeds: (n_masks,) whole numbers; a model's initialisation, order and augmentation are functions of its seed
-    alone, drawn for the full training set and then restricted to the examples present (packed: absent examples are
-    left out and the batches close up). Two masks of one seed therefore share them.
-    members: models trained together as one network; the last chunk may be smaller. progress(done, total) is called
+    seeds: (n_masks,) whole numbers; a model's initialisation, order and augmentation are functions of its
+    seed alone, drawn for the full training set and then restricted to the examples present (packed: absent
+    examples are left out and the batches close up). Two masks of one seed therefore share them. members:
+    models trained together as one network; the last chunk may be smaller. progress(done, total) is called
     after each chunk, in models.
 
-    Every model takes `recipe.steps(len(dataset.train))` steps, whatever the size of its own subset. A model whose
-    subset is smaller than a batch sees an example several times in a batch. A model whose mask is empty takes no
-    steps: its outputs are those of the freshly initialised network, and its status is `ok`.
+    Every model takes `recipe.steps(len(dataset.train))` steps, whatever the size of its own subset. A model
+    whose subset is smaller than a batch sees an example several times in a batch. A model whose mask is empty
+    takes no steps: its outputs are those of the freshly initialised network, and its status is `ok`.
 
-    Raises TrainingInputError for masks of another width, no masks, seeds that do not match, an unknown dtype or
-    device, and a data set that the recipe cannot train on.
+    Raises TrainingInputError for masks of another width, no masks, seeds that do not match, an unknown dtype
+    or device, and a data set that the recipe cannot train on.
     """
     masks = _check_masks(masks, dataset)
     seed_list = _check_seeds(seeds, len(masks))
@@ -109,18 +112,22 @@ def _check_masks(masks: np.ndarray, dataset: Dataset) -> np.ndarray:
     masks = np.asarray(masks)
     if masks.ndim != 2 or masks.shape[1] != dataset.n_players:
         raise TrainingInputError(
-            f"masks must have one row per model and one column per player, (n_masks, {dataset.n_players}); got "
-            f"shape {masks.shape}."
+            f"masks must have one row per model and one column per player, (n_masks, {dataset.n_players}); "
+            f"got shape {masks.shape}."
         )
     if len(masks) == 0:
         raise TrainingInputError("at least one model is needed; got no masks.")
     if masks.dtype != np.bool_:
-        raise TrainingInputError(f"masks must be bool (True = present); got {masks.dtype}. Use masks.astype(bool).")
+        raise TrainingInputError(
+            f"masks must be bool (True = present); got {masks.dtype}. Use masks.astype(bool)."
+        )
     return masks
 
 
 def _check_seeds(seeds: Sequence[int] | np.ndarray | range, n_masks: int) -> list[int]:
     seed_list = [int(seed) for seed in seeds]
     if len(seed_list) != n_masks:
-        raise TrainingInputError(f"one seed per mask is needed; got {len(seed_list)} seeds for {n_masks} masks.")
+        raise TrainingInputError(
+            f"one seed per mask is needed; got {len(seed_list)} seeds for {n_masks} masks."
+        )
     return seed_list

@@ -13,8 +13,8 @@ from training.pictures import reduce_all
 
 SOURCES = ("digits", "cifar10", "parquet", "image_folder")
 TWO_WAYS_OUT = (
-    "Two ways out: give a folder of image Parquet files (source 'parquet' and its path), or connect to a network so "
-    "that source 'cifar10' can download the data set once (170 MB)."
+    "Two ways out: give a folder of image Parquet files (source 'parquet' and its path), or connect to a "
+    "network so that source 'cifar10' can download the data set once (170 MB)."
 )
 
 
@@ -23,10 +23,10 @@ class RawImages:
     """A source as it was read: all training images, all test images, the classes, and groups where asked for.
 
     - test: None when the source has no test set of its own; test images are then what training leaves over.
-    - groups: (n_train,) object array, the group of each training image or None where it has none; None as a whole
-      when every image is its own player.
-    - default_n_train, default_n_targets, default_n_audit: what `load_dataset` takes when it is not told; None = all
-      training images, half of the test images, all the rest.
+    - groups: (n_train,) object array, the group of each training image or None where it has none; None as a
+      whole when every image is its own player.
+    - default_n_train, default_n_targets, default_n_audit: what `load_dataset` takes when it is not told; None
+      = all training images, half of the test images, all the rest.
     """
 
     name: str
@@ -40,9 +40,15 @@ class RawImages:
 
 
 def read_source(
-    source: str, *, path: str | Path | None, image_size: int | None, group_by: str | Path | None, download: bool
+    source: str,
+    *,
+    path: str | Path | None,
+    image_size: int | None,
+    group_by: str | Path | None,
+    download: bool,
 ) -> RawImages:
-    """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is given.
+    """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is
+    given.
 
     Raises TrainingInputError; see `training.data.load_dataset`.
     """
@@ -50,7 +56,9 @@ def read_source(
     from training.groups import attach_groups
     from training.parquet_source import read_parquet_folder
 
-    if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
+    if image_size is not None and (
+        isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1
+    ):
         raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
     if source not in SOURCES:
         source, path = detect_source(source), source
@@ -67,7 +75,7 @@ def read_source(
 
 
 def detect_source(path: str | Path) -> str:
-    """`parquet` or `image_folder`, by what lies in the folder. Raises TrainingInputError when it is neither."""
+    """`parquet` or `image_folder`, by what lies in the folder. Raises TrainingInputError otherwise."""
     folder = Path(path)
     if not folder.is_dir():
         raise TrainingInputError(
@@ -78,14 +86,16 @@ def detect_source(path: str | Path) -> str:
     if (folder / "train").is_dir():
         return "image_folder"
     raise TrainingInputError(
-        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet) nor pictures in train/<class>/ and "
-        f"test/<class>/. Arrange it in one of these ways."
+        f"{folder} holds neither Parquet files (train-*.parquet, test-*.parquet) nor pictures in "
+        f"train/<class>/ and test/<class>/. Arrange it in one of these ways."
     )
 
 
 def _folder(source: str, path: str | Path | None) -> Path:
     if path is None:
-        raise TrainingInputError(f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}")
+        raise TrainingInputError(
+            f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}"
+        )
     folder = Path(path)
     if not folder.is_dir():
         raise TrainingInputError(f"source {source!r}: there is no folder {folder}. {TWO_WAYS_OUT}")
@@ -93,7 +103,7 @@ def _folder(source: str, path: str | Path | None) -> Path:
 
 
 def _read_digits(image_size: int | None = None) -> RawImages:
-    """The 1,797 handwritten digits (8x8, 17 grey levels) that ship inside scikit-learn; levels spread over 0..255."""
+    """The 1,797 handwritten digits (8x8, levels 0..16 spread over 0..255) inside scikit-learn."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -112,12 +122,16 @@ def _read_digits(image_size: int | None = None) -> RawImages:
 
 
 def _read_cifar10(folder: Path, download: bool, image_size: int | None) -> RawImages:
-    """The full CIFAR-10 through torchvision, which downloads it once into `folder` and verifies its checksums."""
+    """The full CIFAR-10 through torchvision, which downloads it once and verifies its checksums."""
     from torchvision.datasets import CIFAR10
 
     try:
         parts = [CIFAR10(str(folder), train=train, download=download) for train in (True, False)]
-    except (RuntimeError, OSError, EOFError) as error:  # wrong checksum; no network (URLError is an OSError); cut off
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+    ) as error:  # wrong checksum; no network (URLError is an OSError); cut off
         wanted = "and could not be downloaded" if download else "and downloading is switched off"
         raise TrainingInputError(
             f"CIFAR-10 is not (complete and unchanged) in {folder / CIFAR10.base_folder} {wanted}: {error}. "

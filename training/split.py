@@ -27,9 +27,9 @@ def choose_and_split(
 ) -> Dataset:
     """Make a `Dataset` of a raw source; the arguments are those of `load_dataset`.
 
-    Test images are put in a random order; the first n_targets are the targets. Of the others, those that are near
-    duplicates of a target are left out, and the first n_audit of what remains are the audit examples: a near
-    duplicate of a target is never an audit example.
+    Test images are put in a random order; the first n_targets are the targets. Of the others, those that are
+    near duplicates of a target are left out, and the first n_audit of what remains are the audit examples: a
+    near duplicate of a target is never an audit example.
     """
     raw = keep_classes(raw, classes)
     has_own_test = raw.test is not None
@@ -66,7 +66,7 @@ def choose_and_split(
 
 
 def keep_classes(raw: RawImages, classes: Sequence[str | int] | None) -> RawImages:
-    """Only the named classes, relabelled 0 .. C - 1 in the order given. Raises for unknown or repeated classes."""
+    """Only the named classes, relabelled 0 .. C - 1 in the order given. Raises for unknown ones."""
     if classes is None:
         return raw
     wanted = [_class_number(entry, raw.class_names) for entry in classes]
@@ -97,16 +97,17 @@ def _class_number(entry: str | int, class_names: tuple[str, ...]) -> int:
         return int(entry)
     shown = ", ".join(class_names[:20]) + (", …" if len(class_names) > 20 else "")
     raise TrainingInputError(
-        f"unknown class {entry!r}. The data set has {len(class_names)} classes: {shown}; give names or numbers "
-        f"0 to {len(class_names) - 1}."
+        f"unknown class {entry!r}. The data set has {len(class_names)} classes: {shown}; give names or "
+        f"numbers 0 to {len(class_names) - 1}."
     )
 
 
 def balanced_choice(labels: np.ndarray, n_classes: int, n_chosen: int, seed: int) -> np.ndarray:
-    """Rows of n_chosen images, sorted, with class counts as even as the classes allow; drawn from the seed alone."""
+    """Rows of n_chosen images, sorted, class counts as even as possible; from the seed alone."""
     order = permutation(word_rows("training_choice", seed, 0, 1, len(labels))[0])
     by_class = [order[labels[order] == label] for label in range(n_classes)]
-    # Round r takes the r-th image of every class that still has one; a random class order breaks the last round.
+    # Round r takes the r-th image of every class that still has one; a random class order breaks the last
+    # round.
     ranks = np.concatenate([np.arange(len(rows)) for rows in by_class])
     class_order = permutation(word_rows("class_order", seed, 0, 1, n_classes)[0])
     place = np.empty(n_classes, dtype=np.int64)
@@ -117,7 +118,7 @@ def balanced_choice(labels: np.ndarray, n_classes: int, n_chosen: int, seed: int
 
 
 def split_test(pool: ImageSet, n_targets: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the targets (n_targets) and of all possible audit examples, in random order; see `choose_and_split`."""
+    """Rows of the targets (n_targets) and of all possible audit examples, in random order."""
     order = permutation(word_rows("test_split", seed, 0, 1, len(pool))[0])
     targets, rest = order[:n_targets], order[n_targets:]
     component = near_duplicate_components(pool.images)
@@ -129,14 +130,20 @@ def _count(name: str, given: int | None, default: int | None, available: int, wh
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise TrainingInputError(f"{name} must be a whole number of at least 1; got {count!r}.")
     if count > available:
-        raise TrainingInputError(f"{name} = {count}, but there are only {available} {what}. Ask for {available} or fewer.")
+        raise TrainingInputError(
+            f"{name} = {count}, but there are only {available} {what}. Ask for {available} or fewer."
+        )
     return int(count)
 
 
 def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Player of each chosen training image, and the players' names: groups in order of first appearance."""
     if raw.groups is None:
-        return np.arange(len(chosen), dtype=np.int64), tuple(str(index) for index in raw.train.source_index[chosen])
+        return np.arange(len(chosen), dtype=np.int64), tuple(
+            str(index) for index in raw.train.source_index[chosen]
+        )
     number: dict[str, int] = {}
-    players = np.array([number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64)
+    players = np.array(
+        [number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64
+    )
     return players, tuple(number)

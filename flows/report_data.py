@@ -16,7 +16,7 @@ from flows.store import Campaign
 
 Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 DEFAULT_FDR_LEVEL = 0.1
-RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 10, 300
+RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 14, 300
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,17 @@ class TargetView:
     sets: dict[str, tuple[SetView, ...]]
     more: dict[str, int]
 
+    @property
+    def is_slim(self) -> bool:
+        """Whether half the page's width is enough."""
+        return sum(len(shown) for shown in self.sets.values()) <= 2
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is a single pair, whose pictures can be larger."""
+        drawn = [item for shown in self.sets.values() for item in shown]
+        return len(drawn) == 1 and len(drawn[0].players) == 2
+
 
 @dataclass(frozen=True)
 class RecurringSet:
@@ -92,7 +103,6 @@ class ExampleView:
 
     picture: Picture
     mean_effect: float
-    total: float
 
 
 @dataclass
@@ -284,19 +294,18 @@ def _pooled_q(pooled_sets: Any) -> dict[tuple[int, ...], float]:
 
 
 def _strongest_examples(data: ReportData, campaign: Campaign) -> None:
-    """Players by the sum of |main effect| over individual targets, split by the sign of their mean effect."""
+    """Players by their main effect averaged over individual targets: those that help most and hurt most."""
     table = campaign.read("effects", ["target", "player", "effect"])
     target, player, effect = (table[name].to_numpy() for name in ("target", "player", "effect"))
     usable = (target >= 0) & np.isfinite(effect)
     if not usable.any():
         return
-    n_targets = len(np.unique(target[usable]))
-    total = np.bincount(player[usable], np.abs(effect[usable]), minlength=campaign.n_players)
-    mean = np.bincount(player[usable], effect[usable], minlength=campaign.n_players) / n_targets
-    for index in np.argsort(-total, kind="stable"):
-        part = data.helpful if mean[index] > 0 else data.harmful
-        if len(part) < EXAMPLES_SHOWN and total[index] > 0:
-            part.append(ExampleView(data.gallery.player(int(index)), float(mean[index]), float(total[index])))
+    mean = np.bincount(player[usable], effect[usable], minlength=campaign.n_players)
+    mean /= len(np.unique(target[usable]))
+    for part, sign in ((data.helpful, 1.0), (data.harmful, -1.0)):
+        for index in np.argsort(-sign * mean, kind="stable")[:EXAMPLES_SHOWN]:
+            if sign * mean[index] > 0:
+                part.append(ExampleView(data.gallery.player(int(index)), float(mean[index])))
 
 
 def _read_outcomes(data: ReportData, campaign: Campaign) -> None:

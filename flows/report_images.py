@@ -59,7 +59,7 @@ class Gallery:
         class_name = self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
         given = str(self._player_names[player]) if player < len(self._player_names) else str(player)
         name = f"#{player}" if given == str(player) or not self.has_groups else given
-        kind = f"group {given} of {len(rows)} training examples" if self.has_groups else f"training example {player}"
+        kind = f"{given}, a group of {len(rows)} training examples" if self.has_groups else f"training example {player}"
         return Picture(
             tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
             max(0, len(rows) - MEMBERS_SHOWN),

@@ -132,7 +132,9 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     sides = f"{text.plural(campaign.n_players, 'player')}, {text.plural(campaign.n_targets, 'target')}"
     sides += f", {text.plural(int(meta.get('n_audit') or 0), 'audit example')}"
     seeds = {"campaign": part["campaign"], "data set": part["dataset"], "attribution": part["attribution"]}
-    network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {recipe.get('epochs')} epochs of batch "
+    epochs = recipe.get("epochs")
+    told_epochs = f"{epochs:g}" if text.is_number(epochs) else epochs
+    network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {told_epochs} epochs of batch "
     network += f"{recipe.get('batch_size')}, learning rate {recipe.get('learning_rate')}"
     masks = f"{text.count(analysis.get('n_fit'))} fitted on, {text.count(analysis.get('n_holdout'))} held out"
     if analysis.get("n_left_out"):

@@ -123,8 +123,8 @@ def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct:
     start += f"{'it' if n_open == 1 else 'them'}, in {plural(n_distinct, 'distinct set')} of training examples: "
     leading = max(KINDS, key=lambda k: kinds.get(k, 0))
     meaning = {
-        "redundancy": " Mostly, then, examples teach the same thing twice: together they count for less than the sum "
-        "of their parts.",
+        "redundancy": " Mostly, then, examples repeat each other: together they count for less than the sum of their "
+        "parts.",
         "synergy": " Mostly, then, examples count for more together than apart.",
         "boundary_synergy": " Mostly, then, a helping example counts for more where a hurting one is present: the "
         "two draw the boundary together.",

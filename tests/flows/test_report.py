@@ -1,0 +1,406 @@
+"""The report says what the tables say, needs nothing from outside, and a browser draws it."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from flows import schemas
+from flows.errors import IncompleteCampaign, StoreError
+from flows.report_page import build_report
+from flows.roles import RowRange
+from flows.store import Campaign
+
+N_PLAYERS, N_TARGETS = 8, 6
+CLASS_NAMES = ["cat", "<script>alert(1)</script>", "a class with a rather long name, longer than its place"]
+CONFIG = {
+    "name": "toy",
+    "dataset": {"source": "image_folder", "seed": 3},
+    "recipe": {"architecture": "resnet", "width": 8, "epochs": 15.0, "batch_size": 25, "learning_rate": 0.2},
+    "sampler": {"kind": "bernoulli", "alpha": 0.3},
+    "campaign": {"seed": 11},
+    "attribution": {"fdr_level": 0.1, "seed": 5},
+}
+RUN = {
+    "started": "2026-03-01T10:00:00+00:00",
+    "finished": "2026-03-01T10:05:00+00:00",
+    "versions": {"torch": "2.15.0"},
+    "trained_models": 24,
+    "seconds_by_stage": {"retrain": 200.0},
+}
+
+
+def png(seed: int, size: tuple[int, int] = (8, 8), channels: int = 1) -> bytes:
+    shape = (size[1], size[0]) if channels == 1 else (size[1], size[0], channels)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "PNG")
+    return packed.getvalue()
+
+
+def interaction(target: int, members: list[int], **changes: object) -> dict:
+    row = {
+        "target": target, "members": members, "order": len(members), "banzhaf": -0.75, "shrunken": -0.5,
+        "stderr": 0.1, "p_value": 1e-9, "q_value": 1e-6, "moebius": -0.9, "joint_surplus": -0.75,
+        "kind": "redundancy", "class_split": "target_class", "main_effects": [0.6, 0.4, 0.3][: len(members)],
+        "gate_open": True,
+    }
+    return row | changes
+
+
+INTERACTIONS = [
+    interaction(0, [1, 2]),
+    interaction(0, [3, 4], banzhaf=0.4321, joint_surplus=0.4321, kind="synergy", q_value=0.0421),
+    interaction(2, [1, 2], banzhaf=-0.55, q_value=1e-4),
+    interaction(2, [0, 5], kind="boundary_synergy", banzhaf=0.31, class_split="cross_class", q_value=0.05),
+    interaction(2, [0, 6], kind="uncertain", q_value=0.06),
+    interaction(2, [1, 2, 7], kind="redundancy", banzhaf=0.2, joint_surplus=-1.25, q_value=0.09),
+    interaction(2, [4, 5], q_value=0.8),  # does not pass the level
+    interaction(4, [6, 7], gate_open=False, q_value=0.01),  # passes, behind a closed gate
+    interaction(-1, [1, 2], banzhaf=-0.2),
+    interaction(-3, [3, 4], banzhaf=-0.1, q_value=0.03),
+]
+
+
+def faithfulness_row(target: int, is_open: bool, *, measured: bool = True) -> dict:
+    row: dict = {name: math.nan for name in schemas.FAITHFULNESS.names}
+    row |= {"target": target, "target_class": max(target, 0) % 3, "gate_p": 0.01, "gate_q": 0.02 if is_open else 0.5}
+    row |= {"verdict": "interactions" if is_open else "no evidence", "n_interactions": 2, "output_sd": 1.3}
+    if measured:
+        for offset, name in enumerate(("noise_ceiling", "r2_datamodel", "r2_proxy", "r2_spectrum")):
+            value = 0.6123 - 0.05 * offset + 0.01 * target
+            row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
+        row |= {"lds_datamodel": 0.5, "lds_proxy": 0.5, "lds_spectrum": 0.6}
+    return row
+
+
+FAITHFULNESS = [faithfulness_row(target, target in (0, 2, -1)) for target in (0, 1, 2, 3, 4, -1, -3)]
+
+
+def make_campaign(
+    folder: Path,
+    *,
+    interactions: list[dict] = INTERACTIONS,
+    faithfulness: list[dict] = FAITHFULNESS,
+    examples_per_player: int = 1,
+    size: tuple[int, int] = (8, 8),
+    channels: int = 1,
+    n_diverged: int = 2,
+) -> Campaign:
+    """A campaign folder with small tables, written the way the flows write them."""
+    campaign = Campaign(folder)
+    names = [f"group {p}" if examples_per_player > 1 else str(p) for p in range(N_PLAYERS)]
+    campaign.create(
+        {"dataset.fingerprint": "0" * 64, "campaign.seed": 11},
+        {"name": "toy", "n_players": N_PLAYERS, "n_targets": N_TARGETS, "n_audit": 3, "class_names": CLASS_NAMES,
+         "player_names": names, "shard_size": 8, "created": "2026-03-01T10:00:00+00:00"},
+    )
+    splits = [("train", N_PLAYERS * examples_per_player), ("target", N_TARGETS), ("audit", 3)]
+    rows = [
+        {
+            "split": split, "position": at, "source_index": at, "label": at % 3, "class_name": CLASS_NAMES[at % 3],
+            "player": at // examples_per_player if split == "train" else -1,
+            "image": png(1000 * first + at, size, channels),
+        }
+        for first, (split, n) in enumerate(splits)
+        for at in range(n)
+    ]
+    campaign.write_examples(pa.Table.from_pylist(rows, schema=schemas.EXAMPLES))
+    outputs = [
+        {
+            "mask_id": at, "replicate": 0, "status": "diverged" if at < n_diverged else "ok", "reason": None,
+            "outputs": None if at < n_diverged else [0.5] * N_TARGETS, "train_accuracy": 1.0,
+            "target_accuracy": 0.8 + 0.004 * at, "audit_accuracy": 0.7 + 0.004 * at, "train_seconds": 0.25, "shard": 0,
+            "members": 8, "way": "members", "host": "here", "device": "cpu", "code_version": "0",
+        }
+        for at in range(24)
+    ]
+    table = pa.Table.from_pylist(outputs, schema=schemas.outputs_schema(N_TARGETS))
+    campaign.write_outputs(RowRange("fit", 0, 0, 24), table)
+    effects = [
+        {"target": target, "player": player, "effect": 0.1 * player - 0.35, "shrunken": 0.0, "stderr": 0.1,
+         "p_value": 0.5, "q_value": 0.5}
+        for target in (0, 1, 2, 3, 4)
+        for player in range(N_PLAYERS)
+    ]
+    campaign.publish_analysis(
+        "k1",
+        {
+            "effects": pa.Table.from_pylist(effects, schema=schemas.EFFECTS),
+            "interactions": pa.Table.from_pylist(interactions, schema=schemas.INTERACTIONS),
+            "faithfulness": pa.Table.from_pylist(faithfulness, schema=schemas.FAITHFULNESS),
+        },
+        {"settings": {}, "n_fit": 22, "n_holdout": 4, "n_left_out": 2, "created": "2026-03-01T10:04:00+00:00",
+         "seconds": 3.5, "family_size": 123456, "fdr_method": "by"},
+    )
+    return campaign
+
+
+def render(campaign: Campaign, **changes: object) -> str:
+    settings: dict = {"n_targets": 12, "sets_per_target": 6, "config": CONFIG, "runs": [RUN]}
+    return build_report(campaign, **(settings | changes))
+
+
+class Page(HTMLParser):
+    """Tags, attributes and the <data> values under each drawn set."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.sets: list[dict] = []
+        self.words: list[str] = []
+        self._hidden = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        self._hidden = tag if tag == "style" else ""
+        if tag == "article":
+            css = (given.get("class") or "").split()
+            self.sets.append({"kind": css[1] if css[0] == "set" else "", "weak": "weak" in css, "values": [], **given})
+        if tag == "data" and self.sets:
+            self.sets[-1]["values"].append(float(given["value"] or "nan"))
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+    def drawn(self, target: int) -> dict[tuple[int, ...], dict]:
+        chosen = [item for item in self.sets if item["kind"] and item["data-target"] == str(target)]
+        return {tuple(map(int, item["data-members"].split())): item for item in chosen}
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return render(make_campaign(tmp_path_factory.mktemp("report") / "toy"))
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_every_drawn_set_carries_the_numbers_of_its_row(page: Page) -> None:
+    rows = {(row["target"], tuple(row["members"])): row for row in INTERACTIONS}
+    drawn = {(int(item["data-target"]), key): item for t in {r["target"] for r in INTERACTIONS}
+             for key, item in page.drawn(t).items()}
+    assert set(drawn) == set(rows) - {(2, (4, 5))}, "the set that misses the level is not drawn"
+    for key, item in drawn.items():
+        row = rows[key]
+        assert item["kind"] == row["kind"]
+        expected = [*row["main_effects"], row["banzhaf"], row["joint_surplus"], row["shrunken"]]
+        assert item["values"][: len(expected)] == expected
+
+
+def test_intervals_are_the_value_plus_and_minus_1_96_standard_errors(html: str) -> None:
+    assert "[−0.95, −0.55]" in html  # -0.75 ± 1.96 * 0.1
+    assert "[+0.24, +0.63]" in html  # 0.4321 ± 1.96 * 0.1
+
+
+def test_the_headline_counts_open_gates_and_the_sets_found_on_them(page: Page) -> None:
+    assert "2 of 5 targets show interactions the linear datamodel misses" in page.text
+    assert "6 interactions were found on them, in 5 distinct sets" in page.text
+    assert "3 redundancies, 1 synergy, 1 boundary synergy and 1 of uncertain kind" in page.text
+    assert "2 / 5" in page.text
+
+
+def test_targets_come_by_evidence_and_closed_gates_are_kept_apart(html: str) -> None:
+    order = re.findall(r'id="target(-?\d+)"', html)
+    assert order == ["0", "2", "4", "-1", "-3"]
+    closed = html[html.index('<details class="closed"') :]
+    assert 'id="target4"' in closed[: closed.index("</details>")]
+    assert "not established" in closed[: closed.index("</details>")]
+
+
+def test_every_faithfulness_value_is_in_the_table(html: str) -> None:
+    for row in FAITHFULNESS:
+        line = html[html.index(f'<tr data-target="{row["target"]}">') :].split("</tr>")[0]
+        for column in ("noise_ceiling", "r2_datamodel", "r2_proxy", "r2_spectrum"):
+            assert f'data-column="{column}"><data value="{row[column]!r}">' in line
+
+
+def test_medians_accuracy_and_outcomes_are_those_of_the_tables(page: Page) -> None:
+    individual = [row for row in FAITHFULNESS if row["target"] >= 0]
+    datamodel, spectrum = (np.median([row[name] for row in individual]) for name in ("r2_datamodel", "r2_spectrum"))
+    assert f"{datamodel:.2f} → {spectrum:.2f}" in page.text
+    assert f"{np.median([row['noise_ceiling'] for row in individual]):.2f}" in page.text
+    ok = np.arange(2, 24)
+    assert f"{100 * np.mean(0.7 + 0.004 * ok):.1f}%" in page.text
+    assert "22 ok" in page.text and "2 diverged" in page.text and "0.25 s" in page.text
+
+
+def test_recurring_sets_are_counted_over_individual_targets(page: Page) -> None:
+    again = [item for item in page.sets if (item.get("class") or "").startswith("again")]
+    assert [item["data-members"] for item in again] == ["1 2"]
+    assert again[0]["values"][0] == pytest.approx(-0.65)
+    assert "2 targets, mean I −0.65" in page.text
+
+
+def test_what_was_run_is_told(page: Page) -> None:
+    for told in ("alpha = 0.3", "campaign 11, data set 3, attribution 5", "torch 2.15.0", "123,456", "retrain 3.3 min",
+                 "Benjamini–Yekutieli", "2026-03-01 10:00", "22 fitted on, 4 held out, 2 left out"):
+        assert told in page.text
+
+
+def test_nothing_is_loaded_from_outside_and_there_is_no_script(html: str, page: Page) -> None:
+    for tag, given in page.tags:
+        assert tag not in ("script", "link", "iframe", "base", "object", "embed")
+        for name in ("src", "href", "xlink:href", "srcset", "poster", "action"):
+            value = given.get(name)
+            assert value is None or value.startswith(("#", "data:image/png;base64,")), (tag, name, value)
+    assert not re.search(r"@import|url\(", html)
+
+
+def test_every_reference_to_a_picture_has_its_symbol_and_each_is_inlined_once(page: Page) -> None:
+    symbols = [given["id"] for tag, given in page.tags if tag == "symbol"]
+    used = {(given["href"] or "")[1:] for tag, given in page.tags if tag == "use"}
+    assert len(symbols) == len(set(symbols))
+    assert used and used <= set(symbols)
+
+
+def test_pictures_and_figures_have_a_text_alternative(page: Page) -> None:
+    pictures = [given for tag, given in page.tags if given.get("role") == "img"]
+    assert pictures and all(given.get("aria-label") for given in pictures)
+
+
+def test_class_names_are_escaped(html: str, page: Page) -> None:
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_no_interactions_at_all_is_said_plainly(tmp_path: Path) -> None:
+    faithfulness = [faithfulness_row(target, False) for target in range(5)]
+    page = Page(render(make_campaign(tmp_path / "toy", interactions=[], faithfulness=faithfulness)))
+    assert "None of the 5 targets explained shows interactions the linear datamodel misses" in page.text
+    assert "no proof that training examples act alone" in page.text
+    assert "No gate is open" in page.text and not page.sets
+
+
+def test_an_open_gate_without_a_set_that_passes_is_not_called_a_finding(tmp_path: Path) -> None:
+    rows = [interaction(0, [1, 2], q_value=0.4), interaction(0, [1, 3], q_value=math.nan)]
+    faithfulness = [faithfulness_row(0, True), faithfulness_row(1, False)]
+    page = Page(render(make_campaign(tmp_path / "toy", interactions=rows, faithfulness=faithfulness)))
+    assert "1 of 2 targets shows interactions" in page.text
+    assert "no single set passes the false discovery rate" in page.text
+    assert all(item["weak"] for item in page.drawn(0).values()) and len(page.drawn(0)) == 2
+
+
+def test_without_held_out_masks_faithfulness_is_said_to_be_unmeasured(tmp_path: Path) -> None:
+    faithfulness = [faithfulness_row(target, target == 0, measured=False) for target in range(5)]
+    html = render(make_campaign(tmp_path / "toy", faithfulness=faithfulness))
+    assert "faithfulness was not measured" in html
+    assert not re.search(r"\bnan\b", Page(html).text)
+
+
+def test_groups_show_four_of_their_images_and_how_many_more(tmp_path: Path) -> None:
+    html = render(make_campaign(tmp_path / "toy", examples_per_player=6, size=(40, 24), channels=3))
+    card = html[html.index('id="target0"') :].split("</article>")[0]
+    member = card[card.index('<figure class="member">') :].split("</figure>")[0]
+    assert member.count("<use ") == 4 and ">+2<" in member and ">group 3<" in member
+    assert 'viewBox="0 0 40 24"' in html
+
+
+def test_averages_over_targets_are_named_and_drawn_as_mosaics(html: str) -> None:
+    mean = html[html.index('id="target-1"') :].split("</article>")[0]
+    assert "Mean of all targets" in mean and "picture large mosaic" in mean
+    of_class = html[html.index('id="target-3"') :].split("</article>")[0]
+    assert "Mean of a class" in of_class and "&lt;script&gt;" in of_class
+
+
+def test_limits_bound_what_is_drawn_and_say_what_is_left_out(tmp_path: Path) -> None:
+    rows = [interaction(0, [first, 7], q_value=1e-6 * (first + 1)) for first in range(7)]
+    html = render(make_campaign(tmp_path / "toy", interactions=rows + INTERACTIONS[2:4]), n_targets=1, sets_per_target=3)
+    assert re.findall(r'id="target(-?\d+)"', html) == ["0", "-1"], "one individual target and one average"
+    assert sorted(Page(html).drawn(0)) == [(0, 7), (1, 7), (2, 7)]
+    assert "and 4 more" in html and "1 more open target" in html
+
+
+def test_large_images_are_reduced(tmp_path: Path) -> None:
+    html = render(make_campaign(tmp_path / "toy", size=(400, 300), channels=3))
+    assert 'viewBox="0 0 96 72"' in html and len(html) < 900_000
+
+
+def test_empty_records_and_configuration_are_tolerated(tmp_path: Path) -> None:
+    html = render(make_campaign(tmp_path / "toy"), config={}, runs=[{}, {"trained_models": None}])
+    assert "2 of 5 targets" in html
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy")
+    rows = campaign.read("examples").to_pylist()
+    rows[1]["image"] = rows[1]["image"][:40]
+    campaign.write_examples(pa.Table.from_pylist(rows, schema=schemas.EXAMPLES))
+    with pytest.raises(StoreError, match="row 1 of examples.parquet holds no readable image"):
+        render(campaign)
+
+
+def test_without_an_analysis_the_missing_stage_is_named(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy")
+    (campaign.folder / "analysis.json").unlink()
+    with pytest.raises(IncompleteCampaign, match="coterie attribute"):
+        render(campaign)
+
+
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    pytest.skip("no Chromium on this machine")
+
+
+def browse(html: str, folder: Path, *arguments: str, width: int = 1280) -> str:
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command = [chromium(), *flags, f"--user-data-dir={folder / 'profile'}", f"--window-size={width},2400", *arguments,
+               (folder / "report.html").as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.chromium
+def test_a_browser_draws_the_page(html: str, tmp_path: Path) -> None:
+    shot = tmp_path / "report.png"
+    dom = browse(html, tmp_path, f"--screenshot={shot}", "--dump-dom")
+    assert "2 of 5 targets show interactions" in dom and "<script>alert" not in dom
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    assert pixels.shape[:2] == (2400, 1280)
+    # A blank page has one colour; this one has text on paper, noise for pictures, and both hues.
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 300
+    red, blue = pixels[..., 0], pixels[..., 2]
+    assert (blue - red > 60).sum() > 500, "the hue of redundancy is drawn"
+    assert (red - blue > 60).sum() > 200, "the hue of synergy is drawn"
+    assert (np.ptp(pixels, axis=1).max(axis=1) > 60).mean() > 0.5, "content all down the page, not only at the top"
+
+
+@pytest.mark.chromium
+def test_nothing_is_wider_than_a_narrow_screen(html: str, tmp_path: Path) -> None:
+    probe = (
+        "<script>const d=document.documentElement;document.title="
+        "`${d.scrollWidth} of ${d.clientWidth}`;</script></body>"
+    )
+    (tmp_path / "inner.html").write_text(html.replace("</body>", probe), encoding="utf-8")
+    outer = (
+        '<body><iframe id="f" src="inner.html" width="420" height="2000" onload="document.body.append('
+        'f.contentDocument.title)"></iframe></body>'
+    )
+    dom = browse(outer, tmp_path, "--allow-file-access-from-files", "--dump-dom")
+    widths = re.search(r"(\d+) of (\d+)", dom)
+    assert widths is not None and widths[2] == "420"
+    assert int(widths[1]) <= 420

@@ -117,3 +117,23 @@ def test_boosters_whose_spectrum_would_not_be_theirs_are_refused() -> None:
     )
     with pytest.raises(SpectrumError, match="categorical"):
         forest_from_lightgbm(categorical)
+
+
+@pytest.mark.parametrize("decision_type", [0, 2, 4, 6, 8, 10])
+def test_zeros_go_where_lightgbm_sends_them_under_every_missing_value_rule(decision_type: int) -> None:
+    """Bit 1: missing goes left; bits 2-3: nothing, zero or NaN is missing. Set in the model's own text, so
+    that LightGBM predicts with the rule whether or not it would have learnt it."""
+    game = sum_of_unanimity(9, n_terms=20, max_order=4, seed=5)
+    masks, outputs = game.sample(600, seed=1)
+    text = fit({"max_depth": 3}, masks, outputs, rounds=10).model_to_string()
+    lines = [
+        "decision_type=" + " ".join([str(decision_type)] * len(line.split()))
+        if line.startswith("decision_type=")
+        else line
+        for line in text.split("\n")
+        if not line.startswith("tree_sizes=")  # byte counts, wrong once the text has changed
+    ]
+    booster = lightgbm.Booster(model_str="\n".join(lines))
+    every = all_masks(9)
+    expected = booster.predict(every.astype(np.float64))
+    np.testing.assert_allclose(lightgbm_to_spectrum(booster, 9, 0.5).evaluate(every), expected, atol=1e-10)

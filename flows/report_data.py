@@ -1,10 +1,10 @@
-"""What the report says, read from a campaign's tables. No HTML here: numbers, names and which rows to show."""
+"""What the report says, read from a campaign's tables: numbers, names and which rows to show. No HTML."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,7 @@ class TargetView:
     sets: dict[str, tuple[SetView, ...]]
     more: dict[str, int]
 
-    @property
-    def is_slim(self) -> bool:
-        """Whether half the page's width is enough."""
-        return sum(len(shown) for shown in self.sets.values()) <= 2
+    slim: bool = False  # drawn at half the page's width, beside another one
 
     @property
     def is_roomy(self) -> bool:
@@ -166,11 +163,13 @@ class _Sets:
         return self.table.take(pa.array(indices, pa.int64())).to_pylist()
 
 
-def read_report_data(campaign: Campaign, *, n_targets: int, sets_per_target: int, fdr_level: float) -> ReportData:
+def read_report_data(
+    campaign: Campaign, *, n_targets: int, sets_per_target: int, fdr_level: float
+) -> ReportData:
     """Read a campaign's tables and choose what the report shows.
 
-    n_targets: cards drawn in each part (open gates, closed gates, averages); sets_per_target: sets drawn in each
-    column of a card. A set counts as found when its target's gate is open and q <= fdr_level.
+    n_targets: cards drawn in each part (open gates, closed gates, averages); sets_per_target: sets drawn in
+    each column of a card. A set counts as found when its target's gate is open and q <= fdr_level.
     Raises IncompleteCampaign when the attribution has not run, StoreError for a file that cannot be read.
     """
     meta = campaign.meta
@@ -191,14 +190,18 @@ def read_report_data(campaign: Campaign, *, n_targets: int, sets_per_target: int
         n_distinct=len(distinct),
     )
     _choose_targets(data, sets, faithfulness, n_targets, sets_per_target)
-    data.found_sets = [_set_view(row, data) for row in sets.rows(sets.order[sets.found[sets.order]][:TABLE_ROWS])]
+    data.found_sets = [
+        _set_view(row, data) for row in sets.rows(sets.order[sets.found[sets.order]][:TABLE_ROWS])
+    ]
     data.recurring = _recurring(data, sets)
     _strongest_examples(data, campaign)
     _read_outcomes(data, campaign)
     return data
 
 
-def _choose_targets(data: ReportData, sets: _Sets, faithfulness: list[dict], n_targets: int, per_side: int) -> None:
+def _choose_targets(
+    data: ReportData, sets: _Sets, faithfulness: list[dict], n_targets: int, per_side: int
+) -> None:
     faith = {row["target"]: row for row in faithfulness}
     ranked = list(dict.fromkeys(int(target) for target in sets.target[sets.order]))
     # An open gate without any stored set comes last: there is a verdict and nothing to draw.
@@ -211,6 +214,14 @@ def _choose_targets(data: ReportData, sets: _Sets, faithfulness: list[dict], n_t
         if len(part) >= n_targets or (not is_open and not sets.passes[indices].any()):
             continue
         part.append(_target_view(target, row, is_open, indices, sets, data, per_side))
+    data.targets, data.closed, data.pooled = map(_pair_up, (data.targets, data.closed, data.pooled))
+
+
+def _pair_up(cards: list[TargetView]) -> list[TargetView]:
+    """Mark cards with little to draw as slim: an even number, so that no half of the page stays empty."""
+    small = [at for at, card in enumerate(cards) if sum(map(len, card.sets.values())) <= 2]
+    chosen = set(small[: len(small) // 2 * 2])
+    return [replace(card, slim=at in chosen) for at, card in enumerate(cards)]
 
 
 def _target_view(
@@ -228,7 +239,9 @@ def _target_view(
         faith=faith,
         gate_open=is_open,
         sets={
-            side: tuple(_set_view(row, data) for row in sets.rows(np.array(chosen[:per_side], dtype=np.int64)))
+            side: tuple(
+                _set_view(row, data) for row in sets.rows(np.array(chosen[:per_side], dtype=np.int64))
+            )
             for side, chosen in sides.items()
         },
         more={side: max(0, len(chosen) - per_side) for side, chosen in sides.items()},
@@ -300,8 +313,7 @@ def _strongest_examples(data: ReportData, campaign: Campaign) -> None:
     usable = (target >= 0) & np.isfinite(effect)
     if not usable.any():
         return
-    mean = np.bincount(player[usable], effect[usable], minlength=campaign.n_players)
-    mean /= len(np.unique(target[usable]))
+    mean = np.bincount(player[usable], effect[usable], campaign.n_players) / len(np.unique(target[usable]))
     for part, sign in ((data.helpful, 1.0), (data.harmful, -1.0)):
         for index in np.argsort(-sign * mean, kind="stable")[:EXAMPLES_SHOWN]:
             if sign * mean[index] > 0:

@@ -1,7 +1,7 @@
 """The report's drawings: SVG with positions in percent across and pixels down.
 
-So a drawing takes the width of its place while its text keeps its size, and colours follow the page's style sheet,
-dark mode included.
+So a drawing takes the width of its place while its text keeps its size, and colours follow the page's style
+sheet, dark mode included.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _scale(low: float, high: float) -> Any:
 
 
 def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
-    """Per target, R² of the datamodel and of the spectrum joined by a line, before the noise ceiling's interval.
+    """Per target, R² of datamodel and spectrum joined by a line, before the noise ceiling's interval.
 
-    Targets whose gate is open come first; within each part they are sorted by the datamodel's R². Empty when no
-    target has an R².
+    Targets whose gate is open come first; within each part they are sorted by the datamodel's R². Empty when
+    no target has an R².
     """
     rows = [row for row in rows if is_number(row["r2_datamodel"]) and is_number(row["r2_spectrum"])]
     if not rows:
@@ -55,7 +55,8 @@ def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
     ticks = [tick for tick in (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if low <= tick <= high + 1e-9]
     step = 100 / len(rows)
     parts = [
-        Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(tick)) for tick in ticks
+        Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(tick))
+        for tick in ticks
     ]
     if 0 < n_open < len(rows):
         parts.append(
@@ -67,16 +68,18 @@ def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
     height = PLOT_HEIGHT + (34 if len(rows) <= LABELLED_TARGETS else 4)
     if len(rows) <= LABELLED_TARGETS:
         parts += [
-            Markup('<svg x="{}%" y="{}" class="turned"><text transform="rotate(-90)" dy=".35em">{}</text></svg>').format(
-                f"{(at + 0.5) * step:.3f}", PLOT_HEIGHT + 2, row["target"]
-            )
+            Markup(
+                '<svg x="{}%" y="{}" class="turned"><text transform="rotate(-90)" dy=".35em">{}</text></svg>'
+            ).format(f"{(at + 0.5) * step:.3f}", PLOT_HEIGHT + 2, row["target"])
             for at, row in enumerate(rows)
         ]
     axis = [
-        Markup('<text x="100%" dx="-8" y="{}" dy=".32em" text-anchor="end">{}</text>').format(place(tick), fixed(tick, 1))
+        Markup('<text x="100%" dx="-8" y="{}" dy=".32em" text-anchor="end">{}</text>').format(
+            place(tick), fixed(tick, 1)
+        )
         for tick in ticks
     ]
-    label = f"Held-out R² of the datamodel and of the spectrum for {plural(len(rows), 'target')}, with noise ceilings"
+    label = f"Held-out R² of datamodel and spectrum for {plural(len(rows), 'target')}, with noise ceilings"
     heads = Markup('<div class="parts"><span style="width:{}%">{}</span><span>{}</span></div>').format(
         f"{max(n_open * step, 0):.3f}",
         f"gate open ({n_open})" if n_open else "",
@@ -109,19 +112,24 @@ def _column(row: dict[str, Any], x: float, step: float, place: Any) -> Markup:
         )
     state = "open" if row["verdict"] == "interactions" else "shut"
     datamodel, spectrum = place(row["r2_datamodel"]), place(row["r2_spectrum"])
-    parts.append(Markup('<line class="gain {0}" x1="{1}" x2="{1}" y1="{2}" y2="{3}"/>').format(
-        state, x_text, datamodel, spectrum))
+    parts.append(
+        Markup('<line class="gain {0}" x1="{1}" x2="{1}" y1="{2}" y2="{3}"/>').format(
+            state, x_text, datamodel, spectrum
+        )
+    )
     parts.append(Markup('<circle class="datamodel" cx="{}" cy="{}" r="3.2"/>').format(x_text, datamodel))
-    parts.append(Markup('<circle class="spectrum {}" cx="{}" cy="{}" r="3.6"/>').format(state, x_text, spectrum))
+    parts.append(
+        Markup('<circle class="spectrum {}" cx="{}" cy="{}" r="3.6"/>').format(state, x_text, spectrum)
+    )
     told = (
-        f"Target {row['target']}: datamodel {fixed(row['r2_datamodel'])}, spectrum {fixed(row['r2_spectrum'])}, "
-        f"noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
+        f"Target {row['target']}: datamodel {fixed(row['r2_datamodel'])}, "
+        f"spectrum {fixed(row['r2_spectrum'])}, noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
     )
     return Markup("<g><title>{}</title>{}</g>").format(told, Markup("").join(parts))
 
 
 def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
-    """Histogram of the models' accuracy on targets (bars) and on audit examples (outline). Empty without models."""
+    """Histogram of the models' accuracy on targets (bars) and audit examples (outline); empty without any."""
     shown = {name: accuracies.get(name, np.zeros(0)) for name in ("target", "audit")}
     shown = {name: values for name, values in shown.items() if len(values)}
     if not shown:
@@ -133,22 +141,23 @@ def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
     counts = {name: np.histogram(values, edges)[0] / len(values) for name, values in shown.items()}
     top, height, n_bins = max(float(values.max()) for values in counts.values()), 150, len(edges) - 1
     parts = []
-    for at, share in enumerate(counts.get("target", ())):
-        tall = share / top * (height - 6)
+    for at, target_share in enumerate(counts.get("target", ())):
+        tall = target_share / top * (height - 6)
         parts.append(
             Markup('<rect class="bar" x="{}%" width="{}%" y="{}" height="{}"/>').format(
-                f"{100 * (at + 0.06) / n_bins:.3f}", f"{88 / n_bins:.3f}", f"{height - tall:.1f}", f"{tall:.1f}"
+                f"{100 * (at + 0.06) / n_bins:.3f}",
+                f"{88 / n_bins:.3f}",
+                f"{height - tall:.1f}",
+                f"{tall:.1f}",
             )
         )
     if "audit" in counts:
-        tops = [height - share / top * (height - 6) for share in counts["audit"]]
-        for at, y in enumerate(tops):
-            x1, x2 = f"{100 * at / n_bins:.3f}%", f"{100 * (at + 1) / n_bins:.3f}%"
-            before = tops[at - 1] if at else height
-            parts.append(Markup('<line class="outline" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>').format(x1, x2, y))
-            parts.append(
-                Markup('<line class="outline" x1="{0}" x2="{0}" y1="{1:.1f}" y2="{2:.1f}"/>').format(x1, before, y)
-            )
+        before = float(height)
+        for at, share in enumerate(counts["audit"]):
+            left, right = f"{100 * at / n_bins:.3f}%", f"{100 * (at + 1) / n_bins:.3f}%"
+            level = height - share / top * (height - 6)
+            parts += [_outline(left, left, before, level), _outline(left, right, level, level)]
+            before = level
     parts.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height))
     for at, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         parts.append(
@@ -156,12 +165,19 @@ def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
                 f"{100 * at:.0f}", height + 18, anchor, percent(low + at * (high - low), 0)
             )
         )
-    told = ", ".join(f"{name} accuracy {percent(float(values.mean()))} on average" for name, values in shown.items())
+    told = ", ".join(
+        f"{name} accuracy {percent(float(values.mean()))} on average" for name, values in shown.items()
+    )
     return _svg(height + 24, f"Histogram of the models’ accuracy: {told}", parts, "accuracy")
 
 
+def _outline(x1: str, x2: str, y1: float, y2: float) -> Markup:
+    line = Markup('<line class="outline" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
+    return line.format(x1, x2, y1, y2)
+
+
 def interval_figure(value: float, low: float, high: float, extent: float) -> Markup:
-    """A value with its interval on a line through zero; `extent` is the value at the ends, one for the whole page."""
+    """A value with its interval on a line through zero; `extent` is the value at the line's ends."""
     if not (is_number(value) and extent > 0):
         return Markup("")
 
@@ -170,9 +186,12 @@ def interval_figure(value: float, low: float, high: float, extent: float) -> Mar
 
     whisker = Markup("")
     if is_number(low) and is_number(high):
-        whisker = Markup('<line class="whisker" x1="{}" x2="{}" y1="7" y2="7"/>').format(place(low), place(high))
+        whisker = Markup('<line class="whisker" x1="{}" x2="{}" y1="7" y2="7"/>').format(
+            place(low), place(high)
+        )
     return Markup(
         '<svg class="interval" width="100%" height="14" aria-hidden="true">'
-        '<line class="rail" x1="0" x2="100%" y1="7" y2="7"/><line class="zero" x1="50%" x2="50%" y1="1" y2="13"/>'
+        '<line class="rail" x1="0" x2="100%" y1="7" y2="7"/>'
+        '<line class="zero" x1="50%" x2="50%" y1="1" y2="13"/>'
         '{}<circle cx="{}" cy="7" r="3.4"/></svg>'
     ).format(whisker, place(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,16 @@ class Gallery:
         """A player: its image, or a mosaic of the first four of a group."""
         rows = self._players.get(player, [])
         classes = sorted({self._labels[row] for row in rows})
-        class_name = self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
+        class_name = (
+            self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
+        )
         given = str(self._player_names[player]) if player < len(self._player_names) else str(player)
         name = f"#{player}" if given == str(player) or not self.has_groups else given
-        kind = f"{given}, a group of {len(rows)} training examples" if self.has_groups else f"training example {player}"
+        kind = (
+            f"{given}, a group of {len(rows)} training examples"
+            if self.has_groups
+            else f"training example {player}"
+        )
         return Picture(
             tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
             max(0, len(rows) - MEMBERS_SHOWN),
@@ -76,23 +83,32 @@ class Gallery:
             symbols = () if row is None else (self._symbol(row),)
             return Picture(symbols, 0, f"Target {target}", name, f"test example {target}, class {name}")
         if target == -1:
-            rows = self._one_of_each_class()
+            rows = self._round_of_classes()
             return Picture(
-                tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]), 0, "Mean of all targets", "all classes",
+                tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
+                0,
+                "Mean of all targets",
+                "all classes",
                 "test examples of different classes, standing for the mean of all targets",
             )
         name = self.class_name(-target - 2)
         rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == -target - 2]
         return Picture(
-            tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]), 0, "Mean of a class", name,
+            tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
+            0,
+            "Mean of a class",
+            name,
             f"test examples of class {name}, standing for the mean of the class",
         )
 
-    def _one_of_each_class(self) -> list[int]:
-        first: dict[int, int] = {}
+    def _round_of_classes(self) -> list[int]:
+        """Targets that stand for all: one of each class, then a second of each, and so on."""
+        seen: Counter[int] = Counter()
+        ranked = []
         for _, row in sorted(self._targets.items()):
-            first.setdefault(self._labels[row], row)
-        return [row for _, row in sorted(first.items())]
+            ranked.append((seen[self._labels[row]], self._labels[row], row))
+            seen[self._labels[row]] += 1
+        return [row for _, _, row in sorted(ranked)]
 
     def _symbol(self, row: int) -> str:
         name = f"x{row}"
@@ -110,7 +126,7 @@ class Gallery:
 
 
 def _encode(content: Any, row: int) -> tuple[str, int, int, bool]:
-    """(data URI, width, height, smooth) of an image, reduced to MAX_SIDE. Raises StoreError for a broken one."""
+    """(data URI, width, height, smooth) of an image, reduced to MAX_SIDE. Raises StoreError if broken."""
     from PIL import Image
 
     try:
@@ -119,8 +135,8 @@ def _encode(content: Any, row: int) -> tuple[str, int, int, bool]:
             image.load()
     except (OSError, ValueError) as error:
         raise StoreError(
-            f"row {row} of examples.parquet holds no readable image ({error}). Running `coterie plan` with a new "
-            "campaign.folder writes the images again"
+            f"row {row} of examples.parquet holds no readable image ({error}). Running `coterie plan` with "
+            "a new campaign.folder writes the images again"
         ) from error
     if max(image.size) > MAX_SIDE:
         image = image.copy()

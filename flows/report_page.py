@@ -26,21 +26,32 @@ FAITHFULNESS_COLUMNS = (
     ("r2_proxy", "R² proxy"),
     ("r2_spectrum", "R² spectrum"),
 )
-PLAIN_COLUMNS = (("lds_datamodel", "LDS datamodel"), ("lds_proxy", "LDS proxy"), ("lds_spectrum", "LDS spectrum"))
+PLAIN_COLUMNS = (
+    ("lds_datamodel", "LDS datamodel"),
+    ("lds_proxy", "LDS proxy"),
+    ("lds_spectrum", "LDS spectrum"),
+)
 
 
 def build_report(
-    campaign: Campaign, *, n_targets: int, sets_per_target: int, config: dict[str, Any], runs: list[dict[str, Any]]
+    campaign: Campaign,
+    *,
+    n_targets: int,
+    sets_per_target: int,
+    config: dict[str, Any],
+    runs: list[dict[str, Any]],
 ) -> str:
     """The campaign's report as one self-contained HTML page.
 
-    n_targets: targets drawn with their sets; sets_per_target: sets drawn in each column of a target; config: the
-    resolved configuration; runs: records of past runs ({"started", "finished", "versions", "trained_models",
-    "seconds_by_stage"}, any of which may be missing), printed oldest first.
+    n_targets: targets drawn with their sets; sets_per_target: sets drawn in each column of a target; config:
+    the resolved configuration; runs: records of past runs ({"started", "finished", "versions",
+    "trained_models", "seconds_by_stage"}, any of which may be missing), printed oldest first.
     Raises IncompleteCampaign when there is no analysis yet, StoreError for a table that cannot be read.
     """
     level = (config.get("attribution") or {}).get("fdr_level") or DEFAULT_FDR_LEVEL
-    data = read_report_data(campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level))
+    data = read_report_data(
+        campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level)
+    )
     headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
     page = _environment().get_template("report.html.j2")
     extent = _extent(data)
@@ -57,7 +68,6 @@ def build_report(
         faithfulness_columns=FAITHFULNESS_COLUMNS,
         plain_columns=PLAIN_COLUMNS,
         accuracy_svg=accuracy_figure(data.accuracies),
-        glossary=text.GLOSSARY,
         facts=_facts(data, campaign, config),
         settings=list(_flatten(config)),
         runs=[run for run in runs if isinstance(run, Mapping)],
@@ -68,19 +78,28 @@ def build_report(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(
-        fixed=text.fixed, signed=text.signed, count=text.count, percent=text.percent,
-        probability=text.probability, seconds=text.seconds, moment=_moment, exact=_exact,
+        fixed=text.fixed,
+        signed=text.signed,
+        count=text.count,
+        percent=text.percent,
+        probability=text.probability,
+        seconds=text.seconds,
+        moment=_moment,
+        exact=_exact,
     )
     environment.globals.update(plural=text.plural, kind_names=text.KIND_NAMES, is_number=text.is_number)
     return environment
 
 
 def draw(picture: Picture, size: str = "") -> Markup:
-    """A picture as SVG references to its images: one, or up to four as a mosaic, with what is left as '+k'."""
+    """A picture as references to its images: one, or up to four as a mosaic, with what is left as '+k'."""
     uses = [Markup('<svg><use href="#{}"/></svg>').format(symbol) for symbol in picture.symbols]
     more = Markup('<span class="plus">+{}</span>').format(picture.more) if picture.more else Markup("")
     css = f"picture {size} {'mosaic' if len(uses) > 1 else '' if uses else 'blank'}".split()
@@ -103,11 +122,21 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     lost = [f"{outcomes[name]:,} {name}" for name in ("diverged", "failed") if outcomes[name]]
     way = f"wall-clock share, {' or '.join(map(str, data.members))} trained together" if data.members else ""
     tiles = [
-        (text.count(outcomes["ok"]), "models trained", ", ".join(lost) if lost else "none diverged or failed"),
+        (
+            text.count(outcomes["ok"]),
+            "models trained",
+            ", ".join(lost) if lost else "none diverged or failed",
+        ),
         (text.seconds(data.seconds_per_model), "per model", way),
     ]
-    chance = f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}" if data.meta.get("class_names") else ""
-    mean = {name: float(values.mean()) if len(values) else math.nan for name, values in data.accuracies.items()}
+    chance = (
+        f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"
+        if data.meta.get("class_names")
+        else ""
+    )
+    mean = {
+        name: float(values.mean()) if len(values) else math.nan for name, values in data.accuracies.items()
+    }
     if text.is_number(mean.get("audit")):
         tiles.append((text.percent(mean["audit"]), "mean audit accuracy", chance))
     else:
@@ -120,14 +149,22 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     ceiling = data.median("noise_ceiling")
     told = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
     tiles.append((text.fixed(ceiling), "noise ceiling", told))
-    tiles.append((f"{data.n_open:,} / {len(data.faithfulness):,}", "gates open", "targets with evidence of interactions"))
+    tiles.append(
+        (
+            f"{data.n_open:,} / {len(data.faithfulness):,}",
+            "gates open",
+            "targets with evidence of interactions",
+        )
+    )
     return tiles
 
 
 def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list[tuple[str, str]]:
     """What was run, as rows of a small table; rows without a value are left out."""
     meta, analysis = data.meta, data.analysis
-    part = {name: config.get(name) or {} for name in ("dataset", "recipe", "sampler", "campaign", "attribution")}
+    part = {
+        name: config.get(name) or {} for name in ("dataset", "recipe", "sampler", "campaign", "attribution")
+    }
     recipe, sampler = part["recipe"], part["sampler"]
     sides = f"{text.plural(campaign.n_players, 'player')}, {text.plural(campaign.n_targets, 'target')}"
     sides += f", {text.plural(int(meta.get('n_audit') or 0), 'audit example')}"
@@ -153,7 +190,12 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Sampler", f"{sampler.get('kind')}, alpha = {sampler.get('alpha')}" if sampler else ""),
         ("Masks", masks if analysis else ""),
         ("q-values", family),
-        ("Seeds", ", ".join(f"{name} {held['seed']}" for name, held in seeds.items() if held.get("seed") is not None)),
+        (
+            "Seeds",
+            ", ".join(
+                f"{name} {held['seed']}" for name, held in seeds.items() if held.get("seed") is not None
+            ),
+        ),
         ("Hardware", ", ".join(data.devices)),
         ("Campaign made", _moment(meta.get("created"))),
         ("Analysis", _analysis_told(analysis)),
@@ -163,7 +205,11 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
 
 
 def _analysis_told(analysis: Mapping[str, Any]) -> str:
-    parts = [_moment(analysis.get("created")), text.seconds(analysis.get("seconds")), str(analysis.get("key") or "")]
+    parts = [
+        _moment(analysis.get("created")),
+        text.seconds(analysis.get("seconds")),
+        str(analysis.get("key") or ""),
+    ]
     return ", ".join(part for part in parts if part and part != text.DASH)
 
 

@@ -98,36 +98,43 @@ def listing(parts: list[str]) -> str:
 def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct: int) -> tuple[str, str]:
     """The report's headline and the sentence under it, from counts of the tables.
 
-    n_explained: individual targets; n_open: those whose gate opened; kinds: interactions found on those, by kind;
-    n_distinct: distinct member sets among them.
+    n_explained: individual targets; n_open: those whose gate opened; kinds: interactions found on those, by
+    kind; n_distinct: distinct member sets among them.
     """
     total = sum(kinds.values())
     if not n_explained:
-        return "No target has been explained yet", "The analysis holds no faithfulness rows for individual targets."
-    if not n_open:
         return (
-            f"None of the {plural(n_explained, 'target')} explained shows interactions the linear datamodel misses",
-            "On no target did the spectrum, with its interactions, predict better than main effects alone. That is "
-            "no proof that training examples act alone: an interaction weaker than the noise of retraining stays "
-            "hidden, and more masks would show smaller ones.",
+            "No target has been explained yet",
+            "The analysis holds no faithfulness rows for individual targets.",
+        )
+    if not n_open:
+        explained = f"None of the {plural(n_explained, 'target')} explained"
+        return f"{explained} shows interactions the linear datamodel misses", (
+            "On no target does the spectrum, with its interactions, predict demonstrably better than main "
+            "effects alone. That is no proof that training examples act alone: an interaction weaker than "
+            "the noise of retraining stays hidden, and more masks would show smaller ones."
         )
     verb = "shows" if n_open == 1 else "show"
-    headline = f"{n_open:,} of {plural(n_explained, 'target')} {verb} interactions the linear datamodel misses"
+    headline = (
+        f"{n_open:,} of {plural(n_explained, 'target')} {verb} interactions the linear datamodel misses"
+    )
     if not total:
         return headline, (
-            "There the spectrum predicts better than main effects alone, though no single set passes the false "
-            "discovery rate: the evidence lies in many small interactions together."
+            "There the spectrum predicts better than main effects alone, though no single set passes the "
+            "false discovery rate: the evidence lies in many small interactions together."
         )
     named = [f"{kinds[k]:,} {KIND_NAMES[k][kinds[k] != 1]}" for k in KINDS if kinds.get(k)]
     start = f"{plural(total, 'interaction')} {'was' if total == 1 else 'were'} found on "
-    start += f"{'it' if n_open == 1 else 'them'}, in {plural(n_distinct, 'distinct set')} of training examples: "
+    start += (
+        f"{'it' if n_open == 1 else 'them'}, in {plural(n_distinct, 'distinct set')} of training examples: "
+    )
     leading = max(KINDS, key=lambda k: kinds.get(k, 0))
     meaning = {
-        "redundancy": " Mostly, then, examples repeat each other: together they count for less than the sum of their "
-        "parts.",
+        "redundancy": " Mostly, then, examples repeat each other: together they count for less than the sum "
+        "of their parts.",
         "synergy": " Mostly, then, examples count for more together than apart.",
-        "boundary_synergy": " Mostly, then, a helping example counts for more where a hurting one is present: the "
-        "two draw the boundary together.",
+        "boundary_synergy": " Mostly, then, a helping example counts for more where a hurting one is "
+        "present: the two draw the boundary together.",
     }
     closing = meaning.get(leading, "") if kinds.get(leading, 0) * 2 > total else ""
     return headline, start + listing(named) + "." + closing
@@ -140,61 +147,3 @@ READINGS = {
     "interference": "the member that helps counts for less in this company",
     "uncertain": "a member’s own effect cannot be told from zero, so the set has no kind",
 }
-
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    ("Player", "What can be left out of the training set: one training example, or a group of them."),
-    ("Mask", "One choice of players. Each model of the campaign was trained on the players of one mask and no others."),
-    ("Alpha", "The probability that a player is in a mask."),
-    ("Target", "A test example whose output is explained. An average over targets can be a target as well."),
-    (
-        "margin_lse",
-        "The output recorded for a target: the logit of its correct class minus the log-sum-exp of the other "
-        "logits. Above zero, the model gives the correct class more than half of the probability. margin_max "
-        "subtracts the largest other logit instead; the two are different numbers.",
-    ),
-    ("Main effect", "What one player does to a target by itself, averaged over which others are present. Positive helps."),
-    (
-        "Banzhaf interaction I(S)",
-        "How much the effect of one member changes with the presence of the others, averaged over the rest of the "
-        "mask. For a pair: both present, minus each alone, plus neither. In units of the output. Shown raw, as the "
-        "one-step estimate with ±1.96 standard errors; sets chosen because they stand out are inflated, which is "
-        "why the shrunken value stands beside it.",
-    ),
-    (
-        "Joint surplus J(S)",
-        "What the members do together beyond the sum of what each does alone. For a pair J = I; from three members "
-        "on the two can differ in sign, and the kind goes by J.",
-    ),
-    ("Möbius coefficient", "The interaction measured from the empty training set: an extrapolation, stored beside I(S)."),
-    ("Redundancy", "The members’ own effects share a sign and J opposes it: near-duplicates, or one concept shown often."),
-    ("Synergy", "The members’ own effects share a sign and J agrees with it: more together than the sum."),
-    (
-        "Boundary synergy",
-        "One member helps, another hurts, and J is positive: the helper counts for more where the other is present. "
-        "Mostly examples of different classes, which draw the boundary together.",
-    ),
-    ("Interference", "One member helps, another hurts, and J is negative: the helper counts for less in that company."),
-    ("Uncertain", "A member’s own effect cannot be told from zero, so it has no sign and the set no kind."),
-    ("Linear datamodel", "The best linear function of the mask, fitted by LASSO: main effects only."),
-    ("Spectrum", "A sparse sum of main effects and interactions, read off gradient-boosted trees and fitted again."),
-    (
-        "Faithfulness",
-        "R² between predicted and recorded outputs on held-out masks that no step of a fit has seen. LDS is the "
-        "Spearman correlation on the same masks.",
-    ),
-    (
-        "Noise ceiling",
-        "The R² that a perfect function of the mask would reach on single runs: the rest is the luck of the seed. "
-        "Estimated by training every held-out mask again with another seed, so it has an interval of its own.",
-    ),
-    (
-        "Gate",
-        "A target’s verdict is “interactions” only if a paired test of squared errors, datamodel against "
-        "spectrum, cross-fitted over all masks and adjusted over targets, passes at 0.05.",
-    ),
-    (
-        "q-value",
-        "The false discovery rate at which a set would still be counted. One family for the whole campaign: every "
-        "set that was considered on every target.",
-    ),
-)

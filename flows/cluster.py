@@ -59,7 +59,9 @@ class Cluster:
         self._lock = threading.Lock()
         self._started = False
         self._failure: BaseException | None = None
-        self._thread: threading.Thread | None = None
+        self._in_background = False
+        self._tried = threading.Event()
+        self._stopped = threading.Event()
         self._owned = False
         self._warming: list[Any] = []
 
@@ -71,21 +73,24 @@ class Cluster:
 
     def start_in_background(self) -> None:
         """Begin to start Ray, and to import torch in its workers, without waiting."""
-        self._thread = threading.Thread(target=self._start_quietly, name="ray-start", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._start_and_stay, name="ray-start", daemon=True).start()
+        self._in_background = True
 
-    def _start_quietly(self) -> None:
+    def _start_and_stay(self) -> None:
         try:
             self._start_once()
         except Exception as error:  # handed to the caller of start(), which raises it
             self._failure = error
+        finally:
+            self._tried.set()
+        # Ray's daemons ask the kernel to be killed when the thread that started them ends: stay until stop().
+        self._stopped.wait()
 
     def start(self) -> float:
         """Return when Ray is ready; seconds spent waiting. Raises ClusterError when it cannot be reached."""
         began = time.monotonic()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._in_background:
+            self._tried.wait()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise ClusterError(f"Ray could not be started at {self.address!r}: {failure}") from failure
@@ -103,6 +108,9 @@ class Cluster:
             if self._started:
                 return
             prepare()
+            if self.is_local:
+                # Despite its name this is the switch, on every system, that binds Ray's daemons to 127.0.0.1.
+                os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             import ray
 
             if ray.is_initialized():
@@ -115,7 +123,6 @@ class Cluster:
                     include_dashboard=False,
                     configure_logging=False,
                     log_to_driver=False,
-                    _node_ip_address="127.0.0.1",
                 )
                 self._owned = True
             else:
@@ -132,14 +139,14 @@ class Cluster:
 
     def stop(self) -> None:
         """End Ray if it was started here."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._in_background:
+            self._tried.wait()
         if self._started and self._owned:
             import ray
 
             ray.shutdown()
         self._started = False
+        self._stopped.set()
 
     def __enter__(self) -> Cluster:
         self.start()

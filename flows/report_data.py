@@ -44,6 +44,7 @@ class SetView:
     q_value: float
     kind: str
     found: bool
+    gate_open: bool
 
     @property
     def kind_name(self) -> str:
@@ -270,6 +271,7 @@ def _set_view(row: dict[str, Any], data: ReportData) -> SetView:
         q_value=q_value,
         kind=row["kind"],
         found=bool(row["gate_open"]) and q_value <= data.fdr_level,
+        gate_open=bool(row["gate_open"]),
         class_split=CLASS_SPLITS.get(row["class_split"], ""),
     )
 

@@ -159,10 +159,10 @@ def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
             parts += [_outline(left, left, before, level), _outline(left, right, level, level)]
             before = level
     parts.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height))
-    for at, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
+    for across, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
         parts.append(
             Markup('<text x="{}%" y="{}" text-anchor="{}">{}</text>').format(
-                f"{100 * at:.0f}", height + 18, anchor, percent(low + at * (high - low), 0)
+                f"{100 * across:.0f}", height + 18, anchor, percent(low + across * (high - low), 0)
             )
         )
     told = ", ".join(

@@ -104,7 +104,7 @@ def test_targets_come_by_evidence_and_closed_gates_are_kept_apart(html: str) -> 
     assert order == ["0", "2", "4", "-1", "-3"]
     closed = html[html.index('<details class="closed"') :]
     assert 'id="target4"' in closed[: closed.index("</details>")]
-    assert "not established" in closed[: closed.index("</details>")]
+    assert "gate closed" in closed[: closed.index("</details>")]
 
 
 def test_every_faithfulness_value_is_in_the_table(html: str) -> None:
@@ -189,6 +189,7 @@ def test_an_open_gate_without_a_set_that_passes_is_not_called_a_finding(tmp_path
     assert "1 of 2 targets shows interactions" in page.text
     assert "no single set passes the false discovery rate" in page.text
     assert all(item["weak"] for item in page.drawn(0).values()) and len(page.drawn(0)) == 2
+    assert page.text.count("q above 0.10") == 2
 
 
 def test_without_held_out_masks_faithfulness_is_said_to_be_unmeasured(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ class RecurringSet:
     targets: tuple[Picture, ...]
     n_targets: int
     mean_value: float
+    mean_surplus: float
     pooled_q: float | None
 
 
@@ -292,6 +293,7 @@ def _recurring(data: ReportData, sets: _Sets) -> list[RecurringSet]:
             targets=tuple(data.gallery.target(row["target"]) for row in rows[:TARGETS_PER_RECURRING_SET]),
             n_targets=len(rows),
             mean_value=float(np.mean([row["banzhaf"] for row in rows])),
+            mean_surplus=float(np.mean([row["joint_surplus"] for row in rows])),
             pooled_q=pooled.get(players),
         )
         for players, rows in often[:RECURRING_SHOWN]

@@ -34,7 +34,7 @@ class DatasetConfig(Section):
     )
     n_targets: int | None = Field(default=None, ge=1, description="Test examples whose outputs are explained.")
     n_audit: int | None = Field(
-        default=None, ge=0, description="Test examples held back from every fit, choice and decision; the rest if empty."
+        default=None, ge=0, description="Test examples no fit, choice or decision sees; the rest when empty."
     )
     image_size: int | None = Field(default=None, ge=4, le=512, description="Reduce images to this many pixels a side.")
     group_by: str | None = Field(

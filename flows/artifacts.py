@@ -9,6 +9,16 @@ from typing import Any
 from flows.store import Campaign
 
 ROWS_SHOWN = 50
+COLUMNS_SHOWN = (
+    "target",
+    "noise_ceiling",
+    "r2_datamodel",
+    "r2_spectrum",
+    "lds_datamodel",
+    "lds_spectrum",
+    "gate_q",
+    "verdict",
+)
 
 
 def publish_faithfulness(campaign: Campaign) -> None:
@@ -27,8 +37,7 @@ def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:
     """One row per target, those with the best evidence first."""
     rows = campaign.read("faithfulness").to_pylist()
     rows.sort(key=lambda row: (row["verdict"] != "interactions", _last_if_nan(row["gate_q"])))
-    shown = ("target", "noise_ceiling", "r2_datamodel", "r2_spectrum", "lds_datamodel", "lds_spectrum", "gate_q", "verdict")
-    return [{name: _short(row[name]) for name in shown} for row in rows[:ROWS_SHOWN]]
+    return [{name: _short(row[name]) for name in COLUMNS_SHOWN} for row in rows[:ROWS_SHOWN]]
 
 
 def interactions_markdown(campaign: Campaign) -> str:

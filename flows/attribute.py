@@ -51,7 +51,7 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
         data = CampaignOutputs(campaign, config)
         log.info(
             "explaining %d targets (%d of them pooled) from %d fit masks; %d rows without a number left out",
-            data.n_blocks_targets, len(data.pooled_ids), len(data.fit_ids), data.n_left_out,
+            data.n_targets, len(data.pooled_ids), len(data.fit_ids), data.n_left_out,
         )
         blocks = _analyse(config, data)
         tables = _tables(blocks, config)
@@ -83,7 +83,6 @@ class CampaignOutputs:
     def __init__(self, campaign: Campaign, config: CampaignConfig) -> None:
         self.campaign, self.settings = campaign, config.attribution
         self.classes = _target_classes(campaign)
-        self.n_classes = len(campaign.meta["class_names"])
         pairs = campaign.training_pairs("fit", targets=[])
         self.fit_masks, self.fit_ids, self.n_left_out = pairs.masks, pairs.mask_ids, pairs.n_left_out
         self.holdout_masks, self.holdout_ids = self._holdout()
@@ -94,10 +93,10 @@ class CampaignOutputs:
         self.pooled_ids = np.zeros(0, np.int64)
         self.has_replicates = any(rows.role == "holdout" and rows.replicate > 0 for rows in campaign.trained())
         if self.settings.pooled_targets:
-            self.pooled_ids = self._pooled("fit", 0, self.fit_ids)[1]
+            self.pooled_ids = pooled_targets(np.zeros((1, campaign.n_targets)), self.classes)[1]
 
     @property
-    def n_blocks_targets(self) -> int:
+    def n_targets(self) -> int:
         return len(self.chosen) + len(self.pooled_ids)
 
     def _holdout(self) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +111,8 @@ class CampaignOutputs:
         antithetic = config.sampler.kind == "antithetic"
         return AnalysisJob(
             n_players=self.campaign.n_players,
-            packed_fit=np.packbits(self.fit_masks, axis=1, bitorder="little"),
-            packed_holdout=np.packbits(self.holdout_masks, axis=1, bitorder="little") if len(self.holdout_ids) else None,
+            packed_fit=_pack(self.fit_masks),
+            packed_holdout=_pack(self.holdout_masks) if len(self.holdout_ids) else None,
             groups=self.fit_ids // 2 if antithetic else None,  # no split may divide a mask from its complement
             settings={
                 "alpha": config.sampler.alpha,
@@ -134,22 +133,17 @@ class CampaignOutputs:
             fit, holdout, again = (self._columns(*which, wide) for which in self._sources())
             for first in range(0, len(wide), self.settings.block_size):
                 part = slice(first, first + self.settings.block_size)
-                yield self._block(wide[part], self.classes[wide[part]], *(_take(x, part) for x in (fit, holdout, again)))
+                outputs = (_take(values, part) for values in (fit, holdout, again))
+                yield TargetBlock(wide[part], self.classes[wide[part]], *outputs)
         if len(self.pooled_ids):
-            fit, holdout, again = (
-                None if ids is None else self._pooled(role, replicate, ids)[0]
-                for role, replicate, ids in self._sources()
-            )
+            fit, holdout, again = (self._pooled(*source) for source in self._sources())
             classes = np.where(self.pooled_ids <= -2, -2 - self.pooled_ids, -1)
-            yield self._block(self.pooled_ids, classes, fit, holdout, again)
+            yield TargetBlock(self.pooled_ids, classes, fit, holdout, again)
 
     def _sources(self) -> list[tuple[str, int, np.ndarray | None]]:
         """(role, replicate, row ids) of the fit, held-out and repeated outputs; None ids where there are none."""
         held = self.holdout_ids if len(self.holdout_ids) else None
         return [("fit", 0, self.fit_ids), ("holdout", 0, held), ("holdout", 1, held if self.has_replicates else None)]
-
-    def _block(self, ids: np.ndarray, classes: np.ndarray, fit: Any, holdout: Any, again: Any) -> TargetBlock:
-        return TargetBlock(ids, classes, fit, holdout, again)
 
     def _columns(self, role: str, replicate: int, ids: np.ndarray | None, targets: np.ndarray) -> np.ndarray | None:
         if ids is None:
@@ -159,21 +153,24 @@ class CampaignOutputs:
             _place(aligned, ids, found, outputs[:, targets])
         return aligned
 
-    def _pooled(self, role: str, replicate: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pooled_ids = np.array([-1, *(-2 - c for c in range(self.n_classes))])
-        aligned = np.full((len(ids), len(pooled_ids)), np.nan, np.float32)
+    def _pooled(self, role: str, replicate: int, ids: np.ndarray | None) -> np.ndarray | None:
+        if ids is None:
+            return None
+        aligned = np.full((len(ids), len(self.pooled_ids)), np.nan)
         for found, outputs, _ in self.campaign.output_blocks(role, replicate):
-            values, names = pooled_targets(outputs, self.classes)
-            _place(aligned, ids, found, values)
-            pooled_ids = np.asarray(names)
-        return aligned[:, : len(pooled_ids)], pooled_ids
+            _place(aligned, ids, found, pooled_targets(outputs, self.classes)[0])
+        return aligned
 
 
 def _place(into: np.ndarray, ids: np.ndarray, found: np.ndarray, values: np.ndarray) -> None:
     """Write rows `found` where `ids` (ascending) has them; rows that are not wanted are dropped."""
     at = np.searchsorted(ids, found)
     known = (at < len(ids)) & (ids[np.minimum(at, len(ids) - 1)] == found)
-    into[at[known], : values.shape[1]] = values[known]
+    into[at[known]] = values[known]
+
+
+def _pack(masks: np.ndarray) -> np.ndarray:
+    return np.packbits(masks, axis=1, bitorder="little")
 
 
 def _take(values: np.ndarray | None, part: slice) -> np.ndarray | None:
@@ -201,7 +198,7 @@ def _analyse(config: CampaignConfig, data: CampaignOutputs) -> list[BlockAnalysi
     done: dict[int, BlockAnalysis] = {}
     with session(config.compute.ray_address, config.compute.workers) as cluster:
         cluster.start()
-        with Progress(data.n_blocks_targets, "targets") as progress:
+        with Progress(data.n_targets, "targets") as progress:
             blocks = data.blocks()
             for outcome in cluster.map(analyse_block, data.job(config), blocks, on_start=progress.show):
                 if outcome.error is not None:

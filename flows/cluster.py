@@ -36,6 +36,11 @@ class Resources:
     memory_bytes: int | None = None
     max_retries: int = 3
 
+    def options(self) -> dict[str, Any]:
+        """The same as keyword arguments of ray.remote."""
+        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": self.max_retries}
+        return options if self.memory_bytes is None else {**options, "memory": self.memory_bytes}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -188,12 +193,7 @@ class Cluster:
         import ray
 
         self.start()
-        remote = ray.remote(
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus,
-            memory=resources.memory_bytes,
-            max_retries=resources.max_retries,
-        )(function)
+        remote = ray.remote(**resources.options())(function)
         shared_ref = ray.put(shared)
         if self._warming:
             ray.wait(self._warming, num_returns=1)

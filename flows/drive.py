@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 from conf.schema import CampaignConfig
 from flows import cluster
 from flows.environment import prepare
-from flows.errors import CoterieError, IncompleteCampaign
+from flows.errors import IncompleteCampaign
 from flows.logs import log_to_stderr
 from flows.store import Campaign
 from flows.survey import StageState, survey
@@ -67,13 +70,11 @@ def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
     began = time.monotonic()
     if needs_ray:
         started = cluster.start_session_in_background(config.compute.ray_address, config.compute.workers)
-        LOG.info("starting Ray (%s) …", f"{started.cpus} cores, in this process" if started.is_local else started.address)
+        where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
+        LOG.info("starting Ray (%s) …", where)
     try:
         LOG.info("starting Prefect (%s) …", _prefect_server())
-        flow = _flow(stage)
-        flow(config)
-    except CoterieError:
-        raise
+        _flow(stage)(config)
     finally:
         cluster.stop_session()
     LOG.info("done in %.0f s", time.monotonic() - began)
@@ -86,19 +87,11 @@ def _prefect_server() -> str:
     return f"server at {url}" if url else "its temporary server needs 5 to 25 s"
 
 
-def _flow(stage: str):  # type: ignore[no-untyped-def]  # the type of a flow is Prefect's, imported only here
+def _flow(stage: str) -> Callable[[CampaignConfig], Any]:
+    """The flow of a stage. Flows are imported only here: Prefect takes seconds to import."""
     from flows.prefect_logs import quiet_our_tracebacks
 
-    if stage == "campaign":
-        from flows.campaign import campaign as chosen
-    elif stage == "plan":
-        from flows.plan import plan as chosen
-    elif stage == "retrain":
-        from flows.retrain import retrain as chosen
-    elif stage == "attribute":
-        from flows.attribute import attribute as chosen
-    else:
-        from flows.report import report as chosen
+    chosen: Callable[[CampaignConfig], Any] = getattr(importlib.import_module(f"flows.{stage}"), stage)
     quiet_our_tracebacks()
     return chosen
 

@@ -9,6 +9,11 @@ import logging
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 LOG = logging.getLogger("coterie")
 LINE_EVERY_SECONDS = 10.0
@@ -24,8 +29,8 @@ class Progress:
         self.total, self.noun, self.done = total, noun, done
         self._at_start = done
         self._began = self._last_line = time.monotonic()
-        self._bar = None
-        self._task = None
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -43,7 +48,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        self._bar = Bar(
+        bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -52,8 +57,9 @@ class Progress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(self.noun, total=self.total, completed=self.done, rate="")
-        self._bar.start()
+        self._task = bar.add_task(self.noun, total=self.total, completed=self.done, rate="")
+        bar.start()
+        self._bar = bar
 
     def advance(self, count: int) -> None:
         """`count` more units have ended."""

@@ -13,7 +13,7 @@ from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.artifacts import strongest
 from flows.errors import IncompleteCampaign
-from flows.roles import count_rows, missing_shards
+from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import outcome_counts, survey, wanted
 
@@ -45,7 +45,8 @@ def print_status(where: str, overrides: list[str]) -> None:
             console.print(f"{state.stage:<10}{'to do: ' if state.todo else ''}{state.why}", highlight=False)
     elif campaign.analysis is not None:
         found = campaign.analysis
-        console.print(f"analysis of {found['created']}: {found['n_open']} of {found['n_explained']} targets with interactions")
+        verdict = f"{found['n_open']} of {found['n_explained']} targets with interactions"
+        console.print(f"analysis of {found['created']}: {verdict}", highlight=False)
     if (campaign.folder / "report.html").is_file():
         console.print(f"report    {campaign.folder / 'report.html'}", highlight=False)
 
@@ -63,8 +64,9 @@ def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | N
     console.print(table)
 
 
-def _by_kind(ranges):  # type: ignore[no-untyped-def]
-    kinds: dict[str, list] = {}
+def _by_kind(ranges: list[RowRange]) -> dict[str, list[RowRange]]:
+    """Ranges by what `status` calls them."""
+    kinds: dict[str, list[RowRange]] = {}
     for rows in ranges:
         kinds.setdefault(rows.role if rows.replicate == 0 else f"{rows.role} again", []).append(rows)
     return kinds
@@ -97,7 +99,8 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
         console.print(
             f"target {target}: {row['verdict']} (gate q {_number(row['gate_q'])}); held-out R² of the datamodel "
             f"{_number(row['r2_datamodel'])}, of the spectrum {_number(row['r2_spectrum'])}; noise ceiling "
-            f"{_number(row['noise_ceiling'])} [{_number(row['noise_ceiling_low'])}, {_number(row['noise_ceiling_high'])}]",
+            f"{_number(row['noise_ceiling'])} [{_number(row['noise_ceiling_low'])}, "
+            f"{_number(row['noise_ceiling_high'])}]",
             highlight=False,
         )
     rows = strongest(campaign, target)[:top]

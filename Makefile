@@ -1,0 +1,45 @@
+# Everything runs in .venv, which is made on first use. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= quickstart
+ARGS ?=
+# One thread a process: Ray runs one worker a core.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint types check clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Make .venv with everything in it (a few minutes the first time)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): torch, Ray and Prefect are large, this takes a few minutes the first time."
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or 3.12 is needed; got " + sys.version.split()[0] + ". Set PYTHON=…" if not (3, 11) <= sys.version_info < (3, 13) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: setup ## Run a campaign: the quickstart, or CONFIG=cifar2 ARGS="campaign.n_fit=4000"
+	@$(BIN)/coterie run $(CONFIG) $(ARGS)
+
+test: setup ## Run the tests
+	@$(BIN)/python -m pytest
+
+test-fast: setup ## Run the tests that need neither Ray, Prefect nor a browser
+	@$(BIN)/python -m pytest -m "not slow and not ray and not prefect and not chromium"
+
+lint: setup ## Style
+	@$(BIN)/ruff check .
+
+types: setup ## Types
+	@$(BIN)/mypy
+
+check: lint types test ## Style, types and tests: what continuous integration runs
+
+clean: ## Remove .venv and caches; campaigns in runs/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info build

@@ -1,0 +1,77 @@
+"""Rows summed up by what no split may divide, as far as products of players allow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Replicates of a mask (and at alpha = 1/2 its complement) as one row, so that variances cluster for free.
+
+    phi: (u, n) float32, the basis at one mask per cluster. group: (u,) the group of each. row_cluster: (m,) cluster
+    of every row; row_sign: (m,) -1 where the row is the complement of the cluster's mask; row_weight: (m,).
+    exact: whether clusters are the groups; if not, groups hold different masks, whose sums are no product.
+    """
+
+    phi: NDArray[np.float32]
+    group: NDArray[np.int64]
+    row_cluster: NDArray[np.int64]
+    row_sign: NDArray[np.float64]
+    row_weight: NDArray[np.float64]
+    exact: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.phi)
+
+    def sums(self, values: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+        """(m, t) -> (u, t): weighted sums per cluster, signed so that phi_S of a set of this order is `phi`'s.
+
+        At alpha = 1/2 phi_S of a mask's complement is (-1)^|S| phi_S."""
+        scale = self.row_weight if order % 2 == 0 else self.row_weight * self.row_sign
+        weighted = values * scale[:, None]
+        if self.size == len(values):
+            return weighted[np.argsort(self.row_cluster, kind="stable")]
+        result = np.zeros((self.size, values.shape[1]))
+        np.add.at(result, self.row_cluster, weighted)
+        return result
+
+
+def basis(masks: NDArray[np.bool_], alpha: float) -> NDArray[np.float32]:
+    """phi_i(x) = (x_i - p) / sigma of every mask and player: (m, n) bool -> (m, n) float32."""
+    sigma = (alpha * (1 - alpha)) ** 0.5
+    phi = masks.astype(np.float32)
+    phi *= np.float32(1.0 / sigma)
+    phi -= np.float32(alpha / sigma)
+    return phi
+
+
+def make_clusters(
+    masks: NDArray[np.bool_], groups: NDArray[np.int64], weight: NDArray[np.float64] | None, alpha: float
+) -> Clusters:
+    """Clusters of (m, n) masks: equal masks of one group, and at alpha = 1/2 a mask with its complement."""
+    n_masks = len(masks)
+    # A single-player mask flipped to hold player 0 absent stands for itself and for its complement.
+    flip = masks[:, 0].copy() if alpha == 0.5 else np.zeros(n_masks, dtype=bool)
+    if len(np.unique(groups)) == n_masks:
+        flip[:] = False  # every row is alone: nothing to fold
+    packed = np.packbits(masks ^ flip[:, None], axis=1)
+    keys = np.column_stack([np.ascontiguousarray(groups).view(np.uint8).reshape(n_masks, 8), packed])
+    keys = np.ascontiguousarray(keys)
+    _, first, row_cluster = np.unique(
+        keys.view(np.dtype((np.void, keys.shape[1]))).ravel(), return_index=True, return_inverse=True
+    )
+    row_cluster = np.asarray(row_cluster, dtype=np.int64).ravel()
+    sign = np.where(flip == flip[first][row_cluster], 1.0, -1.0)
+    return Clusters(
+        phi=basis(masks[first], alpha),
+        group=groups[first],
+        row_cluster=row_cluster,
+        row_sign=sign,
+        row_weight=np.ones(n_masks) if weight is None else weight,
+        exact=len(first) == int(groups.max()) + 1,
+    )

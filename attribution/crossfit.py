@@ -1,0 +1,151 @@
+"""Folds that divide no group, and the linear datamodel fitted without each of them in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError
+from attribution.lasso import Moments, penalty_grid, solve_l1
+
+Array = NDArray[np.floating]
+Double = NDArray[np.float64]
+
+N_FOLDS = 6  # even, so that the folds make two halves
+_CHUNK = 6  # penalties solved at a time; a target whose best lies well behind is not followed further
+
+
+def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+    """(m,) fold of every row: groups (m,) codes 0..g-1 dealt at random to n_folds folds, none divided.
+
+    Raises AttributionError when there are fewer groups than folds.
+    """
+    n_groups = int(groups.max()) + 1
+    if n_groups < n_folds:
+        raise AttributionError(
+            f"{n_folds} folds need at least as many distinct groups of masks; got {n_groups}. Give more masks."
+        )
+    order = np.random.default_rng((seed, 1)).permutation(n_groups)
+    fold_of_group = np.empty(n_groups, dtype=np.int64)
+    fold_of_group[order] = np.arange(n_groups) % n_folds
+    return fold_of_group[groups]
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """The LASSO datamodel of every target: on all rows, and without each fold.
+
+    coef (t, n), intercept (t,), penalty (t,): on all rows. fold_coef (k, t, n), fold_intercept (k, t), fold_penalty
+    (k, t): without fold k. predicted (m, t): each row by the fit that has not seen its fold. Coefficients are
+    those of the columns given (phi), in the outputs' units.
+    """
+
+    coef: Double
+    intercept: Double
+    penalty: Double
+    fold_coef: Double
+    fold_intercept: Double
+    fold_penalty: Double
+    predicted: Double
+
+
+def fit_linear(
+    phi: Array,
+    outputs: Array,
+    folds: NDArray[np.int64],
+    *,
+    weight: Array | None = None,
+    n_penalties: int = 30,
+    smallest: float = 0.01,
+) -> LinearFit:
+    """Fit the LASSO datamodel with its penalty by cross-validation over `folds`.
+
+    phi: (m, n) float. outputs: (m, t). weight: (m,) or None. The path has n_penalties from the least penalty that
+    empties the model down to `smallest` times it. The fit without fold k takes the penalty that is best on the
+    other folds, so fold k has no say in the predictions made for it.
+    """
+    n_folds = int(folds.max()) + 1
+    # Units of each target's own spread, so that float32 products serve any output.
+    centre = outputs.mean(axis=0)
+    scale = outputs.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    y = ((outputs - centre) / scale).astype(phi.dtype)
+    w = None if weight is None else weight.astype(phi.dtype)
+    rows = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
+    parts = [Moments.of(phi[r], y[r], None if w is None else w[r]) for r in rows]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    gram, covariance = total.centred()
+    lambdas = penalty_grid(covariance, np.ones(phi.shape[1]), n_penalties, smallest)
+    train = [total - part for part in parts]
+    error = _path_errors(phi, y, w, rows, train, lambdas)
+    best = error.sum(axis=0).argmin(axis=1)
+    targets = np.arange(y.shape[1])
+    coef, intercept = _solve(total, gram, covariance, lambdas[targets, best])
+    fold_coef, fold_intercept, fold_penalty = [], [], []
+    predicted = np.empty(outputs.shape, dtype=np.float64)
+    for fold, (r, moments) in enumerate(zip(rows, train, strict=True)):
+        choice = np.delete(error, fold, axis=0).sum(axis=0).argmin(axis=1)
+        b, c = _solve(moments, *moments.centred(), lambdas[targets, choice])
+        fold_coef.append(b * scale[:, None])
+        fold_intercept.append(c * scale + centre)
+        fold_penalty.append(lambdas[targets, choice] * scale)
+        predicted[r] = phi[r] @ fold_coef[-1].T.astype(phi.dtype) + fold_intercept[-1]
+    return LinearFit(
+        coef=coef * scale[:, None],
+        intercept=intercept * scale + centre,
+        penalty=lambdas[targets, best] * scale,
+        fold_coef=np.stack(fold_coef),
+        fold_intercept=np.stack(fold_intercept),
+        fold_penalty=np.stack(fold_penalty),
+        predicted=predicted,
+    )
+
+
+def _path_errors(
+    phi: Array,
+    y: Array,
+    weight: Array | None,
+    rows: list[NDArray[np.int64]],
+    train: list[Moments],
+    lambdas: Array,
+) -> Array:
+    """Sums of squared errors (fold, t, l) on each fold by the fit without it; inf where the path was cut short."""
+    n_targets, n_penalties = lambdas.shape
+    error = np.full((len(rows), n_targets, n_penalties), np.inf)
+    active = np.arange(n_targets)
+    centred = [moments.centred() for moments in train]
+    last: list[Array | None] = [None] * len(rows)
+    for first in range(0, n_penalties, _CHUNK):
+        chunk = slice(first, min(first + _CHUNK, n_penalties))
+        size = chunk.stop - first
+        for fold, r in enumerate(rows):
+            gram, covariance = centred[fold]
+            start = last[fold]
+            coef = solve_l1(
+                gram,
+                covariance[active],
+                lambdas[active, chunk][:, :, None],
+                start=None if start is None else np.repeat(start[active][:, None], size, axis=1),
+            )
+            moments = train[fold]
+            intercept = (moments.y[active, None] - coef @ moments.x) / moments.weight
+            fitted = (coef.reshape(-1, phi.shape[1]) @ phi[r].T).reshape(len(active), size, len(r))
+            squared = (y[r].T[active][:, None, :] - intercept[:, :, None] - fitted) ** 2
+            error[fold, active, chunk] = squared.sum(axis=2) if weight is None else squared @ weight[r]
+            if start is None:
+                start = last[fold] = np.zeros((n_targets, phi.shape[1]), dtype=phi.dtype)
+            start[active] = coef[:, -1]
+        best = error[:, active].sum(axis=0).argmin(axis=1)
+        active = active[best >= chunk.stop - _CHUNK]
+        if len(active) == 0:
+            break
+    return error
+
+
+def _solve(moments: Moments, gram: Array, covariance: Array, penalty: Array) -> tuple[Double, Double]:
+    coef = solve_l1(gram, covariance, penalty[:, None, None], tolerance=1e-6)[:, 0]
+    return coef.astype(np.float64), (moments.y - coef @ moments.x).astype(np.float64) / moments.weight

@@ -1,0 +1,145 @@
+"""The exhaustive pair screen: a statistic for every pair of players on every target, by matrix products.
+
+For residuals r of the datamodel (out of fold) the one-step estimate of F({i,j}) is mean(phi_i phi_j r), and all
+pairs of one target at once are Phi' diag(r) Phi: m n^2 multiplications, no fit, no hierarchy assumed. Sums are
+kept per fold, so that the statistic "without fold k" and those of both halves come from the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.clusters import Clusters
+
+Array = NDArray[np.floating]
+
+Z_STEP = 0.002  # width of a bin of |z|
+N_Z_BINS = 19_000  # |z| up to 38, beyond which a two-sided p-value underflows
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Member sets of one target and their statistics.
+
+    members: (c, order), padded with -1. sums: (k, c) sum of phi_S r per fold; squares: (k, c) sum of its squares per
+    fold, by cluster.
+    """
+
+    members: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def screen_pairs(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    halves: NDArray[np.bool_],
+    keep_z: float,
+    counts: NDArray[np.int64],
+    unit_variance: bool,
+) -> Iterator[Hits]:
+    """Screen all pairs of one target after the other.
+
+    folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). halves: (k,) bool, the
+    half each fold belongs to. keep_z: a pair is handed back when |z| reaches it on all masks, on either half, or
+    without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks, added to in place. unit_variance:
+    phi_i^2 = 1 (alpha = 1/2).
+    """
+    n_folds, n_players = len(halves), clusters.phi.shape[1]
+    parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
+    phi = [
+        np.ascontiguousarray(clusters.phi[rows].T) for rows in parts
+    ]  # players first: slices stay contiguous
+    squared = None if unit_variance else [p * p for p in phi]
+    # Blocks of rows of the (n, n) matrix: only the part right of the diagonal is computed, and stays in cache.
+    width = max(32, -(-n_players // 8))
+    starts = range(0, n_players, width)
+    triangles = [np.arange(start, n_players)[None, :] > np.arange(start, min(start + width, n_players))[:, None]
+                 for start in starts]  # fmt: skip
+    for target in range(residual_sums.shape[1]):
+        r = [residual_sums[rows, target].astype(np.float32) for rows in parts]
+        weighted = [p * x for p, x in zip(phi, r, strict=True)]
+        weighted_squares = None if squared is None else [w * w for w in weighted]
+        spread = np.array([float(x.astype(np.float64) @ x) for x in r])[:, None, None]
+        found: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+        for start, triangle in zip(starts, triangles, strict=True):
+            stop = min(start + width, n_players)
+            sums = np.stack([w[start:stop] @ p[start:].T for w, p in zip(weighted, phi, strict=True)])
+            if squared is None or weighted_squares is None:
+                squares = spread.astype(np.float32)
+            else:
+                squares = np.stack(
+                    [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
+                )
+            total_z, largest = _largest_z(sums, squares, halves)
+            add_to_histogram(counts, total_z[triangle])
+            first, second = np.nonzero((largest >= keep_z) & triangle)
+            kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
+            found.append((
+                np.column_stack([first + start, second + start]),
+                sums[:, first, second].astype(np.float64),
+                kept_squares.astype(np.float64),
+            ))  # fmt: skip
+        yield Hits(
+            np.concatenate([members for members, _, _ in found]),
+            np.concatenate([kept for _, kept, _ in found], axis=1),
+            np.concatenate([kept for _, _, kept in found], axis=1),
+        )
+
+
+def _largest_z(sums: Array, squares: Array, halves: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """|z| on all masks, and the largest |z| of all masks, either half, or all masks but one fold.
+
+    The last is bounded from above (smallest variance, most helpful fold): it only decides what is handed back."""
+    total, variance = sums.sum(axis=0), squares.sum(axis=0)
+    total_z = np.abs(total) * _inverse_root(variance)
+    largest = total_z.copy()
+    for half in (halves, ~halves):
+        np.maximum(
+            largest, np.abs(sums[half].sum(axis=0)) * _inverse_root(squares[half].sum(axis=0)), out=largest
+        )
+    scale = _inverse_root(variance - squares.max(axis=0))
+    for extreme in (sums.min(axis=0), sums.max(axis=0)):
+        np.maximum(largest, np.abs(total - extreme) * scale, out=largest)
+    return total_z, largest
+
+
+def _inverse_root(variance: Array) -> Array:
+    return np.float32(1.0) / np.sqrt(np.maximum(variance, np.float32(1e-30)))
+
+
+def set_statistics(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    n_folds: int,
+    members: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+) -> Hits:
+    """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
+    product = set_columns(clusters.phi, members) * residual_sums[:, None]
+    rows = [folds == fold for fold in range(n_folds)]
+    sums = np.stack([product[r].sum(axis=0) for r in rows])
+    product **= 2
+    return Hits(members, sums, np.stack([product[r].sum(axis=0) for r in rows]))
+
+
+def set_columns(phi: Array, members: NDArray[np.int64]) -> Array:
+    """phi_S of every row: phi (m, n), members (c, order) padded with -1 -> (m, c)."""
+    columns = np.ones((len(phi), len(members)), dtype=phi.dtype)
+    for position in range(members.shape[1]):
+        player = members[:, position]
+        factor = phi[:, np.maximum(player, 0)]
+        columns *= np.where(player >= 0, factor, phi.dtype.type(1))
+    return columns
+
+
+def add_to_histogram(counts: NDArray[np.int64], z: Array) -> None:
+    """Count |z| into bins of Z_STEP, the last one open."""
+    z = np.ravel(z)
+    bins = np.minimum(np.abs(z) * z.dtype.type(1.0 / Z_STEP), z.dtype.type(N_Z_BINS - 1)).astype(np.int64)
+    counts += np.bincount(bins, minlength=N_Z_BINS)

@@ -105,7 +105,8 @@ def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
     smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alpha, n_players, n_targets)
     text = (
         f"{config.campaign.n_fit:,} fit masks for {n_players:,} players "
-        f"({config.campaign.n_fit / n_players:.1f} each): the smallest detectable pair interaction is {smallest:.2f} standard deviations of a target's output"
+        f"({config.campaign.n_fit / n_players:.1f} each): "
+        f"the smallest detectable pair interaction is {smallest:.2f} standard deviations of a target's output"
     )
     if smallest > HOPELESS:
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))

@@ -117,7 +117,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BY") -
     """
     if not blocks:
         return []
-    rules = fit_q_values([block.considered for block in blocks], method)
+    main_rule, set_rule = fit_q_values([block.considered for block in blocks], method)
     gate_q = adjust(np.concatenate([block.faithfulness["gate_p"] for block in blocks]), "BH")
     result, start = [], 0
     for block in blocks:
@@ -128,10 +128,10 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BY") -
         result.append(
             replace(
                 block,
-                effects={**block.effects, "q_value": rules["main_effects"].of(block.effects["p_value"])},
+                effects={**block.effects, "q_value": main_rule.of(block.effects["p_value"], 1)},
                 interactions={
                     **block.interactions,
-                    "q_value": rules["interactions"].of(block.interactions["p_value"]),
+                    "q_value": set_rule.of(block.interactions["p_value"], block.interactions["order"]),
                     "gate_open": [is_open[target] for target in block.interactions["target"].tolist()],
                 },
                 faithfulness={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ class Clusters:
     @property
     def size(self) -> int:
         return len(self.phi)
+
+    def of_players(self, players: NDArray[np.int64]) -> Clusters:
+        """The same clusters with the basis of some players only."""
+        return replace(self, phi=np.ascontiguousarray(self.phi[:, players]))
 
     def sums(self, values: NDArray[np.float64], order: int) -> NDArray[np.float64]:
         """(m, t) -> (u, t): weighted sums per cluster, signed so that phi_S of a set of this order is `phi`'s.

@@ -23,7 +23,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
 
     alpha: the probability with which masks include a player. max_order: largest member set. backend: "booster"
     (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
-    max_screen_players: up to this many players every pair is screened. q_method: "BY" or "BH".
+    max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
+    those of largest main effect. q_method: "BY" or "BH".
 
     After fit: spectra_ (one Spectrum per target), gate_p_, gate_q_ and gate_open_ (t,), effects_ and
     effect_stderrs_ (t, n) in Banzhaf units, n_considered_ the number of (set, target) in the family of q-values.
@@ -42,7 +43,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         max_depth: int | None = None,
         learning_rate: float = 0.05,
         n_rounds: int = 400,
-        max_screen_players: int = 2000,
+        max_pair_players: int = 2000,
+        max_triple_players: int = 110,
         q_method: str = "BY",
     ) -> None:
         self.alpha = alpha
@@ -52,7 +54,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.max_depth = max_depth
         self.learning_rate = learning_rate
         self.n_rounds = n_rounds
-        self.max_screen_players = max_screen_players
+        self.max_pair_players = max_pair_players
+        self.max_triple_players = max_triple_players
         self.q_method = q_method
 
     def fit(
@@ -84,11 +87,11 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.effects_ = fitted.main / sigma
         self.effect_stderrs_ = fitted.main_stderr / sigma
         self.cross_fitted_ = fitted.predicted
-        rules = fit_q_values([fitted.considered], cast(Method, self.q_method))
-        self.n_considered_ = rules["interactions"].n_tests
+        _, rule = fit_q_values([fitted.considered], cast(Method, self.q_method))
+        self.n_considered_ = rule.n_tests
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
-            fitted, rules["interactions"], higher_is_better,
+            fitted, rule, higher_is_better,
             _labels(player_labels, n_players, "player_labels"), _labels(target_labels, n_targets, "target_labels"),
         )  # fmt: skip
         return self
@@ -121,7 +124,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             max_order=int(self.max_order),
             seed=int(self.seed),
             backend=self.backend,
-            max_screen_players=int(self.max_screen_players),
+            max_pair_players=int(self.max_pair_players),
+            max_triple_players=int(self.max_triple_players),
             booster=BoosterSettings(
                 max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,
@@ -140,7 +144,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return [
             interactions_of(
                 fitted, target,
-                q_values=rule.of(fitted.reported[target].p_value),
+                q_values=rule.of(fitted.reported[target].p_value, _orders(fitted.reported[target].members)),
                 gate_open=bool(self.gate_open_[target]),
                 higher_is_better=higher_is_better,
                 player_classes=player_labels,
@@ -153,6 +157,10 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
+
+
+def _orders(members: list[tuple[int, ...]]) -> NDArray[np.int64]:
+    return np.array([len(found) for found in members], dtype=np.int64)
 
 
 def _labels(labels: Any, count: int, name: str) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""The exhaustive pair screen: a statistic for every pair of players on every target, by matrix products.
+"""Exhaustive screens: a statistic for every pair (or triple) of players on every target, by matrix products.
 
 For residuals r of the datamodel (out of fold) the one-step estimate of F({i,j}) is mean(phi_i phi_j r), and all
 pairs of one target at once are Phi' diag(r) Phi: m n^2 multiplications, no fit, no hierarchy assumed. Sums are
@@ -90,6 +90,58 @@ def screen_pairs(
             np.concatenate([kept for _, kept, _ in found], axis=1),
             np.concatenate([kept for _, _, kept in found], axis=1),
         )
+
+
+def screen_triples(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    halves: NDArray[np.bool_],
+    keep_z: float,
+    counts: NDArray[np.int64],
+    unit_variance: bool,
+) -> Iterator[Hits]:
+    """Screen all triples of one target after the other: a pair screen of the later players for each first one.
+
+    m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from Clusters.sums(residual, 3)."""
+    n_players = clusters.phi.shape[1]
+    parts = [np.flatnonzero(folds == fold) for fold in range(len(halves))]
+    phi = [np.ascontiguousarray(clusters.phi[rows].T) for rows in parts]
+    upper = np.triu(np.ones((n_players, n_players), dtype=bool), 1)
+    for target in range(residual_sums.shape[1]):
+        r = [residual_sums[rows, target].astype(np.float32) for rows in parts]
+        spread = np.array([float(x.astype(np.float64) @ x) for x in r], dtype=np.float32)[:, None, None]
+        members: list[NDArray[np.int64]] = []
+        kept: list[NDArray[np.float64]] = []
+        kept_squares: list[NDArray[np.float64]] = []
+        for player in range(n_players - 2):
+            later = slice(player + 1, n_players)
+            triangle = upper[later, later]
+            weighted = [p[later] * (p[player] * x) for p, x in zip(phi, r, strict=True)]
+            sums = np.stack([w @ p[later].T for w, p in zip(weighted, phi, strict=True)])
+            if unit_variance:
+                squares = spread
+            else:
+                squares = np.stack(
+                    [(w * w) @ (p[later] * p[later]).T for w, p in zip(weighted, phi, strict=True)]
+                )
+            total_z, largest = _largest_z(sums, squares, halves)
+            add_to_histogram(counts, total_z[triangle])
+            first, second = np.nonzero((largest >= keep_z) & triangle)
+            if len(first) == 0:
+                continue
+            members.append(
+                np.column_stack([np.full(len(first), player), first + later.start, second + later.start])
+            )
+            kept.append(sums[:, first, second].astype(np.float64))
+            kept_squares.append(np.broadcast_to(squares, sums.shape)[:, first, second].astype(np.float64))
+        if members:
+            yield Hits(
+                np.concatenate(members), np.concatenate(kept, axis=1), np.concatenate(kept_squares, axis=1)
+            )
+        else:
+            nothing = np.zeros((len(halves), 0))
+            yield Hits(np.zeros((0, 3), np.int64), nothing, nothing)
 
 
 def _largest_z(sums: Array, squares: Array, halves: NDArray[np.bool_]) -> tuple[Array, Array]:

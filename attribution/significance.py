@@ -7,7 +7,7 @@ correction needs no inverse). Its variance is that of phi_S r, summed up by what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -88,58 +88,86 @@ def adjust(p: Array, method: Method = "BH") -> Array:
 
 @dataclass
 class Considered:
-    """What a block of targets hands back for the campaign-wide step: how often each |z| was seen, per family.
+    """What a block of targets hands back for the campaign-wide step: how often each |z| was seen, by order.
 
-    main_effects, interactions: (N_Z_BINS,) counts of |z| (of the p-value's |z|, where a test is not normal) over
-    every (set, target) considered. n_approximate: how many of the interactions' |z| came from the screen only,
-    with clusters taken as their masks. Bounded, whatever the campaign's size.
+    counts: {order: (N_Z_BINS,)} over every (set, target) considered; where a test is not normal, the |z| of its
+    p-value. Bounded, whatever the campaign's size.
     """
 
-    main_effects: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_Z_BINS, dtype=np.int64))
-    interactions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_Z_BINS, dtype=np.int64))
+    counts: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
     def __add__(self, other: Considered) -> Considered:
-        return Considered(self.main_effects + other.main_effects, self.interactions + other.interactions)
+        result = Considered({order: counts.copy() for order, counts in self.counts.items()})
+        for order, counts in other.counts.items():
+            result.add(order, counts)
+        return result
 
-    def move(self, before: Array, after: Array) -> None:
-        """Take interactions counted at |z| = before out and count them at `after`."""
-        added, removed = np.zeros_like(self.interactions), np.zeros_like(self.interactions)
+    def add(self, order: int, counts: NDArray[np.int64]) -> None:
+        """Add a histogram of |z|."""
+        self.counts[order] = self.counts[order] + counts if order in self.counts else counts.copy()
+
+    def add_tests(self, order: int, z: Array) -> None:
+        """Add tests one by one."""
+        counts = np.zeros(N_Z_BINS, dtype=np.int64)
+        add_to_histogram(counts, z)
+        self.add(order, counts)
+
+    def move(self, order: int, before: Array, after: Array) -> None:
+        """Take tests counted at |z| = before out and count them at `after`."""
+        added, removed = np.zeros(N_Z_BINS, dtype=np.int64), np.zeros(N_Z_BINS, dtype=np.int64)
         add_to_histogram(added, after)
         add_to_histogram(removed, before)
-        self.interactions = self.interactions + added - removed
-        if (self.interactions < 0).any():
-            raise AttributionError("a set was taken out of the family that had not been counted in it.")
+        self.add(order, added - removed)
+
+    def n_tests(self, order: int) -> int:
+        return int(self.counts[order].sum()) if order in self.counts else 0
 
 
 @dataclass(frozen=True)
 class QValues:
-    """The rule p -> q of one family, as a table over |z|: q (N_Z_BINS,), at the lower edge of every bin.
+    """The rule p -> q of one family: {order: (N_Z_BINS,) q at the lower edge of every bin of |z|}.
 
-    Benjamini-Hochberg evaluated at the bins' edges only: p is taken at the edge below it, so q is never too small
-    (and at most some 1% too large at |z| = 6)."""
+    Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): every order has the same share of the family's
+    weight, w = N / (number of orders * N_order), so that a million triples do not drown the pairs. It is evaluated at
+    the bins' edges with p taken at the edge below, so q is never too small (and some 1% too large at |z| = 6).
+    """
 
-    q: Array
+    q: dict[int, Array]
     n_tests: int
 
     @staticmethod
-    def fit(counts: NDArray[np.int64], method: Method) -> QValues:
-        n_tests = int(counts.sum())
-        if n_tests == 0:
-            return QValues(np.ones(N_Z_BINS), 0)
-        at_least = np.cumsum(counts[::-1])[::-1]
+    def fit(counts: Mapping[int, NDArray[np.int64]], method: Method) -> QValues:
+        """The rule for the tests in `counts`, {order: (N_Z_BINS,)}, as one family."""
+        counts = {order: held for order, held in counts.items() if held.sum() > 0}
+        n_tests = int(sum(held.sum() for held in counts.values()))
+        if not counts:
+            return QValues({}, 0)
         p_edge = two_sided_p(np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP)
-        ratio = p_edge * n_tests * _dependence(n_tests, method) / np.maximum(at_least, 1)
-        return QValues(np.minimum(np.minimum.accumulate(ratio), 1.0), n_tests)
+        weighted = np.concatenate([p_edge * (len(counts) * held.sum() / n_tests) for held in counts.values()])
+        tests = np.concatenate(list(counts.values()))
+        order = np.argsort(weighted, kind="stable")
+        at_most = np.cumsum(tests[order])
+        # Tests of equal weighted p (the same edge in several orders) count together.
+        last = np.searchsorted(weighted[order], weighted[order], side="right") - 1
+        ratio = weighted[order] * n_tests * _dependence(n_tests, method) / np.maximum(at_most[last], 1)
+        q = np.empty(len(weighted))
+        q[order] = np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)
+        return QValues(dict(zip(counts, q.reshape(len(counts), N_Z_BINS), strict=True)), n_tests)
 
-    def of(self, p: Array) -> Array:
-        """q of each p-value of the family."""
+    def of(self, p: Array, orders: NDArray[np.integer] | int) -> Array:
+        """q of each p-value of the family, given the order of its set."""
         p = np.asarray(p, dtype=np.float64)
         bins = np.minimum(z_of(p) / Z_STEP, N_Z_BINS - 1).astype(np.int64)
-        return np.maximum(self.q[bins], np.minimum(p, 1.0))
+        result = np.ones(p.shape)
+        which = np.broadcast_to(orders, p.shape)
+        for order, q in self.q.items():
+            now = which == order
+            result[now] = q[bins[now]]
+        return result
 
 
-def fit_q_values(considered: Sequence[Considered], method: Method) -> dict[str, QValues]:
-    """The rules for main effects and for interactions over all blocks of a campaign.
+def fit_q_values(considered: Sequence[Considered], method: Method) -> tuple[QValues, QValues]:
+    """The rules for main effects and for interactions, over all blocks of a campaign.
 
     The two are separate families. Main effects are mostly real, and counted together with them a false pair would
     be forgiven because so many true main effects were found: the rate would hold overall and fail among pairs.
@@ -147,10 +175,9 @@ def fit_q_values(considered: Sequence[Considered], method: Method) -> dict[str, 
     total = Considered()
     for block in considered:
         total = total + block
-    return {
-        "main_effects": QValues.fit(total.main_effects, method),
-        "interactions": QValues.fit(total.interactions, method),
-    }
+    main = {order: counts for order, counts in total.counts.items() if order == 1}
+    larger = {order: counts for order, counts in total.counts.items() if order > 1}
+    return QValues.fit(main, method), QValues.fit(larger, method)
 
 
 def _dependence(n: int, method: Method) -> float:

@@ -1,0 +1,228 @@
+"""Which member sets are considered at all: exhaustive screens of pairs and triples, and the proxies' larger sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.proxy import fit_proxy
+from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples, set_statistics
+from attribution.setup import N_FOLDS, BlockSetup
+from attribution.shrinkage import EffectPrior
+from attribution.significance import Considered, QValues
+
+Array = NDArray[np.float64]
+Screen = Callable[..., Iterator[Hits]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Sets of one target under consideration. members (c, order) padded with -1; sums, squares (k, c): of phi_S r per
+    fold; proposed (2, c): which half put it forward (screens: both); screened (c,): from an exhaustive screen, whose
+    test needs no half held back; mean, nil (7, c): posterior mean of z and probability of being nil, without each
+    fold and (last) on all masks; listing_z (c,): |z| on a half from which a set is reported."""
+
+    members: NDArray[np.int64]
+    sums: Array
+    squares: Array
+    proposed: NDArray[np.bool_]
+    screened: NDArray[np.bool_]
+    mean: Array
+    nil: Array
+    listing_z: Array
+
+    def z(self, folds: NDArray[np.int64]) -> Array:
+        """The sets' z on some folds: (c,)."""
+        squares = self.squares[folds].sum(axis=0)
+        return self.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
+
+
+def find_candidates(setup: BlockSetup, residual: Array, considered: Considered) -> list[Candidates]:
+    """Every target's candidates; screened sets are counted into `considered`, by their |z| on all masks.
+
+    residual: (m, t), of the datamodel, out of fold."""
+    found: list[list[Candidates]] = [[] for _ in range(setup.n_targets)]
+    settings = setup.settings
+    limits = {2: settings.max_pair_players, 3: settings.max_triple_players}
+    screens: dict[int, Screen] = {2: screen_pairs, 3: screen_triples}
+    prior: EffectPrior | None = None
+    exhaustive = 1
+    for order in (2, 3):
+        if order > settings.max_order or order > setup.n_players:
+            break
+        players = _strongest(setup, limits[order])
+        if len(players) < order:
+            continue
+        prior = _screen(setup, residual, order, screens[order], players, considered, found)
+        if len(players) == setup.n_players:
+            exhaustive = order
+    larger = range(max(3, exhaustive + 1), settings.max_order + 1)
+    if len(larger) and settings.n_proxy_sets and prior is not None and setup.n_players >= larger[0]:
+        for target, parts in enumerate(_proposed_sets(setup, residual, larger, prior)):
+            found[target].extend(_without_known(part, found[target]) for part in parts)
+    return [_joined(parts) for parts in found]
+
+
+def _screen(
+    setup: BlockSetup,
+    residual: Array,
+    order: int,
+    screen: Screen,
+    players: NDArray[np.int64],
+    considered: Considered,
+    found: list[list[Candidates]],
+) -> EffectPrior:
+    """Screen all sets of one order among `players`, append what stands out to `found`; the order's prior."""
+    n_sets = int(np.prod([len(players) - k for k in range(order)]) // np.prod(range(1, order + 1)))
+    keep_z, usual_z = _tail(10.0, n_sets), _tail(5.0, n_sets)
+    clusters = setup.clusters
+    if len(players) < setup.n_players:
+        clusters = clusters.of_players(players)
+    counts = np.zeros(N_Z_BINS, dtype=np.int64)
+    hits = list(
+        screen(
+            clusters, setup.cluster_folds, clusters.sums(residual, order), setup.half_of_fold, keep_z, counts,
+            unit_variance=setup.alpha == 0.5,
+        )
+    )  # fmt: skip
+    considered.add(order, counts)
+    prior = EffectPrior.fit(counts, Z_STEP)
+    # Whatever may pass the false discovery rate must be listed: if |z| >= c on all masks, then |z| >= c/sqrt(2)
+    # on one half at least.
+    passing = QValues.fit({order: counts}, "BH").q[order] <= 0.1
+    z_passing = float(np.argmax(passing)) * Z_STEP if passing.any() else np.inf
+    listing_z = float(np.clip(z_passing / np.sqrt(2.0), keep_z, usual_z))
+    for target, hit in enumerate(hits):
+        hit = Hits(players[hit.members], hit.sums, hit.squares)
+        everyone = np.ones((2, len(hit.members)), dtype=bool)
+        found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, listing_z))
+    return prior
+
+
+def _strongest(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
+    """All players, or the `limit` of largest main effect on any target.
+
+    A main effect's estimate says nothing about that of an interaction (their basis functions are orthogonal), so
+    choosing players by it leaves the interactions' tests as they are."""
+    if setup.n_players <= limit:
+        return np.arange(setup.n_players)
+    y = setup.data.outputs - setup.data.outputs.mean(axis=0)
+    sums = setup.clusters.sums(y / np.maximum(y.std(axis=0), 1e-300), 1)
+    strength = np.abs(setup.clusters.phi.T @ sums.astype(np.float32)).max(axis=1)
+    return np.sort(np.argsort(-strength, kind="stable")[:limit])
+
+
+def _proposed_sets(
+    setup: BlockSetup, residual: Array, orders: range, prior: EffectPrior
+) -> list[list[Candidates]]:
+    """Sets of the given orders from proxies fitted on either half, per target."""
+    settings = setup.settings
+    proposals: list[list[list[tuple[int, ...]]]] = []
+    for half in (False, True):
+        rows = np.flatnonzero(setup.half_of_fold[setup.folds] == half)
+        validation = setup.folds[rows] == setup.folds[rows].max()
+        proxy = fit_proxy(
+            setup.data.masks[rows], setup.data.outputs[rows], settings.booster, backend=settings.backend,
+            validation=validation, sample_weight=None if setup.data.weight is None else setup.weight[rows],
+        )  # fmt: skip
+        proposals.append(
+            [
+                proxy.largest_sets(target, setup.alpha, orders[0], orders[-1], settings.n_proxy_sets)
+                for target in range(setup.n_targets)
+            ]
+        )
+    by_parity = {parity: setup.clusters.sums(residual, parity) for parity in (0, 1)}
+    result: list[list[Candidates]] = []
+    for target in range(setup.n_targets):
+        first, second = set(proposals[0][target]), set(proposals[1][target])
+        parts = []
+        for order in orders:
+            sets = sorted(members for members in first | second if len(members) == order)
+            if not sets:
+                continue
+            hit = set_statistics(
+                setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
+            )
+            proposed = np.array([[members in half for members in sets] for half in (first, second)])
+            parts.append(
+                _with_prior(setup, hit, proposed, np.zeros(len(sets), bool), prior, _PROPOSED_LISTING_Z)
+            )
+        result.append(parts)
+    return result
+
+
+# A proxy's sets are few; those that reach this on the half that proposed them are reported.
+_PROPOSED_LISTING_Z = 3.0
+
+
+def _with_prior(
+    setup: BlockSetup,
+    hit: Hits,
+    proposed: NDArray[np.bool_],
+    screened: NDArray[np.bool_],
+    prior: EffectPrior,
+    listing_z: float,
+) -> Candidates:
+    n_sets = len(hit.members)
+    mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
+    for row in range(N_FOLDS + 1):
+        folds = setup.every if row == N_FOLDS else np.delete(setup.every, row)
+        squares = hit.squares[folds].sum(axis=0)
+        z = hit.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
+        share = float(setup.fold_weight[folds].sum() / setup.fold_weight.sum())
+        mean[row], nil[row] = prior.scaled(share).shrink(z)
+    return Candidates(
+        hit.members, hit.sums, hit.squares, proposed, screened, mean, nil, np.full(n_sets, listing_z)
+    )
+
+
+def _without_known(part: Candidates, others: list[Candidates]) -> Candidates:
+    """Leave out sets that a screen has looked at already."""
+    known = {tuple(row) for other in others if other.members.shape[1] == part.members.shape[1]
+             for row in other.members.tolist()}  # fmt: skip
+    new = np.array([tuple(row) not in known for row in part.members.tolist()], dtype=bool)
+    return Candidates(
+        part.members[new], part.sums[:, new], part.squares[:, new], part.proposed[:, new], part.screened[new],
+        part.mean[:, new], part.nil[:, new], part.listing_z[new],
+    )  # fmt: skip
+
+
+def _joined(parts: list[Candidates]) -> Candidates:
+    if not parts:
+        nothing, seven = np.zeros((N_FOLDS, 0)), np.zeros((N_FOLDS + 1, 0))
+        no = np.zeros(0, dtype=bool)
+        return Candidates(
+            np.zeros((0, 2), np.int64),
+            nothing,
+            nothing,
+            np.zeros((2, 0), bool),
+            no,
+            seven,
+            seven,
+            np.zeros(0),
+        )
+    width = max(part.members.shape[1] for part in parts)
+    padded = [
+        np.pad(part.members, ((0, 0), (0, width - part.members.shape[1])), constant_values=-1)
+        for part in parts
+    ]
+    return Candidates(
+        np.concatenate(padded),
+        np.concatenate([part.sums for part in parts], axis=1),
+        np.concatenate([part.squares for part in parts], axis=1),
+        np.concatenate([part.proposed for part in parts], axis=1),
+        np.concatenate([part.screened for part in parts]),
+        np.concatenate([part.mean for part in parts], axis=1),
+        np.concatenate([part.nil for part in parts], axis=1),
+        np.concatenate([part.listing_z for part in parts]),
+    )
+
+
+def _tail(expected: float, n_tests: int) -> float:
+    """The |z| that `expected` of n_tests nil effects exceed by chance; 0 where all may."""
+    from scipy.special import ndtri
+
+    return float(max(0.0, -ndtri(min(0.5, expected / 2.0 / max(n_tests, 1)))))

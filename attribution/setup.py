@@ -1,0 +1,59 @@
+"""Settings of a block's fit, and what all its steps share: basis, folds, clusters, weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.booster import BoosterSettings
+from attribution.checks import CheckedData
+from attribution.clusters import Clusters, basis, make_clusters
+from attribution.crossfit import N_FOLDS, assign_folds
+from attribution.proxy import Backend
+
+__all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """Settings of a fit.
+
+    levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
+    chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
+    exhaustively up to this many players, beyond it among those of largest main effect. n_proxy_sets: larger sets
+    taken from each half's proxy, per target (0: no proxy).
+    """
+
+    alpha: float
+    max_order: int = 3
+    seed: int = 0
+    backend: Backend = "booster"
+    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+    max_pair_players: int = 2000
+    max_triple_players: int = 110
+    n_proxy_sets: int = 40
+    booster: BoosterSettings = field(default_factory=BoosterSettings)
+
+
+class BlockSetup:
+    """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,)."""
+
+    def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
+        self.data, self.settings = data, settings
+        self.alpha = settings.alpha
+        self.phi: NDArray[np.float32] = basis(data.masks, settings.alpha)
+        self.n_masks, self.n_players = data.masks.shape
+        self.n_targets = data.outputs.shape[1]
+        self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
+        self.weight: Array = np.ones(self.n_masks) if data.weight is None else data.weight
+        self.fold_weight = np.bincount(self.folds, self.weight, minlength=N_FOLDS)
+        self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
+        self.every = np.arange(N_FOLDS)
+        self.clusters: Clusters = make_clusters(data.masks, data.groups, data.weight, settings.alpha)
+        fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
+        fold_of_group[data.groups] = self.folds
+        self.cluster_folds = fold_of_group[self.clusters.group]

@@ -13,11 +13,13 @@ from training.batches import Batches, member_draws
 from training.data import Dataset, ImageSet
 from training.errors import TrainingInputError
 from training.models import build_model, initialise
-from training.outputs import OUTPUT_FUNCTIONS
+from training.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.recipe import Recipe
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_LOGITS_AT_ONCE = 2**24  # activations of the widest layer that one evaluation batch may hold
+_PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K so that K changes nothing
+STEADY_MEMBERS = 4
+"""Networks of at least this many members, an even number, round alike on a CPU: see `Engine.train`."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +51,31 @@ class Engine:
         self.evaluated = [self._resident(part) for part in (dataset.train, dataset.targets, dataset.audit)]
 
     def _resident(self, part: ImageSet) -> tuple[Tensor, Tensor]:
-        pixels = torch.from_numpy(np.ascontiguousarray(part.images.transpose(0, 3, 1, 2)))
-        return pixels.to(self.device), torch.tensor(part.labels, dtype=torch.int64, device=self.device)
+        pixels = torch.tensor(np.ascontiguousarray(part.images.transpose(0, 3, 1, 2)), device=self.device)
+        return pixels, torch.tensor(part.labels, dtype=torch.int64, device=self.device)
 
-    def train(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+    def train(self, present: np.ndarray, seeds: list[int], *, steady: bool = True) -> ChunkResult:
         """Train one member per row of present (K, n_train) bool, from its seed, and evaluate all of them.
 
         Members with nothing to train on form a network of their own, which takes no steps.
+
+        steady: fill the network up to an even number of members, at least `STEADY_MEMBERS`, with copies of the
+        first that are then thrown away. oneDNN's convolutions handle two groups at a time and take another path
+        for what is left over or for very few groups; an even number keeps all members on one path, so that a
+        member's float32 result was bit for bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py).
         """
         empty = ~present.any(axis=1)
-        if not empty.any() or empty.all():
-            return self._train_alike(present, seeds)
         parts = []
         for rows in (np.flatnonzero(~empty), np.flatnonzero(empty)):
-            parts.append((rows, self._train_alike(present[rows], [seeds[row] for row in rows])))
-        return ChunkResult(*(_interleave(parts, field.name) for field in fields(ChunkResult)))
+            if len(rows):
+                n_members = max(STEADY_MEMBERS, len(rows) + len(rows) % 2) if steady else len(rows)
+                filled = np.concatenate([rows, np.full(n_members - len(rows), rows[0])])
+                result = self._train_alike(present[filled], [seeds[row] for row in filled])
+                parts.append((rows, result))
+        return ChunkResult(*(_in_place(parts, field.name) for field in fields(ChunkResult)))
 
     def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+        """Train and evaluate members of which either all or none have something to train on."""
         model = build_model(self.recipe, len(seeds), self.image_shape, self.n_classes)
         model.to(self.dtype)
         initialise(model, seeds)
@@ -116,28 +126,26 @@ class Engine:
         model.eval()
         members = len(present)
         logits = [self._logits(model, pixels, members) for pixels, _ in self.evaluated]
-        correct = [
-            (found.argmax(dim=-1) == labels).to(torch.float64)
-            for found, (_, labels) in zip(logits, self.evaluated, strict=True)
-        ]
+        labels = [found for _, found in self.evaluated]
         for found in logits:
             finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
-        seen = torch.tensor(present, dtype=torch.float64, device=self.device)
-        outputs = OUTPUT_FUNCTIONS[self.recipe.output](logits[1], self.evaluated[1][1])
+        seen = torch.tensor(present, device=self.device)
+        outputs = OUTPUT_FUNCTIONS[self.recipe.output](logits[1], labels[1])
         return ChunkResult(
             outputs=outputs.cpu().numpy(),
             diverged=~finite.cpu().numpy(),
-            train_accuracy=((correct[0] * seen).sum(dim=1) / seen.sum(dim=1)).cpu().numpy(),
-            target_accuracy=correct[1].mean(dim=1).cpu().numpy(),
-            audit_accuracy=correct[2].mean(dim=1).cpu().numpy(),
+            train_accuracy=accuracy(logits[0], labels[0], seen).cpu().numpy(),
+            target_accuracy=accuracy(logits[1], labels[1]).cpu().numpy(),
+            audit_accuracy=accuracy(logits[2], labels[2]).cpu().numpy(),
         )
 
     def _logits(self, model: nn.Module, pixels: Tensor, members: int) -> Tensor:
         """Logits (K, n, n_classes) of (n, channels, height, width), the same images for all members."""
         height, width, _ = self.image_shape
-        at_once = max(1, _LOGITS_AT_ONCE // (members * self.recipe.width * height * width))
-        parts = [torch.zeros(members, 0, self.n_classes, dtype=self.dtype, device=self.device)]
-        for block in pixels.split(at_once):
+        if not len(pixels):
+            return torch.zeros(members, 0, self.n_classes, dtype=self.dtype, device=self.device)
+        parts = []
+        for block in pixels.split(max(1, _PIXELS_AT_ONCE // (self.recipe.width * height * width))):
             images = self.batches.normalise(block)
             found = model(images.repeat(1, members, 1, 1))
             if self.recipe.flip_at_test:
@@ -146,12 +154,12 @@ class Engine:
         return torch.cat(parts, dim=1)
 
 
-def _interleave(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
-    """Put rows of several results back in their places."""
+def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
+    """Put the rows of several results where they belong; what was filled up behind them is dropped."""
     first = getattr(parts[0][1], name)
     whole = np.empty((sum(len(rows) for rows, _ in parts), *first.shape[1:]), dtype=first.dtype)
     for rows, result in parts:
-        whole[rows] = getattr(result, name)
+        whole[rows] = getattr(result, name)[: len(rows)]
     return whole
 
 

@@ -35,18 +35,21 @@ class MemberConv(nn.Module):
 
 
 class MemberLinear(nn.Module):
-    """Last layer: (batch, K * features) to logits (K, batch, n_classes)."""
+    """Last layer: (batch, K * features) to logits (K, batch, n_classes).
+
+    A 1x1 grouped convolution rather than a batched matrix product: the product's rounding depends on a member's
+    place among the K, the convolution's does not.
+    """
 
     def __init__(self, members: int, features: int, n_classes: int, bias: bool = True) -> None:
         super().__init__()
         self.members, self.fan_in = members, features
-        self.weight = nn.Parameter(torch.empty(members, features, n_classes))
-        self.bias = nn.Parameter(torch.empty(members, 1, n_classes)) if bias else None
+        self.weight = nn.Parameter(torch.empty(members * n_classes, features, 1, 1))
+        self.bias = nn.Parameter(torch.empty(members * n_classes)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        by_member = x.view(len(x), self.members, -1).transpose(0, 1)
-        logits = torch.bmm(by_member, self.weight)
-        return logits if self.bias is None else logits + self.bias
+        logits = F.conv2d(x[:, :, None, None], self.weight, self.bias, groups=self.members)
+        return logits.view(len(x), self.members, -1).transpose(0, 1)
 
 
 def conv_norm(

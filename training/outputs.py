@@ -22,9 +22,15 @@ def margin_max(logits: Tensor, labels: Tensor) -> Tensor:
     return correct - others.amax(dim=-1)
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of examples whose largest logit is the correct one; logits (..., n, n_classes) to (...)."""
-    return (logits.argmax(dim=-1) == labels).to(logits.dtype).mean(dim=-1)
+def accuracy(logits: Tensor, labels: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Share of examples whose largest logit is the correct one; logits (..., n, n_classes) to (...) float64.
+
+    counted: (..., n) bool, the examples that count; None counts all. NaN where none does.
+    """
+    correct = logits.argmax(dim=-1) == labels
+    if counted is None:
+        counted = torch.ones_like(correct)
+    return (correct & counted).sum(dim=-1, dtype=torch.float64) / counted.sum(dim=-1, dtype=torch.float64)
 
 
 def _split(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -100,5 +100,21 @@ def _between(
 
 
 RECIPES: dict[str, Recipe] = {
+    # 8x8 grey images, a few hundred of them: no augmentation.
     "digits": Recipe(),
+    "resnet9": Recipe(
+        architecture="resnet9",
+        width=64,
+        batch_size=512,
+        epochs=24,
+        learning_rate=0.5,
+        nesterov=False,
+        warmup_fraction=5 / 24,
+        label_smoothing=0.1,
+        flip=True,
+        crop_padding=2,
+        cutout=4,
+        flip_at_test=True,
+        output="margin_max",
+    ),
 }

@@ -72,9 +72,10 @@ def retrain(
     seed_list = _check_seeds(seeds, len(masks))
     if members < 1:
         raise TrainingInputError(f"members must be at least 1; got {members}.")
-    from training.engine import Engine  # imports torch
+    from training.engine import STEADY_MEMBERS, Engine  # imports torch
 
     engine = Engine(dataset, recipe, device=device, dtype=dtype)
+    steady = members >= STEADY_MEMBERS and engine.device.type == "cpu"
 
     present = masks[:, dataset.players]
     n_masks = len(masks)
@@ -84,7 +85,7 @@ def retrain(
     for start in range(0, n_masks, members):
         rows = slice(start, min(start + members, n_masks))
         began = time.perf_counter()
-        chunk = engine.train(present[rows], seed_list[rows])
+        chunk = engine.train(present[rows], seed_list[rows], steady=steady)
         outputs[rows] = chunk.outputs
         diverged[rows] = chunk.diverged
         columns[0, rows] = chunk.train_accuracy

@@ -8,6 +8,7 @@ died. Nothing is shared through a disk.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -118,6 +119,8 @@ class Cluster:
                 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             import ray
 
+            # Its notices (a thread other than the main one, token authentication) ask nothing of the user.
+            logging.getLogger("ray").setLevel(logging.ERROR)
             if ray.is_initialized():
                 # A flow running inside a Ray job, or a test's own cluster: use it and leave it running.
                 self._owned = False

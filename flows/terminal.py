@@ -29,7 +29,7 @@ def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig |
 def print_status(where: str, overrides: list[str]) -> None:
     """Rows that exist, are missing or failed; then what each stage has left to do."""
     campaign, config = locate(where, overrides)
-    console = Console()
+    console = _console()
     if not campaign.exists:
         console.print(f"No campaign in {campaign.folder} yet. `coterie run {where}` makes it.")
         return
@@ -93,7 +93,7 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
             f"target {target} was not explained. Explained: {', '.join(map(str, explained[:20]))}"
             f"{', …' if len(explained) > 20 else ''}. Raise attribution.n_targets to explain more"
         )
-    console = Console()
+    console = _console()
     if target is not None:
         row = faithfulness[target]
         console.print(
@@ -122,5 +122,13 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     console.print(table)
 
 
+def _console() -> Console:
+    """Standard output; into a pipe or file, wide enough that no column is cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.0e}"

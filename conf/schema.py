@@ -42,6 +42,17 @@ class DatasetConfig(Section):
     )
     download: bool = Field(default=True, description="Whether torchvision may download what is missing.")
     seed: int = Field(default=0, ge=0, description="Chooses the images among those available.")
+    # Planted truth is part of the campaign's identity; empty (the default) leaves the identity as it was without it.
+    plant_clusters: int | None = Field(default=None, ge=1, description="Clusters of copies to plant; none when empty.")
+    plant_cluster_sizes: tuple[int, ...] | None = Field(
+        default=None, description="Sizes of the planted clusters, 2 to 5, taken in turn; pairs when empty."
+    )
+    plant_near_share: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the clusters that are near copies instead of exact ones."
+    )
+    plant_flipped: float | None = Field(
+        default=None, gt=0, le=1, description="Share of the training examples to give a wrong label; none when empty."
+    )
 
 
 class RecipeConfig(Section):
@@ -136,6 +147,65 @@ class ReportConfig(Section):
     sets_per_target: int = Field(default=6, ge=1, le=50)
 
 
+class CertifyConfig(Section):
+    """Which interactions are tried by a factorial retraining experiment, and how hard."""
+
+    members: tuple[int, ...] | None = Field(default=None, description="One set of your own, instead of the top sets.")
+    target: int | None = Field(default=None, description="Its target; the best one reported when empty.")
+    top: int = Field(default=20, ge=1, le=10_000, description="Distinct member sets to try, by pooled evidence.")
+    n_random: int = Field(default=20, ge=0, le=10_000, description="Matched random sets, beside the first of the top.")
+    level: float = Field(default=0.05, gt=0, lt=1, description="Level over all sets tried together.")
+    power: float = Field(default=0.8, gt=0.05, lt=1, description="Power the number of base masks is planned for.")
+    n_bases: int | None = Field(default=None, ge=2, description="Base masks of every set; from power when empty.")
+    min_bases: int = Field(default=12, ge=2, description="Base masks a set gets at least.")
+    max_bases: int = Field(default=64, ge=2, description="Base masks a set gets at most.")
+    max_models: int = Field(default=10_000, ge=4, description="Models the whole experiment may train.")
+    seed: int = Field(default=0, ge=0, description="Draws the random sets.")
+
+
+class CurateConfig(Section):
+    """How effects and interactions become decisions."""
+
+    keep_share: float | None = Field(
+        default=0.5, gt=0, lt=1,
+        description="Share of the players to keep (0.8 drops 20%). 0.5 is the size the effects were measured at.",
+    )
+    keep_count: int | None = Field(default=None, ge=1, description="Players to keep, instead of a share.")
+    class_quotas: dict[str, int] | None = Field(default=None, description="Players to keep at least, by class name.")
+    least_class_share: float = Field(
+        default=0.5, ge=0, le=1, description="Part of its even share that every class keeps at least."
+    )
+    confidence: float = Field(default=1.0, ge=0, le=5, description="Standard errors the lower bound lies below.")
+    replaceable: float = Field(
+        default=0.5, gt=0, le=1, description="Part of a member's own effect that the others must stand in for."
+    )
+    drop_redundant: bool = Field(default=True, description="Drop all but one of a redundant cluster without a budget.")
+    level: float = Field(default=0.1, gt=0, lt=1, description="False discovery rate of harmful examples to review.")
+    drop_level: float = Field(default=0.01, gt=0, lt=1, description="Rate below which a harmful example is dropped.")
+    similarity: bool = Field(default=True, description="Also test groups of examples that look alike.")
+
+
+class VerifyConfig(Section):
+    """How a decision is put to the test by retraining."""
+
+    n_seeds: int = Field(default=20, ge=2, le=10_000, description="Models of every arm at the declared size.")
+    curve: tuple[float, ...] = Field(
+        default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), description="Shares kept in the removal curve."
+    )
+    curve_seeds: int = Field(default=6, ge=0, le=10_000, description="Models of every arm at the curve's other sizes.")
+    level: float = Field(default=0.05, gt=0, lt=1)
+    second_architecture: bool = Field(default=True, description="Repeat the declared size with another network.")
+    embedding_models: int = Field(default=4, ge=1, le=64, description="Networks whose features say what looks alike.")
+
+
+class BrittlenessConfig(Section):
+    """The smallest removals that flip a prediction."""
+
+    n_targets: int = Field(default=12, ge=1, le=10_000, description="Targets, those with interactions first.")
+    n_seeds: int = Field(default=6, ge=2, le=1000, description="Models of every removal.")
+    max_removals: int = Field(default=60, ge=1, description="Removals tried at most.")
+
+
 class CampaignConfig(Section):
     """A whole campaign."""
 
@@ -147,6 +217,10 @@ class CampaignConfig(Section):
     attribution: AttributionConfig = AttributionConfig()
     compute: ComputeConfig = ComputeConfig()
     report: ReportConfig = ReportConfig()
+    certify: CertifyConfig = CertifyConfig()
+    curate: CurateConfig = CurateConfig()
+    verify: VerifyConfig = VerifyConfig()
+    brittleness: BrittlenessConfig = BrittlenessConfig()
 
 
 # Everything is hashed into a campaign's identity except what is named here: counts, hardware, places, and what is
@@ -157,6 +231,10 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
         "attribution",
         "compute",
         "report",
+        "certify",
+        "curate",
+        "verify",
+        "brittleness",
         "dataset.path",
         "dataset.download",
         "campaign.folder",

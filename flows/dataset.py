@@ -11,12 +11,18 @@ import pyarrow as pa
 from conf.schema import CampaignConfig, identity_settings
 from flows import schemas
 from training import Dataset, load_dataset
+from training.planting import Planted, plant
 
 
 def load(config: CampaignConfig) -> Dataset:
-    """The `training.Dataset` a configuration names."""
+    """The `training.Dataset` a configuration names, with what it plants."""
+    return load_planted(config)[0]
+
+
+def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
+    """The data set a configuration names, and the truth that was planted into it."""
     chosen = config.dataset
-    return load_dataset(
+    dataset = load_dataset(
         chosen.source,
         path=chosen.path,
         classes=chosen.classes,
@@ -26,6 +32,14 @@ def load(config: CampaignConfig) -> Dataset:
         image_size=chosen.image_size,
         group_by=chosen.group_by,
         download=chosen.download,
+        seed=chosen.seed,
+    )
+    return plant(
+        dataset,
+        clusters=chosen.plant_clusters or 0,
+        cluster_sizes=chosen.plant_cluster_sizes or (2,),
+        near_share=chosen.plant_near_share or 0.0,
+        flipped=chosen.plant_flipped or 0.0,
         seed=chosen.seed,
     )
 

@@ -8,8 +8,8 @@ The order of the steps, and what each may look at, is what keeps the numbers hon
 3. For every fold, sets are chosen and refitted on the other folds alone, at several levels of strictness; the
    level is chosen without the fold it is used on (selection.py). So every mask gets predictions from a datamodel
    and from a spectrum that have not seen it: the gate compares them.
-4. Effects and interactions are one-step estimates with the residuals of step 3; a set's value comes from the half
-   (or halves) that did not select it (estimates.py).
+4. Effects and interactions are one-step estimates with the residuals of step 3; the interval of a reported set
+   allows for its having been reported (estimates.py).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Candidates:
     """Sets of one target under consideration. members (c, order) padded with -1; sums, squares (k, c): of phi_S r per
     fold; proposed (2, c): which half put it forward (screens: both); screened (c,): from an exhaustive screen, whose
     test needs no half held back; mean, nil (7, c): posterior mean of z and probability of being nil, without each
-    fold and (last) on all masks; listing_z (c,): |z| on a half from which a set is reported."""
+    fold and (last) on all masks; cut (c,): |z| of the set's own test from which it is reported."""
 
     members: NDArray[np.int64]
     sums: Array
@@ -32,7 +32,7 @@ class Candidates:
     screened: NDArray[np.bool_]
     mean: Array
     nil: Array
-    listing_z: Array
+    cut: Array
 
     def z(self, folds: NDArray[np.int64]) -> Array:
         """The sets' z on some folds: (c,)."""
@@ -84,21 +84,23 @@ def _screen(
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     hits = list(
         screen(
-            clusters, setup.cluster_folds, clusters.sums(residual, order), setup.half_of_fold, keep_z, counts,
+            clusters, setup.cluster_folds, clusters.sums(residual, order), keep_z, counts,
             unit_variance=setup.alpha == 0.5,
         )
     )  # fmt: skip
     considered.add(order, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
-    # Whatever may pass the false discovery rate must be listed: if |z| >= c on all masks, then |z| >= c/sqrt(2)
-    # on one half at least.
-    passing = QValues.fit({order: counts}, "BH").q[order] <= 0.1
-    z_passing = float(np.argmax(passing)) * Z_STEP if passing.any() else np.inf
-    listing_z = float(np.clip(z_passing / np.sqrt(2.0), keep_z, usual_z))
+    # Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings five
+    # times in a block's screen of one target, whichever is the lowest.
+    edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
+    passing = edges[QValues.fit({order: counts}, "BH").q.get(order, np.ones(N_Z_BINS)) <= 0.1]
+    entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
+    lowest = min([*passing[:1].tolist(), *entering[:1].tolist(), usual_z])
+    cut = float(np.clip(lowest, keep_z, usual_z))
     for target, hit in enumerate(hits):
         hit = Hits(players[hit.members], hit.sums, hit.squares)
         everyone = np.ones((2, len(hit.members)), dtype=bool)
-        found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, listing_z))
+        found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, cut))
     return prior
 
 
@@ -147,15 +149,13 @@ def _proposed_sets(
                 setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
             proposed = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(
-                _with_prior(setup, hit, proposed, np.zeros(len(sets), bool), prior, _PROPOSED_LISTING_Z)
-            )
+            parts.append(_with_prior(setup, hit, proposed, np.zeros(len(sets), bool), prior, _PROPOSED_CUT))
         result.append(parts)
     return result
 
 
-# A proxy's sets are few; those that reach this on the half that proposed them are reported.
-_PROPOSED_LISTING_Z = 3.0
+# A proxy's sets are few; those that reach this on the half that tests them are reported.
+_PROPOSED_CUT = 2.5
 
 
 def _with_prior(
@@ -164,7 +164,7 @@ def _with_prior(
     proposed: NDArray[np.bool_],
     screened: NDArray[np.bool_],
     prior: EffectPrior,
-    listing_z: float,
+    cut: float,
 ) -> Candidates:
     n_sets = len(hit.members)
     mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
@@ -174,9 +174,7 @@ def _with_prior(
         z = hit.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
         share = float(setup.fold_weight[folds].sum() / setup.fold_weight.sum())
         mean[row], nil[row] = prior.scaled(share).shrink(z)
-    return Candidates(
-        hit.members, hit.sums, hit.squares, proposed, screened, mean, nil, np.full(n_sets, listing_z)
-    )
+    return Candidates(hit.members, hit.sums, hit.squares, proposed, screened, mean, nil, np.full(n_sets, cut))
 
 
 def _without_known(part: Candidates, others: list[Candidates]) -> Candidates:
@@ -186,7 +184,7 @@ def _without_known(part: Candidates, others: list[Candidates]) -> Candidates:
     new = np.array([tuple(row) not in known for row in part.members.tolist()], dtype=bool)
     return Candidates(
         part.members[new], part.sums[:, new], part.squares[:, new], part.proposed[:, new], part.screened[new],
-        part.mean[:, new], part.nil[:, new], part.listing_z[new],
+        part.mean[:, new], part.nil[:, new], part.cut[new],
     )  # fmt: skip
 
 
@@ -217,7 +215,7 @@ def _joined(parts: list[Candidates]) -> Candidates:
         np.concatenate([part.screened for part in parts]),
         np.concatenate([part.mean for part in parts], axis=1),
         np.concatenate([part.nil for part in parts], axis=1),
-        np.concatenate([part.listing_z for part in parts]),
+        np.concatenate([part.cut for part in parts]),
     )
 
 

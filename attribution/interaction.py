@@ -19,9 +19,9 @@ from attribution.spectrum import Spectrum
 class Interaction:
     """A set of players that act together on a target, in Banzhaf units (F(S) / sigma^|S|, the target's units).
 
-    value, stderr: raw one-step estimate of I(S), by the masks that did not select the set; value +- 1.96 stderr is
-    its 95% interval. shrunken: empirical-Bayes posterior mean, not inflated by selection. p_value: of I(S) = 0;
-    q_value: its false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
+    value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw: the one-step
+    estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0; q_value: its
+    false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
     larger sets. joint_surplus: J(S). kind, class_split: METHOD.md. main_effects, main_effect_stderrs: the members'.
     in_spectrum: whether cross-fitting kept it for predictions. gate_open: the target's verdict.
     """
@@ -40,6 +40,7 @@ class Interaction:
     class_split: str
     main_effects: tuple[float, ...]
     main_effect_stderrs: tuple[float, ...]
+    raw: float
     in_spectrum: bool
     gate_open: bool
 
@@ -94,6 +95,7 @@ def interactions_of(
                 ),
                 main_effects=tuple(main),
                 main_effect_stderrs=tuple(errors),
+                raw=float(reported.raw[position]) / unit,
                 in_spectrum=bool(reported.kept[position]),
                 gate_open=gate_open,
             )

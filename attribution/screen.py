@@ -38,19 +38,17 @@ def screen_pairs(
     clusters: Clusters,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    halves: NDArray[np.bool_],
     keep_z: float,
     counts: NDArray[np.int64],
     unit_variance: bool,
 ) -> Iterator[Hits]:
     """Screen all pairs of one target after the other.
 
-    folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). halves: (k,) bool, the
-    half each fold belongs to. keep_z: a pair is handed back when |z| reaches it on all masks, on either half, or
-    without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks, added to in place. unit_variance:
-    phi_i^2 = 1 (alpha = 1/2).
+    folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). keep_z: a pair is handed
+    back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
+    added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2).
     """
-    n_folds, n_players = len(halves), clusters.phi.shape[1]
+    n_folds, n_players = int(folds.max()) + 1, clusters.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
     phi = [
         np.ascontiguousarray(clusters.phi[rows].T) for rows in parts
@@ -76,7 +74,7 @@ def screen_pairs(
                 squares = np.stack(
                     [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
                 )
-            total_z, largest = _largest_z(sums, squares, halves)
+            total_z, largest = _largest_z(sums, squares)
             add_to_histogram(counts, total_z[triangle])
             first, second = np.nonzero((largest >= keep_z) & triangle)
             kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
@@ -96,7 +94,6 @@ def screen_triples(
     clusters: Clusters,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    halves: NDArray[np.bool_],
     keep_z: float,
     counts: NDArray[np.int64],
     unit_variance: bool,
@@ -105,7 +102,7 @@ def screen_triples(
 
     m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from Clusters.sums(residual, 3)."""
     n_players = clusters.phi.shape[1]
-    parts = [np.flatnonzero(folds == fold) for fold in range(len(halves))]
+    parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
     phi = [np.ascontiguousarray(clusters.phi[rows].T) for rows in parts]
     upper = np.triu(np.ones((n_players, n_players), dtype=bool), 1)
     for target in range(residual_sums.shape[1]):
@@ -125,7 +122,7 @@ def screen_triples(
                 squares = np.stack(
                     [(w * w) @ (p[later] * p[later]).T for w, p in zip(weighted, phi, strict=True)]
                 )
-            total_z, largest = _largest_z(sums, squares, halves)
+            total_z, largest = _largest_z(sums, squares)
             add_to_histogram(counts, total_z[triangle])
             first, second = np.nonzero((largest >= keep_z) & triangle)
             if len(first) == 0:
@@ -140,21 +137,17 @@ def screen_triples(
                 np.concatenate(members), np.concatenate(kept, axis=1), np.concatenate(kept_squares, axis=1)
             )
         else:
-            nothing = np.zeros((len(halves), 0))
+            nothing = np.zeros((len(parts), 0))
             yield Hits(np.zeros((0, 3), np.int64), nothing, nothing)
 
 
-def _largest_z(sums: Array, squares: Array, halves: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """|z| on all masks, and the largest |z| of all masks, either half, or all masks but one fold.
+def _largest_z(sums: Array, squares: Array) -> tuple[Array, Array]:
+    """|z| on all masks, and the largest |z| of all masks or all but one fold.
 
-    The last is bounded from above (smallest variance, most helpful fold): it only decides what is handed back."""
+    The latter is bounded from above (smallest variance, most helpful fold): it only decides what is handed back."""
     total, variance = sums.sum(axis=0), squares.sum(axis=0)
     total_z = np.abs(total) * _inverse_root(variance)
     largest = total_z.copy()
-    for half in (halves, ~halves):
-        np.maximum(
-            largest, np.abs(sums[half].sum(axis=0)) * _inverse_root(squares[half].sum(axis=0)), out=largest
-        )
     scale = _inverse_root(variance - squares.max(axis=0))
     for extreme in (sums.min(axis=0), sums.max(axis=0)):
         np.maximum(largest, np.abs(total - extreme) * scale, out=largest)

@@ -14,7 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.checksums import CHECKSUMS, damaged_columns, recorded_identity, stamp
 from flows.errors import CampaignBusy, StoreError
+
+REMEDY = "`coterie audit --repair` sets it aside; running again makes its rows anew"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -72,24 +75,46 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path} cannot be read: {error}. Restore it, or use a new campaign.folder") from error
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write one Parquet fragment, atomically."""
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+def write_table(path: Path, table: pa.Table, identity: str | None = None) -> None:
+    """Write one Parquet fragment, atomically, with checksums of its columns and the campaign it belongs to."""
+    stamped = stamp(table, identity)
+    write_atomically(path, lambda temporary: pq.write_table(stamped, temporary, compression="zstd"))
 
 
-def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read one Parquet file and check it against `schema`. Raises StoreError naming the file."""
-    remedy = "Move it out of the folder; running again makes its rows anew"
+def read_table(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None, identity: str | None = None
+) -> pa.Table:
+    """Read one Parquet file, check it against `schema`, and its values against their checksums.
+
+    Raises StoreError naming the file, also when it was written for another campaign than `identity`.
+    """
     try:
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
         table = pq.read_table(path, columns=columns, memory_map=False, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} is not a readable Parquet file ({error}). {remedy}") from error
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        return table.select(wanted.names).cast(wanted)
-    except (KeyError, pa.ArrowException) as error:
-        raise StoreError(f"{path} does not hold the columns of its table ({error}). {remedy}") from error
+        read = table.select(wanted.names).cast(wanted)
+        read.validate(full=True)
+        damaged = damaged_columns(read.replace_schema_metadata(table.schema.metadata))
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise StoreError(f"{path} does not hold the columns of its table ({_first_line(error)}). {REMEDY}") from error
+    if damaged:
+        raise StoreError(f"{path} is damaged: the checksum of {', '.join(damaged)} does not hold. {REMEDY}")
+    owner = recorded_identity(table)
+    if identity is not None and owner not in (None, identity):
+        raise StoreError(f"{path} was written for another campaign (identity {str(owner)[:12]}). {REMEDY}")
+    return read
+
+
+def has_checksums(path: Path) -> bool:
+    """Whether a readable Parquet file carries checksums (files of the first versions do not)."""
+    return bool((pq.read_schema(path).metadata or {}).get(CHECKSUMS))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

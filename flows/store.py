@@ -28,7 +28,7 @@ import pyarrow as pa
 from flows import schemas
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
 from flows.files import exclusive, read_json, read_table, write_json, write_table
-from flows.roles import RowRange, first_id
+from flows.roles import IDS_PER_ROLE, RowRange, first_id, missing_shards
 
 FORMAT = 1
 ANALYSIS_TABLES = {
@@ -153,19 +153,24 @@ class Campaign:
 
     def failed(self) -> list[RowRange]:
         """Rows whose last training failed; running again tries them again."""
-        done = set(self.trained())
-        return sorted(rows for rows, path in self._fragments("outputs") if _is_failure(path) and rows not in done)
+        return sorted(rows for rows, path in self._current("outputs") if _is_failure(path))
 
     def write_masks(self, rows: RowRange, table: pa.Table) -> None:
-        write_table(self.folder / "masks" / f"{rows.name}.parquet", table.cast(self.schema("masks")))
+        self._write(self.folder / "masks" / f"{rows.name}.parquet", table.cast(self.schema("masks")))
 
     def write_outputs(self, rows: RowRange, table: pa.Table, *, failed: bool = False) -> None:
         """Write one shard's rows. A failed shard is kept as rows with a reason until a later try succeeds."""
         folder = self.folder / "outputs"
         failure = folder / f"{rows.name}.failed.parquet"
-        write_table(failure if failed else folder / f"{rows.name}.parquet", table.cast(self.schema("outputs")))
+        self._write(failure if failed else folder / f"{rows.name}.parquet", table.cast(self.schema("outputs")))
         if not failed:
             failure.unlink(missing_ok=True)
+
+    def _write(self, path: Path, table: pa.Table) -> None:
+        write_table(path, table, identity=self.meta["identity_hash"])
+
+    def _read(self, path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        return read_table(path, schema, columns, identity=self.meta["identity_hash"])
 
     def write_examples(self, table: pa.Table) -> None:
         write_table(self.folder / "examples.parquet", table.cast(schemas.EXAMPLES))
@@ -184,8 +189,15 @@ class Campaign:
 
     def _current(self, table: str) -> list[tuple[RowRange, Path]]:
         """Fragments without the failures that a later try has made good."""
-        done = set(self.trained()) if table == "outputs" else set()
-        return [(rows, path) for rows, path in self._fragments(table) if not (_is_failure(path) and rows in done)]
+        if table != "outputs":
+            return self._fragments(table)
+        found = self._fragments(table)
+        trained = sorted((rows, path) for rows, path in found if not _is_failure(path))
+        refuse_overlap(trained)
+        # A failure that a later try has made good, as a whole or in parts, says nothing any more.
+        failures = [(rows, path) for rows, path in found if _is_failure(path)]
+        still = set(missing_shards((rows for rows, _ in failures), (rows for rows, _ in trained), IDS_PER_ROLE))
+        return sorted([*trained, *((rows, path) for rows, path in failures if rows in still)])
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -199,7 +211,7 @@ class Campaign:
         else:
             paths = [path for _, path in self._current(table)]
         wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-        return pa.concat_tables([wanted.empty_table(), *(read_table(path, schema, columns) for path in paths)])
+        return pa.concat_tables([wanted.empty_table(), *(self._read(path, schema, columns) for path in paths)])
 
     def masks(self, rows: RowRange) -> tuple[np.ndarray, np.ndarray]:
         """(masks (m, n_players) bool, seed_groups (m,) int64) of planned rows, in mask_id order."""
@@ -224,7 +236,7 @@ class Campaign:
     def _masks_fragment(self, path: Path) -> pa.Table:
         """One fragment; the last one is remembered, because shards ask for the same fragment in a row."""
         if self._last_masks is None or self._last_masks[0] != path:
-            self._last_masks = (path, read_table(path, self.schema("masks")))
+            self._last_masks = (path, self._read(path, self.schema("masks")))
         return self._last_masks[1]
 
     def output_blocks(self, role: str = "fit", replicate: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
@@ -232,7 +244,7 @@ class Campaign:
         for rows, path in self._current("outputs"):
             if (rows.role, rows.replicate) != (role, replicate):
                 continue
-            table = read_table(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
+            table = self._read(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
             good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
             numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
             outputs = numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)
@@ -282,12 +294,22 @@ class Campaign:
         """Write the derived tables and then, in one rename, make them the current ones."""
         folder = self.folder / "analyses" / key
         for name, table in tables.items():
-            write_table(folder / f"{name}.parquet", table.cast(ANALYSIS_TABLES[name]))
+            self._write(folder / f"{name}.parquet", table.cast(ANALYSIS_TABLES[name]))
         write_json(self.folder / "analysis.json", {"key": key, **about})
 
     def record_run(self, stamp: str, content: dict[str, Any]) -> None:
         """Keep the resolved configuration and the versions of a run."""
         write_json(self.folder / "history" / f"{stamp}.json", content)
+
+
+def refuse_overlap(fragments: list[tuple[RowRange, Path]]) -> None:
+    """Raise StoreError when two of the fragments (sorted) hold the same row: no row counts twice."""
+    for (rows, path), (after, other) in zip(fragments, fragments[1:], strict=False):
+        if (rows.role, rows.replicate) == (after.role, after.replicate) and after.first < rows.last:
+            raise StoreError(
+                f"{path.name} and {other.name} in {path.parent} hold the same rows. "
+                "`coterie audit --repair` sets one of them aside"
+            )
 
 
 def digest(content: Any) -> str:

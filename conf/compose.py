@@ -38,12 +38,16 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     folder, stem = _locate(name)
     given = list(overrides)
     for text in given:
         if "=" not in text and not text.startswith("~"):
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
+        key, _, value = text.partition("=")
+        if key in _groups() and value.strip() in ("", "null"):
+            raise ConfigError(f"{key} names a file in conf/{key}/; got {text!r}. Leave it out for the default")
     if folder != CONF_FOLDER:
         given.append(f"hydra.searchpath=[file://{CONF_FOLDER}]")
     try:
@@ -52,6 +56,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
             raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain_hydra(error, overrides)) from error
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{folder / stem}.yaml cannot be read as YAML: {' '.join(str(error).split())}") from error
     return validate(raw)
 
 
@@ -149,5 +155,7 @@ def _explain_fault(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
     allowed = _allowed(key)
+    if fault["type"] == "finite_number":
+        allowed = f"finite and {allowed}" if allowed else "finite"
     rule = f"must be {allowed}" if allowed else fault["msg"]
     return f"{key} {rule}; got {fault['input']!r}. Set {key}=… on the command line or in conf/"

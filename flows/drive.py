@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from conf.schema import CampaignConfig
 from flows import cluster
 from flows.environment import prepare
-from flows.errors import IncompleteCampaign
+from flows.errors import IncompleteCampaign, StoreError
 from flows.logs import log_to_stderr
 from flows.store import Campaign
 from flows.survey import StageState, survey
@@ -37,7 +39,8 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
         print("Nothing to do.")
         _print_report(campaign)
         return
-    _check_inputs(stage, states)
+    _check_inputs(stage, states, campaign)
+    _check_folder(campaign.folder)
     _announce(chosen)
     _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)
@@ -52,13 +55,24 @@ def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
         campaign.check_identity(full_identity(config, dataset))
 
 
-def _check_inputs(stage: str, states: dict[str, StageState]) -> None:
+def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign) -> None:
     """A stage run alone needs what the stage before it makes."""
     needed = NEEDS.get(stage)
     if needed == "plan" and states["plan"].todo:
         raise IncompleteCampaign(f"masks are not planned yet ({states['plan'].why}). Run `coterie plan` first")
-    if needed == "attribute" and states["attribute"].why == "no analysis yet":
+    if needed == "retrain" and not any(rows.role == "fit" for rows in campaign.trained()):
+        raise IncompleteCampaign("there are no trained models to explain. Run `coterie retrain` first")
+    if needed == "attribute" and campaign.analysis is None:
         raise IncompleteCampaign("there is no analysis to report. Run `coterie attribute` first")
+
+
+def _check_folder(folder: Path) -> None:
+    """A folder that cannot be written is found before minutes are spent. Raises StoreError."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise StoreError(f"{place} is a file, so {folder} cannot be a folder. Set campaign.folder to another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StoreError(f"{place} cannot be written to. Mend its permissions, or set campaign.folder elsewhere")
 
 
 def _announce(states: list[StageState]) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Temporary names begin with a dot, which every scan of a table skips. Raises StoreError when the disk is full or
     the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -37,7 +37,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         raise _explain(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what stopped the writing may stop this as well
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -56,6 +57,16 @@ def _explain(error: OSError, path: Path) -> StoreError:
             "free some space and run the same command again"
         )
     return StoreError(f"{path} could not be written: {error}. Check the folder's permissions, then run again")
+
+
+def move(path: Path, to: Path) -> None:
+    """Rename a file within the campaign's folder, making the folder it goes to. Raises StoreError."""
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, to)
+        _sync_folder(to.parent)
+    except OSError as error:
+        raise _explain(error, to) from error
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -121,12 +132,16 @@ def _first_line(error: BaseException) -> str:
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file while in the block; the system releases it when its owner dies.
 
-    Raises CampaignBusy when a living process holds it.
+    Raises CampaignBusy when a living process holds it, StoreError when the folder cannot be made or written.
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise _explain(error, path) from error
+    with opened as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -21,8 +21,11 @@ class _OneLine(logging.Filter):
 
 
 def quiet_our_tracebacks() -> None:
-    """Attach the filter to the console handlers of Prefect's loggers; what goes to its server keeps the traceback."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.flow_runs.worker", "prefect.task_runs", "prefect.engine"):
+    """Attach the filter to the console handlers; what goes to Prefect's server keeps the traceback.
+
+    Prefect's console handler hangs on the root logger, which its loggers hand their records on to.
+    """
+    for name in (None, "prefect", "prefect.flow_runs", "prefect.task_runs"):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.addFilter(_OneLine())

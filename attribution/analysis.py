@@ -109,7 +109,7 @@ def analyse_targets(
     return assign_q_values([block])[0]
 
 
-def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BY") -> list[BlockAnalysis]:
+def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -> list[BlockAnalysis]:
     """The same blocks with q_value, gate_q, gate_open and verdict taken over all of them together.
 
     Interactions of all targets and orders are one family, main effects another, and the targets' gates (one-sided

@@ -45,7 +45,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         n_rounds: int = 400,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
-        q_method: str = "BY",
+        q_method: str = "BH",
     ) -> None:
         self.alpha = alpha
         self.max_order = max_order

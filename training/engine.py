@@ -36,9 +36,7 @@ class ChunkResult:
 class Engine:
     """One data set and one recipe on one device, ready to train chunks of members."""
 
-    def __init__(
-        self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32"
-    ) -> None:
+    def __init__(self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32") -> None:
         if dtype not in DTYPES:
             raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.recipe, self.dtype = recipe, DTYPES[dtype]

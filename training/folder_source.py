@@ -38,9 +38,7 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawImages:
     classes = tuple(sorted(listings[0]))
     if len(classes) < 2:
         raise TrainingInputError(f"{halves[0]} holds {len(classes)} class folders; at least two are needed.")
-    files = [
-        [(file, label) for label, name in enumerate(classes) for file in part[name]] for part in listings
-    ]
+    files = [[(file, label) for label, name in enumerate(classes) for file in part[name]] for part in listings]
     # Both halves in one stack: one size and one number of channels for all.
     images = stack_pictures(
         (decode(file, str(file), image_size) for part in files for file, _ in part),
@@ -74,13 +72,9 @@ def _pictures(half: Path) -> dict[str, list[Path]]:
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         pictures = sorted(
-            file
-            for file in entry.iterdir()
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            file for file in entry.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         )
         if not pictures:
-            raise TrainingInputError(
-                f"class folder {entry} holds no pictures ({', '.join(SUFFIXES)}). Add some."
-            )
+            raise TrainingInputError(f"class folder {entry} holds no pictures ({', '.join(SUFFIXES)}). Add some.")
         found[entry.name] = pictures
     return found

@@ -52,8 +52,7 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
     widths = {len(row) for row in rows}
     if not rows or len(widths) != 1 or not widths <= {1, 2} or any("" in row for row in rows):
         raise TrainingInputError(
-            f"index file {file} must hold one group name per line, or lines 'source_index,group', without "
-            f"gaps."
+            f"index file {file} must hold one group name per line, or lines 'source_index,group', without gaps."
         )
     groups = np.full(len(source_index), None, dtype=object)
     if widths == {1}:
@@ -70,9 +69,7 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
     named: dict[int, str] = {}
     for line, (text, group) in enumerate(rows, start=1):
         if not text.lstrip("-").isdigit() or int(text) not in place:
-            raise TrainingInputError(
-                f"index file {file}, entry {line}: no training image has source_index {text!r}."
-            )
+            raise TrainingInputError(f"index file {file}, entry {line}: no training image has source_index {text!r}.")
         if named.setdefault(int(text), group) != group:
             raise TrainingInputError(
                 f"index file {file}, entry {line}: image {text} is in group {named[int(text)]!r} and in "

@@ -71,9 +71,7 @@ def _row_ids(count: int | None, first: int, ids: Sequence[int] | np.ndarray | No
     if int(row_ids.min()) < 0:
         raise TrainingInputError(f"mask ids start at 0; got {int(row_ids.min())}.")
     if count is not None and count != row_ids.size:
-        raise TrainingInputError(
-            f"count says {count} masks but {row_ids.size} ids are given. Leave count out."
-        )
+        raise TrainingInputError(f"count says {count} masks but {row_ids.size} ids are given. Leave count out.")
     return row_ids.astype(np.int64)
 
 

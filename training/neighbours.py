@@ -51,15 +51,11 @@ def _near_pairs(images: np.ndarray, limit: float):  # noqa: ANN202
     pixels = images.reshape(n, -1)
     for start in range(0, n, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, n)
-        distance = (
-            squares[start:stop, None] + squares[None, start:] - 2.0 * (coarse[start:stop] @ coarse[start:].T)
-        )
+        distance = squares[start:stop, None] + squares[None, start:] - 2.0 * (coarse[start:stop] @ coarse[start:].T)
         left, right = np.nonzero(distance <= bound)
         left, right = left[right > left] + start, right[right > left] + start
         for piece in range(0, len(left), _PAIRS_AT_ONCE):
-            pair = np.stack(
-                [left[piece : piece + _PAIRS_AT_ONCE], right[piece : piece + _PAIRS_AT_ONCE]], axis=1
-            )
+            pair = np.stack([left[piece : piece + _PAIRS_AT_ONCE], right[piece : piece + _PAIRS_AT_ONCE]], axis=1)
             difference = pixels[pair[:, 0]].astype(np.float32) - pixels[pair[:, 1]]
             yield pair[np.sqrt(np.mean(difference**2, axis=1)) < limit]
 
@@ -88,8 +84,6 @@ def _join(component: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     if not len(pairs):
         return component
     edges = component[pairs]
-    graph = coo_array(
-        (np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(len(component),) * 2
-    )
+    graph = coo_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(len(component),) * 2)
     _, merged = connected_components(graph, directed=False)
     return merged.astype(np.int64)[component]

@@ -159,7 +159,7 @@ def _layout(file: Path, schema: pa.Schema) -> tuple[str, str, tuple[str, ...] | 
     image = next((name for name in [*declared["Image"], *IMAGE_COLUMNS] if name in schema.names), None)
     label = next((name for name in [*declared["ClassLabel"], *LABEL_COLUMNS] if name in schema.names), None)
     if image is None or label is None:
-        missing = "an image column (img or image)" if image is None else "a label column (label)"
+        missing = "image column (img or image)" if image is None else "label column (label)"
         raise TrainingInputError(f"{file} has no {missing}; its columns are {', '.join(schema.names)}.")
     image_type = schema.field(image).type
     plain = pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type)
@@ -180,9 +180,7 @@ def _kind(feature: Any) -> str:
 def _content(entry: Any, where: str) -> bytes:
     content = entry.get("bytes") if isinstance(entry, dict) else entry
     if not isinstance(content, bytes):
-        raise TrainingInputError(
-            f"{where}: the row holds no picture bytes. Write the file with the pictures embedded."
-        )
+        raise TrainingInputError(f"{where}: the row holds no picture bytes. Write the file with the pictures embedded.")
     return content
 
 

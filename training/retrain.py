@@ -119,16 +119,12 @@ def _check_masks(masks: np.ndarray, dataset: Dataset) -> np.ndarray:
     if len(masks) == 0:
         raise TrainingInputError("at least one model is needed; got no masks.")
     if masks.dtype != np.bool_:
-        raise TrainingInputError(
-            f"masks must be bool (True = present); got {masks.dtype}. Use masks.astype(bool)."
-        )
+        raise TrainingInputError(f"masks must be bool (True = present); got {masks.dtype}. Use masks.astype(bool).")
     return masks
 
 
 def _check_seeds(seeds: Sequence[int] | np.ndarray | range, n_masks: int) -> list[int]:
     seed_list = [int(seed) for seed in seeds]
     if len(seed_list) != n_masks:
-        raise TrainingInputError(
-            f"one seed per mask is needed; got {len(seed_list)} seeds for {n_masks} masks."
-        )
+        raise TrainingInputError(f"one seed per mask is needed; got {len(seed_list)} seeds for {n_masks} masks.")
     return seed_list

@@ -56,9 +56,7 @@ def read_source(
     from training.groups import attach_groups
     from training.parquet_source import read_parquet_folder
 
-    if image_size is not None and (
-        isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1
-    ):
+    if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
         raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
     if source not in SOURCES:
         source, path = detect_source(source), source
@@ -93,9 +91,7 @@ def detect_source(path: str | Path) -> str:
 
 def _folder(source: str, path: str | Path | None) -> Path:
     if path is None:
-        raise TrainingInputError(
-            f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}"
-        )
+        raise TrainingInputError(f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}")
     folder = Path(path)
     if not folder.is_dir():
         raise TrainingInputError(f"source {source!r}: there is no folder {folder}. {TWO_WAYS_OUT}")

@@ -139,11 +139,13 @@ def _count(name: str, given: int | None, default: int | None, available: int, wh
 def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Player of each chosen training image, and the players' names: groups in order of first appearance."""
     if raw.groups is None:
-        return np.arange(len(chosen), dtype=np.int64), tuple(
-            str(index) for index in raw.train.source_index[chosen]
+        return np.arange(len(chosen), dtype=np.int64), tuple(str(index) for index in raw.train.source_index[chosen])
+    without = sum(group is None for group in raw.groups[chosen])
+    if without:
+        raise TrainingInputError(
+            f"group_by names no group for {without} of {len(chosen)} training images. Name one for each image that "
+            f"is trained on."
         )
     number: dict[str, int] = {}
-    players = np.array(
-        [number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64
-    )
+    players = np.array([number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64)
     return players, tuple(number)

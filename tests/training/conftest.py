@@ -71,7 +71,8 @@ def write_parquet(
 
 @pytest.fixture
 def parquet_folder(tmp_path: Path) -> Path:
-    """24 training and 12 test pictures of cats, dogs and cows; a column `farm` puts the training pictures in 5 groups."""
+    """24 training and 12 test pictures of cats, dogs and cows; a column `farm` puts the training pictures in
+    5 groups."""
     names = ["cat", "dog", "cow"]
     farm = [f"farm{row % 5}" for row in range(24)]
     index = list(range(100, 124))

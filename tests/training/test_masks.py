@@ -100,7 +100,10 @@ def test_a_campaign_of_300_000_models_is_planned_in_bounded_memory(sampler):
         ({"first": -1}, "mask ids start at 0"),
         ({"count": 3, "ids": [1]}, "count says 3 masks but 1 ids are given"),
         ({"n_players": 0}, "at least one player is needed"),
-        ({"sampler": "bernouli"}, "unknown sampler 'bernouli'. Choose one of bernoulli, fixed_size, antithetic"),
+        (
+            {"sampler": "bernouli"},
+            "unknown sampler 'bernouli'. Choose one of bernoulli, fixed_size, antithetic",
+        ),
         ({"sampler": "antithetic", "alpha": 0.4}, "antithetic masks exist at alpha = 0.5 only"),
         ({"sampler": "fixed_size", "alpha": 0.01}, "rounds to 0: every mask would be the same"),
         ({"seed": 0.5}, "a seed must be an integer; got 0.5"),

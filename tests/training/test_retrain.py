@@ -45,7 +45,8 @@ def test_members_trained_together_equal_members_trained_alone_for_one_step_in_fl
 
 
 def test_over_a_full_float32_run_members_keep_their_distribution(digits):
-    """Rounding differences grow over a run, so K is compared by distribution: far closer than another seed."""
+    """Rounding differences grow over a run, so K is compared by distribution: far closer than another
+    seed."""
     masks = sample_masks(200, 12, 0.5, 0)
     recipe = Recipe()
     few, many = (retrain(digits, masks, range(12), recipe, members=members) for members in (4, 12))
@@ -150,7 +151,8 @@ def test_arrays_out_of_an_object_store_are_read_only(small_digits):
     )
     masks = frozen(sample_masks(40, 2, 0.5, 0))
     assert same(
-        retrain(stored, masks, frozen(np.arange(2)), AUGMENTED), retrain(small_digits, masks, range(2), AUGMENTED)
+        retrain(stored, masks, frozen(np.arange(2)), AUGMENTED),
+        retrain(small_digits, masks, range(2), AUGMENTED),
     )
 
 
@@ -158,7 +160,12 @@ def test_every_row_is_accounted_for_and_progress_is_told(small_digits):
     told: list[tuple[int, int]] = []
     masks = sample_masks(40, 5, 0.5, 0)
     result = retrain(
-        small_digits, masks, range(5), SHORT, members=2, progress=lambda done, total: told.append((done, total))
+        small_digits,
+        masks,
+        range(5),
+        SHORT,
+        members=2,
+        progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(2, 5), (4, 5), (5, 5)]
     assert result.outputs.shape == (5, 30) and result.outputs.dtype == np.float32
@@ -194,11 +201,11 @@ def test_resnet9_trains_in_colour(small_digits):
         targets=enlarge(small_digits.targets),
         audit=enlarge(small_digits.audit),
     )
-    recipe = replace(AUGMENTED, architecture="resnet9", width=4, output="margin_max")
+    recipe = replace(AUGMENTED, architecture="resnet9", width=8, epochs=40, cutout=0, output="margin_max")
     masks = sample_masks(40, 2, 0.5, 0)
     together = retrain(colour, masks, range(2), recipe, members=2, dtype="float64")
     alone = retrain(colour, masks, range(2), recipe, members=1, dtype="float64")
-    assert together.train_accuracy.mean() > 0.3
+    assert together.train_accuracy.mean() > 0.6  # ten classes: chance is 0.1
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=1e-9)
 
 
@@ -231,7 +238,8 @@ def test_one_class_has_no_margin(small_digits):
 def test_digits_reach_the_accuracy_and_the_noise_ceiling_of_the_recorded_campaign(shared):
     """Trained on the recorded masks with other seeds, outputs agree with the record as its own replicates do.
 
-    Two runs of one mask correlate by the noise ceiling: median over targets .31 among the record's replicates.
+    Two runs of one mask correlate by the noise ceiling: median over targets .31 among the record's
+    replicates.
     """
     from training.sources import read_source
 

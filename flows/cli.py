@@ -14,7 +14,8 @@ from flows.errors import CoterieError
 EXIT_CODES = """
 Exit codes: 0 done (or nothing to do) · 1 unexpected error · 2 wrong usage or configuration · 3 the folder belongs to
 another campaign · 4 another process is writing to it · 5 a table cannot be read or written · 6 something is missing
-or failed · 7 the cluster cannot be reached · 8 the data cannot be used · 130 interrupted
+or failed · 7 the cluster cannot be reached · 8 the data cannot be used · 9 an audit
+found something wrong · 130 interrupted
 """
 
 app = typer.Typer(
@@ -82,6 +83,24 @@ def status(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
     from flows.terminal import print_status
 
     print_status(campaign, overrides or [])
+
+
+@app.command()
+def audit(
+    campaign: Where = "quickstart",
+    overrides: Overrides = None,
+    sample: Annotated[int, typer.Option(min=0, help="Shards to train again and compare; 0 to only read.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the sample.")] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Set what is broken aside; nothing is deleted.")] = False,
+) -> None:
+    """Check that every row exists once, is as it was written, and that models trained again come out the same.
+
+    Exit code 9 and a list when something is wrong. With --repair, broken files go to quarantine/ inside the campaign's
+    folder with the reasons, and the next `coterie run` makes what is then missing.
+    """
+    from flows.audit_print import run_audit
+
+    run_audit(campaign, overrides or [], sample, seed, repair)
 
 
 @app.command()

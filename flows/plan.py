@@ -60,6 +60,8 @@ def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None
     identity = full_identity(config, dataset)
     if campaign.exists:
         campaign.check_identity(identity)
+        if not (campaign.folder / "examples.parquet").is_file():  # set aside by a repair
+            campaign.write_examples(examples_table(dataset))
         return
     campaign.write_examples(examples_table(dataset))
     campaign.create(

@@ -17,11 +17,12 @@ from flows.errors import IncompleteCampaign
 from flows.logs import stage_logger
 from flows.progress import Progress
 from flows.roles import RowRange, count_rows
+from flows.shards import shard_units
 from flows.store import Campaign
 from flows.survey import missing_models, wanted
 from flows.versions import code_version
-from flows.work import Shard, TrainingJob, train_shard
-from training import Dataset, training_seed
+from flows.work import TrainingJob, train_shard
+from training import Dataset
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
             outcomes = cluster.map(
                 train_shard,
                 _job(config, dataset),
-                _shards(config, campaign, shards),
+                shard_units(config.campaign.seed, campaign, shards),
                 resources(config.compute),
                 on_start=progress.show,
             )
@@ -76,14 +77,6 @@ def resources(compute: ComputeConfig) -> Resources:
 def _job(config: CampaignConfig, dataset: Dataset) -> TrainingJob:
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
     return TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
-
-
-def _shards(config: CampaignConfig, campaign: Campaign, ranges: list[RowRange]) -> Iterator[Shard]:
-    """Shards one by one, as the cluster asks for them: nothing grows with their number."""
-    for rows in ranges:
-        masks, seed_groups = campaign.masks(rows)
-        seeds = [training_seed(config.campaign.seed, int(group), rows.replicate) for group in seed_groups]
-        yield Shard(rows, np.packbits(masks, axis=1, bitorder="little"), np.array(seeds, dtype=np.int64))
 
 
 def _keep(

@@ -175,12 +175,19 @@ class Campaign:
     def write_examples(self, table: pa.Table) -> None:
         write_table(self.folder / "examples.parquet", table.cast(schemas.EXAMPLES))
 
+    def fragment_paths(self, table: str) -> list[Path]:
+        """Every Parquet file of a table of fragments, whatever its name says."""
+        folder = self.folder / table
+        found = folder.glob("*.parquet") if folder.is_dir() else ()
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def read_fragment(self, table: str, path: Path) -> pa.Table:
+        """One fragment, whole and checked. Raises StoreError."""
+        return self._read(path, self.schema(table))
+
     def _fragments(self, table: str) -> list[tuple[RowRange, Path]]:
         found = []
-        folder = self.folder / table
-        for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else []:
-            if path.name.startswith("."):
-                continue
+        for path in self.fragment_paths(table):
             try:
                 found.append((RowRange.parse(path.name.split(".")[0]), path))
             except ValueError as error:

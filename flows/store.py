@@ -294,8 +294,8 @@ class Campaign:
         return self.folder / "analyses" / current["key"]
 
     def snapshot(self) -> list[str]:
-        """The rows that exist, as names of ranges: what an analysis came from."""
-        return [rows.name for rows in self.trained()]
+        """The rows that exist, as names of ranges: what an analysis came from. Experiments' rows are never fitted on."""
+        return [rows.name for rows in self.trained() if rows.role in ("fit", "holdout")]
 
     def publish_analysis(self, key: str, tables: dict[str, pa.Table], about: dict[str, Any]) -> None:
         """Write the derived tables and then, in one rename, make them the current ones."""

@@ -21,7 +21,7 @@ class TargetBlocks:
 
     def __init__(self, campaign: Campaign, config: CampaignConfig) -> None:
         self.campaign, self.settings = campaign, config.attribution
-        self.classes = _target_classes(campaign)
+        self.classes = target_classes(campaign)
         pairs = campaign.training_pairs("fit", targets=[])
         self.fit_masks, self.fit_ids, self.n_left_out = pairs.masks, pairs.mask_ids, pairs.n_left_out
         self.holdout_masks, self.holdout_ids = self._holdout()
@@ -58,7 +58,7 @@ class TargetBlocks:
                 "alpha": config.sampler.alpha,
                 "max_order": self.settings.max_order,
                 "seed": self.settings.seed,
-                "player_classes": _player_classes(self.campaign),
+                "player_classes": player_classes(self.campaign),
                 "backend": self.settings.backend,
                 "sampler": config.sampler.kind,
             },
@@ -119,13 +119,13 @@ def _pack(masks: np.ndarray) -> np.ndarray:
     return np.packbits(masks, axis=1, bitorder="little")
 
 
-def _target_classes(campaign: Campaign) -> np.ndarray:
+def target_classes(campaign: Campaign) -> np.ndarray:
     table = campaign.read("examples", ["split", "label"])
     wanted = np.asarray(table["split"].to_numpy(zero_copy_only=False) == "target")
     return table["label"].to_numpy()[wanted].astype(np.int64)
 
 
-def _player_classes(campaign: Campaign) -> np.ndarray:
+def player_classes(campaign: Campaign) -> np.ndarray:
     """(n_players,) class of each player; -1 for a group of several classes."""
     table = campaign.read("examples", ["player", "label"])
     players, labels = table["player"].to_numpy(), table["label"].to_numpy()

@@ -121,7 +121,10 @@ def show(
 def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     from flows.drive import drive
 
-    drive(stage, config, dry_run)
+    try:
+        drive(stage, config, dry_run)
+    except KeyboardInterrupt:  # here, because Typer would end the process without a word
+        _leave("interrupted; finished models are kept. Run the same command to go on", 130)
 
 
 def main() -> None:
@@ -137,8 +140,6 @@ def main() -> None:
         _leave(error, error.exit_code)
     except (TrainingInputError, AttributionError) as error:
         _leave(error, 8)
-    except KeyboardInterrupt:
-        _leave("interrupted; finished models are kept. Run the same command to go on", 130)
 
 
 def _leave(message: object, code: int) -> None:

@@ -104,9 +104,11 @@ def _prefect_server() -> str:
 def _flow(stage: str) -> Callable[[CampaignConfig], Any]:
     """The flow of a stage. Flows are imported only here: Prefect takes seconds to import."""
     from flows.prefect_logs import quiet_our_tracebacks
+    from flows.prefect_server import end_server_with_this_process
 
     chosen: Callable[[CampaignConfig], Any] = getattr(importlib.import_module(f"flows.{stage}"), stage)
     quiet_our_tracebacks()
+    end_server_with_this_process()
     return chosen
 
 

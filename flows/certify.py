@@ -1,0 +1,263 @@
+"""Stage certify: put the strongest interactions (or a named set) to the test by factorial retraining."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from prefect import flow
+
+from attribution.certification import (
+    Candidate,
+    adjusted_level,
+    bases_for_power,
+    expected_sd,
+    matched_random_sets,
+    more_bases,
+    plan_bases,
+    top_sets,
+    with_prediction,
+)
+from attribution.factorial import factorial_masks, n_cells
+from conf.schema import CampaignConfig
+from flows.certify_results import candidate_of, measure_sets, publish_certification, tell
+from flows.cluster import session
+from flows.dataset import full_identity, load
+from flows.errors import CoterieError
+from flows.experiments import (
+    Batch,
+    Plan,
+    draw_masks,
+    freeze,
+    plain,
+    plans,
+    train_missing,
+)
+from flows.logs import stage_logger
+from flows.store import Campaign, digest
+from flows.target_blocks import player_classes
+from flows.work import TrainingJob
+from training import sample_masks
+
+BASES_WITHOUT_PREDICTION = 32
+
+
+class BadRequest(CoterieError):
+    """A set or a target that this campaign does not have."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class CertifySummary:
+    """What the experiment found: sets by verdict, reported (or named) ones and random ones apart."""
+
+    n_tried: int
+    n_certified: int
+    n_random: int
+    n_random_certified: int
+    n_models: int
+
+
+@flow(name="certify", persist_result=False)
+def certify(config: CampaignConfig) -> CertifySummary:
+    """Run the experiment a configuration asks for; what exists of it is not trained again."""
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    dataset = load(config)
+    campaign.check_identity(full_identity(config, dataset))
+    candidates = choose_sets(config, campaign)
+    if not candidates:
+        level = config.attribution.fdr_level
+        log.info("no interaction is eligible (an open gate and q <= %.2g): nothing to certify", level)
+        publish_certification(campaign, log)
+        return CertifySummary(0, 0, 0, 0, 0)
+    key = experiment_key(config, candidates)
+    job = TrainingJob(
+        dataset,
+        {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha},
+        config.compute.members,
+        config.compute.device,
+    )
+    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+        rounds = [plan for plan in plans(campaign, "certify") if plan.key == key]
+        if not rounds:
+            rounds = [_first_round(config, campaign, key, candidates, log)]
+        _train(config, campaign, cluster, rounds[:1], job, log)
+        if len(rounds) == 1:
+            rounds += _second_round(config, campaign, rounds[0], log)
+        if len(rounds) > 1:
+            _train(config, campaign, cluster, rounds[1:], job, log)
+        rows = publish_certification(campaign, log)
+    own = [row for row in rows if row["experiment"] == key]
+    tell(own, log)
+    tried = [row["verdict"] for row in own if row["origin"] != "random"]
+    random = [row["verdict"] for row in own if row["origin"] == "random"]
+    return CertifySummary(
+        len(tried), tried.count("certified"), len(random), random.count("certified"), sum(r["n_models"] for r in own)
+    )
+
+
+# --- what is tried ---------------------------------------------------------------------------------------------
+
+
+def choose_sets(config: CampaignConfig, campaign: Campaign) -> list[Candidate]:
+    """The sets of this experiment, random ones last. Raises BadRequest for a set or target that does not exist."""
+    settings = config.certify
+    table = campaign.read("interactions")
+    rows = table.to_pydict()
+    if settings.members is not None:
+        return [_named(config, campaign, rows)]
+    found = top_sets(rows, settings.top, config.attribution.fdr_level)
+    effects = campaign.read("effects", ["target", "player", "effect"])
+    target = effects["target"].to_numpy()
+    of_target = {}
+    for name in {candidate.target for candidate in found}:
+        chosen = target == name
+        values = np.zeros(campaign.n_players)
+        values[effects["player"].to_numpy()[chosen]] = effects["effect"].to_numpy()[chosen]
+        of_target[name] = values
+    beside = found[: settings.n_random]
+    reported = [
+        tuple(members)
+        for members, q in zip(rows["members"], rows["q_value"], strict=True)
+        if q <= config.attribution.fdr_level
+    ]
+    classes = player_classes(campaign)
+    return found + matched_random_sets(beside, of_target, classes, reported, settings.seed)
+
+
+def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]]) -> Candidate:
+    settings = config.certify
+    members = tuple(sorted(set(settings.members or ())))
+    unknown = [player for player in members if not 0 <= player < campaign.n_players]
+    if unknown or len(members) != len(settings.members or ()):
+        what = f"players {unknown} do not exist" if unknown else "a member is named twice"
+        raise BadRequest(
+            f"{what}; got --members {','.join(map(str, settings.members or ()))}. This campaign's players are "
+            f"0 to {campaign.n_players - 1}"
+        )
+    said = [
+        {name: rows[name][at] for name in rows}
+        for at, found in enumerate(rows["members"])
+        if tuple(found) == members
+    ]
+    target = settings.target
+    if target is None:
+        if not said:
+            raise BadRequest(f"the campaign reports nothing on {members}, so it has no best target. Give --target")
+        target = max(said, key=lambda row: abs(row["banzhaf"] / row["stderr"]))["target"]
+    n_classes = len(campaign.meta["class_names"])
+    if not -2 - n_classes < target < campaign.n_targets:
+        raise BadRequest(
+            f"target {target} has no outputs. Targets are 0 to {campaign.n_targets - 1}; -1 is the mean of all, "
+            f"-2 to {-1 - n_classes} the means of the {n_classes} classes"
+        )
+    n_cells(len(members))
+    row = next((row for row in said if row["target"] == target), None)
+    return with_prediction(Candidate(members, int(target), math.nan, origin="named"), row)
+
+
+def experiment_key(config: CampaignConfig, candidates: Sequence[Candidate]) -> str:
+    """Names an experiment by what is tried and how; not by the predictions, which the first plan freezes."""
+    settings = config.certify.model_dump(mode="json", exclude={"members", "target"})
+    tried = [[item.origin, list(item.members), item.target] for item in candidates]
+    return digest({"settings": settings, "sets": tried})[:16]
+
+
+# --- plans -----------------------------------------------------------------------------------------------------
+
+
+def _first_round(
+    config: CampaignConfig, campaign: Campaign, key: str, candidates: list[Candidate], log: Any
+) -> Plan:
+    settings = config.certify
+    n_family = sum(candidate.origin != "random" for candidate in candidates)
+    level = adjusted_level(settings.level, n_family)
+    faith = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
+    wanted = []
+    for candidate in candidates:
+        row = faith.get(candidate.target)
+        if settings.n_bases is not None:
+            wanted.append(settings.n_bases)
+        elif row is None or not math.isfinite(candidate.predicted) or candidate.predicted == 0:
+            wanted.append(BASES_WITHOUT_PREDICTION)
+        else:
+            sd = expected_sd(row["output_sd"], row["r2_datamodel"], candidate.order)
+            wanted.append(bases_for_power(candidate.predicted, sd, level, settings.power))
+    smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
+    found = plan_bases(
+        candidates, wanted, smallest=smallest, largest=settings.n_bases or settings.max_bases,
+        max_models=settings.max_models,
+    )  # fmt: skip
+    log.info(
+        "%d sets (%d of them random), %d to %d base masks each, %d models; each interval at level %.2g",
+        len(candidates), len(candidates) - n_family, min(found.n_bases), max(found.n_bases), found.n_models, level,
+    )
+    return _freeze(config, campaign, key, candidates, list(range(len(candidates))), found.n_bases, 0, level)
+
+
+def _freeze(
+    config: CampaignConfig, campaign: Campaign, key: str, candidates: Sequence[Candidate], places: Sequence[int],
+    n_bases: Sequence[int], round_: int, level: float,
+) -> Plan:  # fmt: skip
+    blocks, at = [], 0
+    for place, bases in zip(places, n_bases, strict=True):
+        candidate = candidates[place]
+        blocks.append({"place": place, "offset": at, "n_bases": bases, **asdict(candidate)})
+        at += bases * n_cells(candidate.order)
+    content = {"round": round_, "level": level, "settings": config.certify.model_dump(mode="json"), "sets": blocks}
+    return freeze(campaign, "certify", key, at, plain(content))
+
+
+def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: Any) -> list[Plan]:
+    """More base masks where the measured width asks for them; only widths are looked at. Frozen even when empty."""
+    settings = config.certify
+    if settings.n_bases is not None:
+        return []
+    level = float(first.content["level"])
+    measured = measure_sets(campaign, [first])
+    budget = settings.max_models - len(first.rows)
+    places, extra, candidates = [], [], []
+    for block in first.content["sets"]:
+        candidate = candidate_of(block)
+        candidates.append(candidate)
+        found = measured[block["place"]]
+        asked = more_bases(candidate, found.adjusted, level, settings.power, largest=settings.max_bases)
+        given = min(asked, budget // n_cells(candidate.order))
+        if given >= 1:
+            budget -= given * n_cells(candidate.order)
+            places.append(block["place"])
+            extra.append(given)
+    if not places:
+        return []
+    log.info("%d sets get %d more base masks: their intervals are wider than planned", len(places), sum(extra))
+    return [_freeze(config, campaign, first.key, candidates, places, extra, 1, level)]
+
+
+def masks_of(
+    plan: Plan, n_players: int, alpha: float, seed: int, mask_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and seed groups of a plan's rows. All cells of a base share the seed group, the id of its first cell."""
+    masks, groups = [], []
+    for block in plan.content["sets"]:
+        cells = n_cells(len(block["members"]))
+        bases = mask_ids[block["offset"]] + cells * np.arange(block["n_bases"], dtype=np.int64)
+        drawn = sample_masks(n_players, alpha=alpha, seed=seed, ids=bases)
+        masks.append(factorial_masks(drawn, block["members"]))
+        groups.append(np.repeat(bases, cells))
+    return np.concatenate(masks), np.concatenate(groups)
+
+
+def _train(
+    config: CampaignConfig, campaign: Campaign, cluster: Any, rounds: Sequence[Plan], job: TrainingJob, log: Any
+) -> None:
+    for plan in rounds:
+        draw_masks(
+            campaign, plan, partial(masks_of, plan, campaign.n_players, config.sampler.alpha, config.campaign.seed)
+        )
+    train_missing(config, campaign, cluster, [Batch(plan.rows, job, to_outputs=True) for plan in rounds], log)

@@ -1,0 +1,179 @@
+"""Copies, wrong labels and synergies planted into a simulated campaign lead to the decisions they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attribution.curation import (
+    CurationRules,
+    Evidence,
+    PlayerEffects,
+    check_enough_masks,
+    curate,
+    masks_needed,
+)
+from attribution.errors import AttributionError
+from attribution.look_alikes import (
+    any_present_column,
+    any_present_variance,
+    detectable_cluster,
+    group_tests,
+)
+from attribution.redundancy import Edge, bundles_of, clusters_of, replaceability
+from attribution.surrogate import Surrogate, main_effects
+from tests.games import all_masks, copies
+
+ROW = {"gate_open": True, "q_value": 0.001, "stderr": 0.2, "class_split": "target_class"}
+
+
+def columns(rows: list[dict]) -> dict[str, list]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def interaction(target: int, members: list[int], value: float, kind: str, main: list[float]) -> dict:
+    return {
+        "target": target, "members": members, "banzhaf": value, "shrunken": value, "kind": kind, "main_effects": main,
+        **ROW,
+    }  # fmt: skip
+
+
+def effect(target: int, player: int, value: float, q: float = 0.001) -> dict:
+    return {"target": target, "player": player, "effect": value, "q_value": q}
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    """Ten players, classes 0 and 1 in turn: 0 and 2 are copies, 4 and 6 a synergy, 5 is mislabelled, 1 and 8 look alike
+    but differ in label, 3 and 7 look alike and do nothing."""
+    interactions = columns(
+        [
+            interaction(0, [0, 2], -2.0, "redundancy", [1.0, 1.0]),
+            interaction(2, [4, 6], 1.5, "synergy", [0.8, 0.7]),
+        ]
+    )
+    effects = columns(
+        [effect(0, 0, 1.0), effect(0, 2, 1.0), effect(1, 5, -2.0), effect(3, 5, -1.0), effect(5, 5, 0.1, 0.9)]
+    )
+    overall = np.full(10, 0.002)
+    overall[[0, 5]] = 0.004, -0.02
+    errors = np.full(10, 0.002)
+    tests = group_tests(
+        np.random.default_rng(0).random((400, 10)) < 0.5,
+        np.random.default_rng(1).normal(size=(400, 2)), [(3, 7), (1, 8)], 0.5,
+    )  # fmt: skip
+    return Evidence(
+        player_classes=np.arange(10) % 2,
+        class_names=("even", "odd"),
+        interactions=interactions,
+        effects=effects,
+        target_classes={0: 0, 1: 1, 2: 0, 3: 1, 5: 1},
+        overall=PlayerEffects(overall, errors),
+        own_class=PlayerEffects(overall, errors),
+        surrogate=Surrogate(0.5, 0.6, overall, errors, ((0, 2), (4, 6)), np.array([-0.02, 0.01]), np.full(2, 0.001)),
+        look_alikes=tests,
+    )
+
+
+def test_rules_alone_drop_the_copy_and_the_wrong_label_and_protect_the_synergy(evidence: Evidence) -> None:
+    found = curate(evidence, CurationRules())
+    told = {decision.player: decision for decision in found.decisions}
+    assert (told[2].decision, told[2].rule, told[2].stands_in, told[2].evidence) == ("drop", "redundant", 0, [0])
+    assert "Player 0 stands in for it: 100%" in told[2].reason
+    assert (told[0].decision, told[0].rule, told[0].evidence) == ("keep", "representative", [0])
+    assert (told[5].decision, told[5].rule) == ("drop", "harmful")
+    assert "hurts 2 of the 3 explained targets of its class “odd”" in told[5].reason
+    assert [(told[p].decision, told[p].rule) for p in (4, 6)] == [("keep", "synergy")] * 2
+    assert [(told[p].decision, told[p].rule) for p in (1, 8)] == [("review", "label_conflict")] * 2
+    dropped = [p for p in (3, 7) if told[p].decision == "drop"]
+    assert len(dropped) == 1
+    assert told[dropped[0]].rule == "look_alike"
+    assert "no output is seen to depend" in told[dropped[0]].reason
+    assert (told[9].decision, told[9].rule) == ("keep", "worth")
+    assert all(decision.reason.endswith(".") for decision in found.decisions)
+
+
+def test_a_budget_is_met_exactly_and_never_splits_a_synergy(evidence: Evidence) -> None:
+    for n_keep in range(1, 10):
+        found = curate(evidence, CurationRules(n_keep=n_keep))
+        assert found.solution is not None
+        assert found.solution.keep.sum() == n_keep
+        assert found.solution.keep[[4, 6]].sum() in (0, 2)
+        assert all(decision.decision != "drop" or decision.reason for decision in found.decisions)
+
+
+def test_a_harmful_member_of_a_synergy_is_put_up_for_review_not_dropped(evidence: Evidence) -> None:
+    overall = evidence.overall.effect.copy()
+    overall[4] = -0.02
+    harmed = replace(evidence, overall=PlayerEffects(overall, evidence.overall.stderr))
+    assert curate(harmed, CurationRules()).decisions[4].decision == "review"
+
+
+def test_a_boundary_synergy_with_a_wrong_label_protects_nobody(evidence: Evidence) -> None:
+    held = evidence.interactions
+    rows = [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
+    rows.append(interaction(1, [5, 9], 1.0, "boundary_synergy", [-2.0, 1.0]))
+    found = curate(replace(evidence, interactions=columns(rows)), CurationRules())
+    assert found.decisions[5].decision == "drop"
+    assert not found.decisions[9].protected_by
+
+
+def test_of_a_chain_the_middle_stands_in_for_both_ends() -> None:
+    edges = [Edge(a, b, 0.9) for a, b in [(0, 1), (1, 0), (1, 2), (2, 1)]]
+    (cluster,) = clusters_of(edges, np.array([1.0, 3.0, 2.0]), 0.5)
+    assert cluster.kept == (1,)
+    assert set(cluster.stands_in) == {0, 2}
+    # With the ends worth more, neither covers the other: both stay, and only the middle goes.
+    (cluster,) = clusters_of(edges, np.array([3.0, 1.0, 2.0]), 0.5)
+    assert cluster.kept == (0, 2)
+    assert set(cluster.stands_in) == {1}
+
+
+def test_replaceability_falls_with_what_a_player_does_elsewhere() -> None:
+    rows = columns([interaction(0, [0, 1], -2.0, "redundancy", [1.0, 1.0])])
+    effects = columns([effect(0, 0, 1.0), effect(0, 1, 1.0), effect(7, 1, 3.0), effect(8, 1, 3.0)])
+    shares = {edge.covered: edge.share for edge in replaceability(rows, effects, 0.5, 0.1)}
+    assert shares[0] == pytest.approx(1.0)
+    assert shares[1] == pytest.approx(2.0 / (2.0 + 6.0))
+
+
+def test_bundles_merge_sets_that_share_players() -> None:
+    assert bundles_of([(1, 2), (5, 6), (2, 3), (8, 9, 5)]) == [[1, 2, 3], [5, 6, 8, 9]]
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.3])
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_the_group_column_is_what_is_left_beside_the_members_own_columns(alpha: float, k: int) -> None:
+    masks = all_masks(6)
+    weight = np.prod(np.where(masks, alpha, 1 - alpha), axis=1)
+    column = any_present_column(masks, range(k), alpha)
+    assert weight @ column == pytest.approx(0, abs=1e-12)
+    assert weight @ (column[:, None] * masks) == pytest.approx(np.zeros(6), abs=1e-12)
+    assert weight @ column**2 == pytest.approx(any_present_variance(k, alpha))
+
+
+def test_a_cluster_of_five_copies_is_seen_as_a_group_though_not_pair_by_pair() -> None:
+    game = copies(5)
+    generator = np.random.default_rng(2)
+    masks = generator.random((1800, 12)) < 0.5
+    outputs = 3.0 * game.evaluate(masks[:, : game.n_players]) + generator.normal(0, 1.0, 1800)
+    residuals = main_effects(masks, outputs[:, None], 0.5).residuals
+    tests = group_tests(masks, residuals, [range(5), (6, 7, 8)], 0.5)
+    assert tests[0].q_value < 0.01
+    assert abs(tests[0].effect - 3.0) < 4 * tests[0].stderr
+    assert tests[1].q_value > 0.1
+
+
+def test_the_detectable_cluster_size_grows_with_the_campaign() -> None:
+    sizes = [detectable_cluster(n, 0.5, effect=1.0, residual_sd=1.0) for n in (64, 1024, 16384)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_too_few_models_are_refused_with_the_number_that_is_needed() -> None:
+    needed = masks_needed(200, 0.5)
+    check_enough_masks(needed, 200, 0.5)
+    with pytest.raises(AttributionError, match=f"campaign.n_fit={needed}"):
+        check_enough_masks(needed - 1, 200, 0.5)

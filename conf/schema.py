@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 
 
 class Section(BaseModel):
@@ -26,8 +26,9 @@ class DatasetConfig(Section):
         "folder of image Parquet files; image_folder holds train/<class>/ and test/<class>/."
     )
     path: str | None = Field(default=None, description="Folder of the files (not needed for digits).")
-    classes: tuple[str, ...] | None = Field(
-        default=None, description="Names of the classes to use; all when empty. Labels are renumbered in this order."
+    classes: tuple[str | StrictInt, ...] | None = Field(
+        default=None,
+        description="Names or numbers of the classes to use; all when empty. Labels are renumbered in this order.",
     )
     n_train: int | None = Field(
         default=None, ge=2, description="Training examples, drawn evenly from the classes; all when empty."
@@ -123,6 +124,9 @@ class AttributionConfig(Section):
     )
     block_size: int = Field(default=16, ge=1, description="Targets in one unit of work.")
     fdr_level: float = Field(default=0.1, gt=0, lt=1, description="False discovery rate of what `show` lists first.")
+    fdr_method: Literal["BH", "BY"] = Field(
+        default="BH", description="Benjamini-Hochberg, or Benjamini-Yekutieli, which holds under any dependence."
+    )
     seed: int = Field(default=0, ge=0)
 
 

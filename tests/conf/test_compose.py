@@ -1,0 +1,175 @@
+"""A configuration is checked before anything runs: what is wrong, what was given, what is allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ValidationError
+
+from conf.compose import CONF_FOLDER, ConfigError, available, compose, known_keys
+from conf.schema import CampaignConfig, DatasetConfig, RecipeConfig
+from training import RECIPES
+
+PATHS = {"images": ["dataset.path=pictures"]}  # what a configuration leaves to its user
+
+
+def shipped(name: str, *overrides: str) -> CampaignConfig:
+    return compose(name, [*PATHS.get(name, []), *overrides])
+
+
+def test_every_configuration_composes_under_its_own_name_into_a_folder_of_its_own() -> None:
+    configs = {name: shipped(name) for name in available()}
+    assert [config.name for config in configs.values()] == list(configs)
+    assert len({config.campaign.folder for config in configs.values()}) == len(configs)
+
+
+GROUP_FILES = {f"{path.parent.name}={path.stem}": path for path in sorted(CONF_FOLDER.glob("*/*.yaml"))}
+
+
+@pytest.mark.parametrize("choice", GROUP_FILES)
+def test_every_group_file_is_usable_and_shows_all_its_keys(choice: str) -> None:
+    path = GROUP_FILES[choice]
+    open_keys = ["dataset.path=pictures"] if "???" in path.read_text() else []
+    section = getattr(shipped("quickstart", choice, *open_keys), path.parent.name)
+    given = OmegaConf.to_container(OmegaConf.load(path), throw_on_missing=False)
+    assert isinstance(given, dict)
+    # Every key is written out, so that a reader of conf/ sees everything there is to set.
+    assert set(given) == set(type(section).model_fields)
+
+
+def test_no_two_recipes_are_the_same() -> None:
+    recipes = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in CONF_FOLDER.glob("recipe/*.yaml")}
+    assert len(recipes) > 2
+    names = sorted(recipes)
+    assert [(a, b) for a in names for b in names if a < b and recipes[a] == recipes[b]] == []
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_recipes_of_conf_are_those_of_the_library(name: str) -> None:
+    """`RECIPES["resnet9"]` and `recipe=resnet9` train the same network."""
+    config = shipped("quickstart", f"recipe={name}").recipe
+    expected = {key: value for key, value in vars(RECIPES[name]).items() if key != "nominal_alpha"}
+    assert config.model_dump() == pytest.approx(expected)
+
+
+def test_recipe_fields_of_the_schema_are_those_of_the_library_less_alpha() -> None:
+    from training import Recipe
+
+    assert {*RecipeConfig.model_fields, "nominal_alpha"} == set(Recipe.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampler.alpha=1.2", "sampler.alpha must be greater than 0 and less than 1; got 1.2"),
+        ("sampler.alpha=0", "sampler.alpha must be greater than 0 and less than 1; got 0"),
+        ("sampler.alpha=nan", "sampler.alpha must be .*greater than 0 and less than 1; got nan"),
+        ("recipe.learning_rate=inf", "recipe.learning_rate must be finite and greater than 0; got inf"),
+        ("recipe.epochs=-inf", "recipe.epochs must be finite and greater than 0; got -inf"),
+        ("campaign.n_fit=0", "campaign.n_fit must be at least 1 .*; got 0"),
+        ("campaign.n_fit=many", "campaign.n_fit must be at least 1 .*; got 'many'"),
+        ("campaign.n_replicates=-1", "campaign.n_replicates must be at least 0 .*; got -1"),
+        ("dataset.n_targets=0", "dataset.n_targets .*; got 0"),
+        ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 4; got 9"),
+        ("sampler.kind=balanced", "sampler.kind .*'bernoulli', 'fixed_size' or 'antithetic'; got 'balanced'"),
+        ("dataset.source=imagenet", "dataset.source .*'digits'.*; got 'imagenet'"),
+        ("sampler.alfa=0.3", "unknown key 'sampler.alfa' .*Did you mean 'sampler.alpha'"),
+        ("+sampler.beta=1", "unknown key 'sampler.beta' .value 1"),
+        ("+recipe.optimizer=adam", "unknown key 'recipe.optimizer' .value 'adam'"),
+        ("alpha=0.3", "unknown key 'alpha'"),
+        ("sampler=gaussian", "sampler/gaussian.*antithetic bernoulli fixed_size"),
+        ("campaign=null", "campaign names a file in conf/campaign"),
+        ("sampler.alpha", "key=value; got 'sampler.alpha'"),
+        ("campaign.folder=", "campaign.folder .*; got ''"),
+        ("name='a b'", "name .*; got 'a b'"),
+        ("sampler.alpha=[1", "could not be read"),
+    ],
+)
+def test_a_wrong_override_is_named_with_its_value_and_what_is_allowed(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose("quickstart", [override])
+
+
+def test_antithetic_masks_away_from_one_half_are_refused_with_both_ways_out() -> None:
+    with pytest.raises(ConfigError, match=r"alpha = 0.5 only; got alpha = 0.3.*sampler.alpha=0.5.*bernoulli"):
+        compose("quickstart", ["sampler=antithetic", "sampler.alpha=0.3"])
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("quickstart", ["sampler.alpha=2", "campaign.n_fit=-1", "recipe.width=0"])
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_path_that_the_user_must_give_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match=r"dataset.path is required.*dataset.path="):
+        compose("images")
+
+
+def test_an_unknown_configuration_is_met_with_the_nearest_name_and_all_names() -> None:
+    with pytest.raises(ConfigError, match=r"'quikstart'.*Did you mean 'quickstart'.*cifar2"):
+        compose("quikstart")
+
+
+def test_a_configuration_file_of_ones_own_may_use_the_groups(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "defaults: [{dataset: digits}, {recipe: digits}, {sampler: fixed_size}, {campaign: quickstart}, _self_]\n"
+        "name: mine\nsampler: {alpha: 0.25}\ncampaign: {folder: elsewhere}\n"
+    )
+    config = compose(str(mine), ["campaign.n_fit=10"])
+    assert (config.sampler.kind, config.sampler.alpha) == ("fixed_size", 0.25)
+    assert (config.campaign.folder, config.campaign.n_fit) == ("elsewhere", 10)
+
+
+@pytest.mark.parametrize("content", ["name: [", "\tname: x", "name: mine\n"], ids=["open", "tab", "incomplete"])
+def test_a_broken_file_of_ones_own_is_one_clear_error(content: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(content)
+    with pytest.raises(ConfigError, match=r"mine\.yaml|is required"):
+        compose(str(mine))
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no configuration file"):
+        compose(str(tmp_path / "none.yaml"))
+
+
+def test_a_configuration_cannot_be_changed_once_checked() -> None:
+    config = compose("quickstart")
+    with pytest.raises(ValidationError, match="frozen"):
+        config.sampler.alpha = 0.3
+    with pytest.raises(ValidationError, match="frozen"):
+        config.sampler = config.sampler
+
+
+def test_every_section_forbids_unknown_keys_and_changes() -> None:
+    sections = [field.annotation for field in CampaignConfig.model_fields.values()]
+    models = [CampaignConfig, *(s for s in sections if isinstance(s, type) and issubclass(s, BaseModel))]
+    assert len(models) > 7
+    for model in models:
+        assert model.model_config["frozen"] and model.model_config["extra"] == "forbid", model
+
+
+def test_every_key_that_is_not_plain_from_its_name_is_described() -> None:
+    """Prefect's form shows the descriptions; the data section is where newcomers start."""
+    undescribed = [name for name, field in DatasetConfig.model_fields.items() if not field.description]
+    assert undescribed == []
+    assert all(re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)*", key) for key in known_keys())
+
+
+@pytest.mark.parametrize("classes", ["[3,8]", "['3','8']"])
+def test_classes_are_given_by_name_or_by_number(classes: str) -> None:
+    from flows.dataset import load
+
+    dataset = load(compose("quickstart", [f"dataset.classes={classes}", "dataset.n_targets=50", "dataset.n_audit=50"]))
+    assert dataset.class_names == ("3", "8")
+
+
+def test_a_configuration_survives_being_saved_and_read_back() -> None:
+    """Prefect hands the parameter on as JSON, and history keeps it as JSON."""
+    config = compose("cifar2", ["campaign.n_fit=7"])
+    assert CampaignConfig.model_validate_json(config.model_dump_json()) == config

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from flows.store import Campaign
+from flows.throughput import failure_reasons, throughput
 
 ROWS_SHOWN = 50
 COLUMNS_SHOWN = (
@@ -28,9 +29,28 @@ def publish_faithfulness(campaign: Campaign) -> None:
 
     if FlowRunContext.get() is None:
         return
-    name = re.sub(r"[^a-z0-9]+", "-", str(campaign.meta["name"]).lower()).strip("-")
+    name = artifact_name(campaign)
     create_table_artifact(key=f"faithfulness-{name}", table=faithfulness_rows(campaign))
     create_markdown_artifact(key=f"interactions-{name}", markdown=interactions_markdown(campaign))
+
+
+def publish_progress(campaign: Campaign) -> None:
+    """Store models and throughput by host, and failures with their reasons, with the current flow run."""
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import FlowRunContext
+
+    if FlowRunContext.get() is None:
+        return
+    name = artifact_name(campaign)
+    create_table_artifact(key=f"throughput-{name}", table=[host.row() for host in throughput(campaign)])
+    reasons = failure_reasons(campaign).most_common(50)
+    failures = [{"models": count, "status": status, "reason": reason} for (status, reason), count in reasons]
+    create_table_artifact(key=f"failures-{name}", table=failures)
+
+
+def artifact_name(campaign: Campaign) -> str:
+    """The campaign's name in the letters Prefect allows in a key."""
+    return re.sub(r"[^a-z0-9]+", "-", str(campaign.meta["name"]).lower()).strip("-")
 
 
 def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:

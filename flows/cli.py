@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -120,8 +121,13 @@ def show(
 
 def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     from flows.drive import drive
+    from flows.logs import log_to_stderr
+    from flows.supervise import supervise
 
     try:
+        if not dry_run and not config.compute.ray_address and not os.environ.get("RAY_ADDRESS"):
+            log_to_stderr()
+            supervise()  # Ray runs in this process, and ends it when its daemon dies
         drive(stage, config, dry_run)
     except KeyboardInterrupt:  # here, because Typer would end the process without a word
         _leave("interrupted; finished models are kept. Run the same command to go on", 130)

@@ -1,9 +1,8 @@
-"""The only Ray code: a bounded, streaming, fault-tolerant map over a cluster.
+"""The connection to Ray; with cluster_map.py, the map over it, the only Ray code.
 
-Ray starts in this process, on 127.0.0.1 without dashboard, unless an address is given or RAY_ADDRESS is set; then
-the three packages travel to the nodes with the job. What all units share (the data set) is put into the object store
-once. At most `window` units are in flight, results come back as they finish, and Ray repeats a unit whose process
-died. Nothing is shared through a disk.
+Ray starts in this process, on 127.0.0.1, with a token and without dashboard, unless an address is given or RAY_ADDRESS
+is set; then the packages travel to the nodes with the job. What all units share (the data set) is put into the object
+store once. Nothing is shared through a disk.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.environment import WORKER_ENVIRONMENT, prepare
+from flows.cluster_map import Outcome, Resources, StreamingMap
+from flows.environment import WORKER_ENVIRONMENT, prepare, prepare_local_ray
 from flows.errors import CoterieError
 
 
@@ -26,30 +25,6 @@ class ClusterError(CoterieError):
     """The cluster cannot be reached, or every unit of work fails."""
 
     exit_code = 7
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one unit of work asks of Ray."""
-
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_bytes: int | None = None
-    max_retries: int = 3
-
-    def options(self) -> dict[str, Any]:
-        """The same as keyword arguments of ray.remote."""
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": self.max_retries}
-        return options if self.memory_bytes is None else {**options, "memory": self.memory_bytes}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A unit that has ended: its place in the order of units, and its value or the reason it failed."""
-
-    index: int
-    value: Any
-    error: str | None
 
 
 class Cluster:
@@ -115,8 +90,7 @@ class Cluster:
                 return
             prepare()
             if self.is_local:
-                # Despite its name this is the switch, on every system, that binds Ray's daemons to 127.0.0.1.
-                os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+                prepare_local_ray()
             import ray
 
             # Its notices (a thread other than the main one, token authentication) ask nothing of the user.
@@ -165,16 +139,6 @@ class Cluster:
 
     # --- work ------------------------------------------------------------------------------------------------
 
-    def n_slots(self, resources: Resources) -> int:
-        """Units that can run at a time now."""
-        import ray
-
-        total = ray.cluster_resources()
-        slots = total.get("CPU", 1.0) / max(resources.cpus, 1e-9)
-        if resources.gpus:
-            slots = min(slots, total.get("GPU", 0.0) / resources.gpus)
-        return max(1, int(slots))
-
     def map(
         self,
         function: Callable[[Any, Any], Any],
@@ -183,65 +147,56 @@ class Cluster:
         resources: Resources = Resources(),
         window: int | None = None,
         on_start: Callable[[], None] | None = None,
+        on_retry: Callable[[int, str], None] | None = None,
     ) -> Iterator[Outcome]:
         """Run `function(shared, unit)` for every unit and yield outcomes in the order in which they finish.
 
         `function` is importable on the nodes and imports neither Prefect nor Ray. At most `window` units are in
-        flight (twice the slots by default, so that no worker idles while the driver writes). `on_start` is called
-        once, when the first unit is about to run. Leaving the iterator early cancels what is in flight.
+        flight (twice the slots by default). `on_start` is called once, when the first unit is about to run;
+        `on_retry(index, why)` when a unit whose process or node died is submitted again. Leaving the iterator early
+        cancels what is in flight.
 
-        An exception inside a unit becomes an Outcome with an error; a process that died is repeated by Ray first.
-        Raises ClusterError when the first units all fail, naming the reason, instead of failing one by one.
+        An exception inside a unit becomes an Outcome with an error. Raises ClusterError when the first units all
+        fail, naming the reason, instead of failing one by one, and when this machine cannot run a unit at all.
         """
         import ray
 
         self.start()
-        remote = ray.remote(**resources.options())(function)
-        shared_ref = ray.put(shared)
+        try:
+            shared_ref = ray.put(shared)
+        except ray.exceptions.ObjectStoreFullError as error:
+            raise ClusterError(
+                "the data set does not fit Ray's object store. Start Ray with a larger one "
+                f"(--object-store-memory), or use fewer or smaller images. Ray said: {error}"
+            ) from error
         if self._warming:
             ray.wait(self._warming, num_returns=1)
+        work = StreamingMap(function, shared_ref, units, resources, window=window, on_retry=on_retry)
+        if not work.look() and self.is_local:
+            raise ClusterError(
+                f"this machine cannot run one unit of work: it asks for {resources}, Ray here offers "
+                f"{_offer(ray.cluster_resources())}. Lower compute.gpus_per_shard or compute.memory_gb_per_shard, "
+                "or set compute.ray_address to a cluster that has it"
+            )
         if on_start is not None:
             on_start()
-        slots = self.n_slots(resources)
-        window = window or 2 * slots
-        pending: dict[Any, int] = {}
-        waiting = iter(enumerate(units))
         succeeded, failures = 0, []
-        try:
-            while True:
-                while len(pending) < window and (item := next(waiting, None)) is not None:
-                    pending[remote.remote(shared_ref, item[1])] = item[0]
-                if not pending:
-                    return
-                ready, _ = ray.wait(list(pending), num_returns=1, timeout=1.0)
-                for ref in ready:
-                    index = pending.pop(ref)
-                    outcome = _collect(ref, index)
-                    succeeded += outcome.error is None
-                    if outcome.error is not None:
-                        failures.append(outcome.error)
-                    yield outcome
-                if not succeeded and len(failures) >= max(4, 2 * slots):
-                    raise ClusterError(
-                        f"the first {len(failures)} units of work all failed, so the rest was not tried. "
-                        f"The first said: {failures[0]}"
-                    )
-        finally:
-            for ref in pending:
-                # force: a task inside a long C call does not see a gentle cancellation.
-                ray.cancel(ref, force=True)
+        for outcome in work:
+            if outcome.error is None:
+                succeeded += 1
+            elif not succeeded:
+                failures.append(outcome.error)
+            yield outcome
+            if not succeeded and len(failures) >= max(4, 2 * work.slots):
+                raise ClusterError(
+                    f"the first {len(failures)} units of work all failed, so the rest was not tried. "
+                    f"The first said: {failures[0]}"
+                )
 
 
-def _collect(ref: Any, index: int) -> Outcome:
-    import ray
-
-    try:
-        return Outcome(index, ray.get(ref), None)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        return Outcome(index, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
-    except ray.exceptions.RayError as error:  # the worker or its node died more often than max_retries
-        return Outcome(index, None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+def _offer(total: dict[str, float]) -> str:
+    gibibytes = total.get("memory", 0.0) / 2**30
+    return f"{total.get('CPU', 0):g} CPU, {total.get('GPU', 0):g} GPU, {gibibytes:.1f} GiB"
 
 
 def _import_torch() -> None:
@@ -260,6 +215,8 @@ def _packages() -> list[Path]:
 
     return [Path(package.__path__[0]) for package in (flows, training, attribution, conf)]
 
+
+__all__ = ["Cluster", "ClusterError", "Outcome", "Resources", "session", "start_session_in_background", "stop_session"]
 
 _session: Cluster | None = None
 

@@ -6,6 +6,7 @@ Call `prepare` before either is imported. What the user has set stays as it is.
 from __future__ import annotations
 
 import os
+import secrets
 
 # One thread a worker: two threads of small convolutions on a busy core ran 10-20 times slower.
 WORKER_ENVIRONMENT = {
@@ -35,3 +36,17 @@ def prepare() -> None:
     """Set what is not set yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def prepare_local_ray() -> None:
+    """Settings of a Ray that starts in this process: nothing listens beyond this machine, and it wants a token.
+
+    The token lives in this process's environment, so that no file is left in the home folder which a cluster started
+    by hand would then find. Where authentication has been set up already, that stays.
+    """
+    # Despite its name this is the switch, on every system, that binds Ray's daemons to 127.0.0.1.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

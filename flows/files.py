@@ -69,13 +69,18 @@ def move(path: Path, to: Path) -> None:
         raise _explain(error, to) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, atomically."""
+    write_atomically(path, lambda temporary: _put_text(temporary, text))
+
+
+def _put_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as readable JSON, atomically."""
-    write_atomically(path, lambda temporary: _dump(temporary, content))
-
-
-def _dump(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

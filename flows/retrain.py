@@ -11,6 +11,7 @@ import pyarrow as pa
 from prefect import flow
 
 from conf.schema import CampaignConfig, ComputeConfig
+from flows.artifacts import publish_progress
 from flows.cluster import Outcome, Resources, session
 from flows.dataset import full_identity, load
 from flows.errors import IncompleteCampaign
@@ -47,6 +48,7 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
     dataset = load(config)
     campaign.check_identity(full_identity(config, dataset))
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+        shards = missing_models(config, campaign)  # again, now that nobody else writes
         log.info("%d of %d models to train, in %d shards; waiting for Ray", count_rows(shards), models, len(shards))
         waited = cluster.start()
         log.info("Ray is ready after another %.1f s; the first shard starts when its worker has loaded torch", waited)
@@ -57,8 +59,10 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
                 shard_units(config.campaign.seed, campaign, shards),
                 resources(config.compute),
                 on_start=progress.show,
+                on_retry=lambda index, why: log.warning("shard %s is tried again: %s", shards[index].name, why),
             )
             summary = _keep(campaign, shards, outcomes, progress, log)
+        publish_progress(campaign)
     log.info("%d models trained, %d diverged, %d failed", summary.trained, summary.diverged, summary.failed)
     if summary.failed:
         raise IncompleteCampaign(
@@ -86,8 +90,10 @@ def _keep(
     for outcome in outcomes:
         rows = shards[outcome.index]
         if outcome.error is not None:
-            log.error("shard %s failed: %s", rows.name, outcome.error)
-            campaign.write_outputs(rows, failure_table(campaign, rows, outcome.error), failed=True)
+            kept = campaign.write_log(rows, outcome.log or outcome.error)
+            reason = f"{outcome.error} (tried {outcome.attempts} times; log: {kept})"
+            log.error("shard %s failed: %s", rows.name, reason)
+            campaign.write_outputs(rows, failure_table(campaign, rows, reason), failed=True)
             failed += len(rows)
         else:
             campaign.write_outputs(rows, outputs_table(campaign, rows, outcome.value))

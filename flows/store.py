@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from flows import schemas
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
-from flows.files import exclusive, read_json, read_table, write_json, write_table
+from flows.files import exclusive, read_json, read_table, write_json, write_table, write_text
 from flows.roles import IDS_PER_ROLE, RowRange, first_id, missing_shards
 
 FORMAT = 1
@@ -166,6 +166,12 @@ class Campaign:
         if not failed:
             failure.unlink(missing_ok=True)
 
+    def write_log(self, rows: RowRange, text: str) -> str:
+        """Keep what is known of a shard's failure; its name inside the folder, which its rows' reason repeats."""
+        name = f"logs/{rows.name}.log"
+        write_text(self.folder / name, text.rstrip() + "\n")
+        return name
+
     def _write(self, path: Path, table: pa.Table) -> None:
         write_table(path, table, identity=self.meta["identity_hash"])
 
@@ -294,7 +300,7 @@ class Campaign:
         return self.folder / "analyses" / current["key"]
 
     def snapshot(self) -> list[str]:
-        """The rows that exist, as names of ranges: what an analysis came from. Experiments' rows are never fitted on."""
+        """The rows that exist, as names of ranges: what an analysis came from. Experiments' rows are left out."""
         return [rows.name for rows in self.trained() if rows.role in ("fit", "holdout")]
 
     def publish_analysis(self, key: str, tables: dict[str, pa.Table], about: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from flows.errors import IncompleteCampaign
 from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import outcome_counts, survey, wanted
+from flows.throughput import failure_reasons, throughput
 
 
 def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
@@ -39,6 +39,7 @@ def print_status(where: str, overrides: list[str]) -> None:
         f"alpha {meta['alpha']}, created {meta['created']}, identity {meta['identity_hash'][:12]}"
     )
     _print_rows(console, campaign, config)
+    _print_hosts(console, campaign)
     _print_failures(console, campaign)
     if config is not None:
         for state in survey(config):
@@ -72,14 +73,19 @@ def _by_kind(ranges: list[RowRange]) -> dict[str, list[RowRange]]:
     return kinds
 
 
+def _print_hosts(console: Console, campaign: Campaign) -> None:
+    hosts = throughput(campaign)
+    if not hosts:
+        return
+    table = Table("host", "device", "models", "s/model", "models/s and slot")
+    for host in hosts:
+        rate = 1 / host.seconds_per_model if host.seconds_per_model else float("nan")
+        table.add_row(host.host, host.device, f"{host.n_models:,}", f"{host.seconds_per_model:.3f}", f"{rate:.2f}")
+    console.print(table)
+
+
 def _print_failures(console: Console, campaign: Campaign) -> None:
-    outputs = campaign.read("outputs", ["status", "reason"])
-    reasons = Counter(
-        (status, reason)
-        for status, reason in zip(outputs["status"].to_pylist(), outputs["reason"].to_pylist(), strict=True)
-        if status != "ok"
-    )
-    for (status, reason), count in reasons.most_common(5):
+    for (status, reason), count in failure_reasons(campaign).most_common(5):
         console.print(f"{count} models {status}: {reason}", highlight=False, markup=False)
 
 

@@ -1,0 +1,88 @@
+"""A driver that ends abruptly is started again, by a parent that does nothing else.
+
+When the Ray daemon of this machine (the raylet) dies, Ray ends the driver's process on the spot, without an exception
+that could be caught; the kernel does the same when memory runs out. What was finished is in the campaign's folder, so
+the remedy is to run again, and nobody has to be awake for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import signal
+import sys
+
+LOG = logging.getLogger("coterie")
+MAX_STARTS = 4
+_PR_SET_PDEATHSIG = 1
+_FROM_KERNEL = 0x80  # si_code of a signal from the terminal, which the child has received itself
+_PASSED_ON = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+def supervise() -> None:
+    """Return in a child process; the parent waits, starts another child if this one ends abruptly, and exits as the
+    last one did. Call it before threads exist, Ray's and Prefect's among them.
+
+    An end is orderly when Python itself ended (with whatever exit code), or a signal asked for it: SIGINT, SIGTERM,
+    SIGHUP. COTERIE_SUPERVISE=0 switches this off.
+    """
+    if os.environ.get("COTERIE_SUPERVISE") == "0" or not hasattr(signal, "sigwaitinfo"):
+        return
+    for start in range(1, MAX_STARTS + 1):
+        reader, writer = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON | {signal.SIGCHLD})
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+            _die_with(parent)
+            atexit.register(_say_orderly, writer, os.getpid())
+            return
+        os.close(writer)
+        status = _wait(child)
+        orderly = os.read(reader, 1) == b"."
+        os.close(reader)
+        code = os.waitstatus_to_exitcode(status)
+        if orderly or -code in _PASSED_ON or start == MAX_STARTS:
+            _leave(code)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+        LOG.warning(
+            "the driver ended abruptly (%s): Ray's daemon died, or memory ran out. Finished models are kept; "
+            "starting again (%d of %d)",
+            f"signal {-code}" if code < 0 else f"exit code {code}", start, MAX_STARTS - 1,
+        )
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent dies, so that no half of a campaign goes on alone."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it died in between
+        os._exit(1)
+
+
+def _say_orderly(writer: int, pid: int) -> None:
+    if os.getpid() == pid:  # not in a process forked from this one
+        os.write(writer, b".")
+
+
+def _wait(child: int) -> int:
+    """Pass signals on to the child until it ends; its wait status."""
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        received = signal.sigwaitinfo(_PASSED_ON | {signal.SIGCHLD})
+        if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_KERNEL:
+            os.kill(child, received.si_signo)
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: what Python would do at its end belongs to the child, which has done it.
+    os._exit(code if code >= 0 else 128 - code)

@@ -61,6 +61,8 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "n_explained": len(verdicts),
             "n_open": sum(verdict == "interactions" for verdict in verdicts),
             "n_interactions": tables["interactions"].num_rows,
+            "fdr_method": config.attribution.fdr_method,
+            "family_size": sum(_sets_considered(block) for block in blocks),
         }
         campaign.publish_analysis(key, tables, about)
     log.info(
@@ -86,8 +88,13 @@ def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
 
 def _tables(blocks: list[BlockAnalysis], config: CampaignConfig) -> dict[str, pa.Table]:
     """The derived tables, with q-values over the whole campaign as one family."""
-    complete = assign_q_values(blocks)
+    complete = assign_q_values(blocks, method=config.attribution.fdr_method)
     return {
         name: pa.concat_tables(pa.table(getattr(block, name), schema=schema) for block in complete)
         for name, schema in ANALYSIS_TABLES.items()
     }
+
+
+def _sets_considered(block: BlockAnalysis) -> int:
+    """(set, target) combinations of two or more members that a block looked at."""
+    return sum(block.considered.n_tests(order) for order in block.considered.counts if order > 1)

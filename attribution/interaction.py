@@ -19,7 +19,7 @@ from attribution.spectrum import Spectrum
 class Interaction:
     """A set of players that act together on a target, in Banzhaf units (F(S) / sigma^|S|, the target's units).
 
-    value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw: the one-step
+    value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw, raw_stderr: the one-step
     estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0; q_value: its
     false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
     larger sets. joint_surplus: J(S). kind, class_split: METHOD.md. main_effects, main_effect_stderrs: the members'.
@@ -41,6 +41,7 @@ class Interaction:
     main_effects: tuple[float, ...]
     main_effect_stderrs: tuple[float, ...]
     raw: float
+    raw_stderr: float
     in_spectrum: bool
     gate_open: bool
 
@@ -96,6 +97,7 @@ def interactions_of(
                 main_effects=tuple(main),
                 main_effect_stderrs=tuple(errors),
                 raw=float(reported.raw[position]) / unit,
+                raw_stderr=float(reported.raw_stderr[position]) / unit,
                 in_spectrum=bool(reported.kept[position]),
                 gate_open=gate_open,
             )

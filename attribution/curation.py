@@ -32,6 +32,7 @@ from attribution.surrogate import Surrogate
 Array = NDArray[np.float64]
 
 Z95 = 1.959963984540054
+SURELY = 4.0  # standard errors by which a class must be hurt to be named as the likely right label
 LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must be visible before anything is decided
 
 
@@ -46,7 +47,8 @@ class PlayerEffects:
 @dataclass(frozen=True)
 class Evidence:
     """What decisions rest on. interactions, effects: columns of the campaign's tables. overall: on the mean probability
-    of the correct class of all targets; own_class: of the targets of the player's class. surrogate: of `overall`.
+    of the correct class of all targets; own_class: of the targets of the player's class; by_class: (C, n), of every
+    class's. surrogate: of `overall`.
     look_alikes: groups of players that look alike, with their tests (None where they were not tested)."""
 
     player_classes: NDArray[np.int64]
@@ -56,6 +58,7 @@ class Evidence:
     target_classes: Mapping[int, int]
     overall: PlayerEffects
     own_class: PlayerEffects
+    by_class: PlayerEffects
     surrogate: Surrogate
     look_alikes: Sequence[GroupTest] = ()
 
@@ -241,7 +244,7 @@ class _Teller:
         stays = solution is None or (decision.stands_in >= 0 and bool(solution.keep[decision.stands_in]))
         if harmful:
             decision.rule = "harmful"
-            decision.reason = f"{self._harm(player)}: probably mislabelled or ambiguous."
+            decision.reason = f"{self._harm(player)}: probably {self._suspicion(player)}."
         elif decision.stands_in >= 0 and stays:
             self._tell_redundant(decision)
         elif solution is not None:
@@ -301,13 +304,28 @@ class _Teller:
 
     def _harm(self, player: int) -> str:
         told = f"Its presence changes the utility by {self._interval(player)} (q = {self.harm_q[player]:.1g})"
-        if self.n_explained[player]:
+        if self.n_hurt[player]:
             name = self.evidence.class_names[int(self.evidence.player_classes[player])]
             told += (
                 f" and hurts {self.n_hurt[player]} of the {self.n_explained[player]} explained targets of its class "
                 f"“{name}”"
             )
         return told
+
+    def suspected_class(self, player: int) -> int:
+        """Class whose targets the player hurts most surely, when it is another than its own; else -1."""
+        effects = self.evidence.by_class
+        z = effects.effect[:, player] / effects.stderr[:, player]
+        worst = int(np.argmin(z))
+        return worst if worst != self.evidence.player_classes[player] and z[worst] < -SURELY else -1
+
+    def _suspicion(self, player: int) -> str:
+        suspected, names = self.suspected_class(player), self.evidence.class_names
+        if suspected < 0:
+            return "mislabelled or ambiguous"
+        own = names[int(self.evidence.player_classes[player])]
+        change = _points(self.evidence.by_class.effect[suspected, player])
+        return f"a “{names[suspected]}” labelled “{own}”, whose targets lose most ({change})"
 
     def _interval(self, player: int) -> str:
         value, half = self.evidence.overall.effect[player], Z95 * self.evidence.overall.stderr[player]

@@ -72,6 +72,7 @@ def evidence() -> Evidence:
         target_classes={0: 0, 1: 1, 2: 0, 3: 1, 5: 1},
         overall=PlayerEffects(overall, errors),
         own_class=PlayerEffects(overall, errors),
+        by_class=PlayerEffects(np.stack([overall * 2 * (np.arange(10) == 5), overall]), np.tile(errors, (2, 1))),
         surrogate=Surrogate(0.5, 0.6, overall, errors, ((0, 2), (4, 6)), np.array([-0.02, 0.01]), np.full(2, 0.001)),
         look_alikes=tests,
     )
@@ -85,6 +86,7 @@ def test_rules_alone_drop_the_copy_and_the_wrong_label_and_protect_the_synergy(e
     assert (told[0].decision, told[0].rule, told[0].evidence) == ("keep", "representative", [0])
     assert (told[5].decision, told[5].rule) == ("drop", "harmful")
     assert "hurts 2 of the 3 explained targets of its class “odd”" in told[5].reason
+    assert "probably a “even” labelled “odd”, whose targets lose most (-4.00 points)" in told[5].reason
     assert [(told[p].decision, told[p].rule) for p in (4, 6)] == [("keep", "synergy")] * 2
     assert [(told[p].decision, told[p].rule) for p in (1, 8)] == [("review", "label_conflict")] * 2
     dropped = [p for p in (3, 7) if told[p].decision == "drop"]

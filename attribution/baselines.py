@@ -1,0 +1,81 @@
+"""The other ways of choosing what to keep that a decision has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError
+
+Array = NDArray[np.float64]
+
+
+def even_shares(player_classes: NDArray[np.int64], n_keep: int) -> dict[int, int]:
+    """Players of each class when n_keep are kept in the classes' own proportions (largest remainders)."""
+    labels, counts = np.unique(player_classes, return_counts=True)
+    exact = counts * n_keep / len(player_classes)
+    whole = np.floor(exact).astype(np.int64)
+    # Stable: of equal remainders the first class is served first.
+    for at in np.argsort(-(exact - whole), kind="stable")[: n_keep - int(whole.sum())]:
+        whole[at] += 1
+    return {int(label): int(count) for label, count in zip(labels, whole, strict=True)}
+
+
+def balanced_random(
+    player_classes: NDArray[np.int64], n_keep: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(n,) bool: n_keep players drawn at random within every class, in the classes' own proportions."""
+    keep = np.zeros(len(player_classes), dtype=bool)
+    for label, count in even_shares(player_classes, n_keep).items():
+        keep[generator.choice(np.flatnonzero(player_classes == label), count, replace=False)] = True
+    return keep
+
+
+def similarities(features: Array, rows: NDArray[np.int64]) -> Array:
+    """Cosine similarity of centred features, mean over networks: (k, n, d) and c rows -> (c, c)."""
+    total = np.zeros((len(rows), len(rows)))
+    known = [network for network in features if np.isfinite(network).all()]
+    for network in known:
+        centred = network - network.mean(axis=0)
+        chosen = centred[rows]
+        norm = np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
+        chosen = chosen / norm
+        total += chosen @ chosen.T
+    return total / max(1, len(known))
+
+
+def without_near_duplicates(
+    features: Array, player_classes: NDArray[np.int64], n_keep: int, least: Mapping[int, int] | None = None
+) -> NDArray[np.bool_]:
+    """Drop near duplicates by features until n_keep are left: (n,) bool.
+
+    features: (k, n, d) of k networks. Again and again the most similar pair of one class that is still whole loses the
+    member that is more similar to what else is left of its class (after SemDeDup, Abbas et al. 2023, without its
+    clustering). least: players of each class that stay. Raises AttributionError when quotas hold everything back.
+    """
+    n = features.shape[1]
+    keep = np.ones(n, dtype=bool)
+    held: dict[int, tuple[NDArray[np.int64], Array]] = {}
+    for label in np.unique(player_classes):
+        rows = np.flatnonzero(player_classes == label)
+        matrix = similarities(features, rows)
+        np.fill_diagonal(matrix, -np.inf)
+        held[int(label)] = (rows, matrix)
+    while keep.sum() > n_keep:
+        best, chosen = -np.inf, None
+        for label, (rows, matrix) in held.items():
+            if keep[rows].sum() > max(1, (least or {}).get(label, 0)) and matrix.max() > best:
+                best, chosen = float(matrix.max()), label
+        if chosen is None:
+            raise AttributionError(f"quotas leave no way to keep only {n_keep} of {n} players. Lower the quotas.")
+        rows, matrix = held[chosen]
+        a, b = np.unravel_index(int(matrix.argmax()), matrix.shape)
+        left = keep[rows]
+        other = [np.sort(matrix[at][left])[::-1][1:2].sum() for at in (a, b)]  # beside the pair itself
+        gone = int(a if other[0] >= other[1] else b)
+        keep[rows[gone]] = False
+        matrix[gone, :] = -np.inf
+        matrix[:, gone] = -np.inf
+    return keep

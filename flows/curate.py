@@ -1,0 +1,236 @@
+"""Stage curate: from effects and interactions over all targets to a decision for every player."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+
+from attribution.budget import least_of_each_class
+from attribution.curation import (
+    Z95,
+    Curation,
+    CurationRules,
+    Evidence,
+    PlayerEffects,
+    check_enough_masks,
+)
+from attribution.curation import curate as decide
+from attribution.errors import AttributionError
+from attribution.look_alikes import GroupTest, group_tests
+from attribution.surrogate import Surrogate, main_effects, pooled_sets, shrink_normal, utilities, utility_slopes
+from conf.schema import CampaignConfig
+from flows.dataset import full_identity, load_planted
+from flows.decision_schemas import DECISIONS
+from flows.experiments import about, columns, plain, publish
+from flows.logs import stage_logger
+from flows.planted_scores import planted_scores
+from flows.store import Campaign, digest
+from flows.survey import analysis_key
+from flows.target_blocks import player_classes, target_classes
+from training import Dataset
+from training.neighbours import near_duplicate_components
+from training.planting import Planted
+
+OUTPUTS_AT_ONCE = 64  # targets whose residuals are held at a time
+
+
+@dataclass(frozen=True)
+class CurateSummary:
+    """Players by decision."""
+
+    kept: int
+    dropped: int
+    to_review: int
+
+
+@flow(name="curate", persist_result=False)
+def curate(config: CampaignConfig) -> CurateSummary:
+    """Decide about every player; a no-op when nothing the decisions depend on has changed."""
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    key = curation_key(config, campaign)
+    current = about(campaign, "decisions")
+    if current is not None and current["key"] == key:
+        log.info("the decisions are up to date")
+        return CurateSummary(**current["counts"])
+    dataset, planted = load_planted(config)
+    campaign.check_identity(full_identity(config, dataset))
+    with campaign.lock():
+        evidence, found = curate_campaign(config, campaign, dataset)
+        rows = _rows(campaign, evidence, found)
+        counts = Counter(row["decision"] for row in rows)
+        summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
+        scores = planted_scores(planted, evidence, found)
+        told = {
+            "key": key,
+            "analysis": (campaign.analysis or {}).get("key"),
+            "settings": config.curate.model_dump(mode="json"),
+            "counts": vars(summary),
+            "rules": dict(Counter(f"{row['decision']}: {row['rule']}" for row in rows)),
+            "n_clusters": len(found.clusters),
+            "surrogate_value_full": float(evidence.surrogate.predict(np.ones((1, campaign.n_players), bool))[0]),
+            "surrogate_value_decided": float(evidence.surrogate.predict(found.keep[None])[0]),
+            "planted": scores,
+        }
+        publish(campaign, "decisions", columns(rows, DECISIONS), plain(told))
+    log.info("%d players kept, %d dropped, %d to review", summary.kept, summary.dropped, summary.to_review)
+    for row in rows:
+        if row["decision"] != "keep" and row["rule"] not in ("budget",):
+            log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
+    _tell_planted(planted, scores, log)
+    return summary
+
+
+def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
+    """Names decisions by all they depend on."""
+    return digest(
+        {
+            "analysis": (campaign.analysis or {}).get("key"),
+            "wanted": analysis_key(config, campaign),
+            "curate": config.curate.model_dump(mode="json"),
+            "fdr_level": config.attribution.fdr_level,
+        }
+    )[:16]
+
+
+def budget(config: CampaignConfig, n_players: int) -> int | None:
+    """Players to keep, or None without a budget. Raises AttributionError for one that keeps nobody or too many."""
+    chosen = config.curate
+    if chosen.keep_count is not None:
+        if chosen.keep_count > n_players:
+            raise AttributionError(
+                f"curate.keep_count = {chosen.keep_count}, but there are only {n_players} players. Keep fewer."
+            )
+        return chosen.keep_count
+    return None if chosen.keep_share is None else max(1, round(chosen.keep_share * n_players))
+
+
+def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> tuple[Evidence, Curation]:
+    """The evidence of a campaign and what follows from it."""
+    settings = config.curate
+    evidence = gather(config, campaign, dataset)
+    n_keep = budget(config, campaign.n_players)
+    quotas = _quotas(config, campaign)
+    least = {} if n_keep is None else least_of_each_class(
+        evidence.player_classes, n_keep, settings.least_class_share, quotas
+    )  # fmt: skip
+    rules = CurationRules(
+        fdr_level=config.attribution.fdr_level,
+        level=settings.level,
+        drop_level=settings.drop_level,
+        replaceable=settings.replaceable,
+        drop_redundant=settings.drop_redundant,
+        n_keep=n_keep,
+        least=least,
+        confidence=settings.confidence,
+    )
+    return evidence, decide(evidence, rules)
+
+
+def _quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
+    names = list(campaign.meta["class_names"])
+    unknown = [name for name in config.curate.class_quotas or {} if name not in names]
+    if unknown:
+        raise AttributionError(f"curate.class_quotas names {unknown}; the classes are {', '.join(names)}.")
+    return {names.index(name): quota for name, quota in (config.curate.class_quotas or {}).items()}
+
+
+def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evidence:
+    """Read what decisions rest on. Raises AttributionError for a campaign too small to decide from."""
+    alpha, n_classes = float(campaign.meta["alpha"]), len(campaign.meta["class_names"])
+    interactions = campaign.read("interactions").to_pydict()
+    effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
+    pairs = campaign.training_pairs("fit")
+    check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
+    groups = pairs.mask_ids // 2 if campaign.meta["sampler"] == "antithetic" else None
+    classes, of_player = target_classes(campaign), player_classes(campaign)
+    worth = utilities(pairs.outputs, classes, n_classes)
+    worth = np.where(np.isfinite(worth), worth, 0.0)
+    found = main_effects(pairs.masks, worth, alpha, groups)
+    column = np.where(of_player >= 0, 1 + of_player, 0)
+    everyone = np.arange(campaign.n_players)
+    own = PlayerEffects(found.effect[column, everyone], found.stderr[column, everyone])
+    overall = PlayerEffects(found.effect[0], found.stderr[0])
+    slopes = utility_slopes(pairs.outputs)
+    explained = {int(t) for t in campaign.read("faithfulness", ["target"])["target"].to_pylist() if t >= 0}
+    sets, weights, errors = pooled_sets(
+        interactions, {target: float(slopes[target]) for target in explained}, config.attribution.fdr_level
+    )
+    shrunken = shrink_normal(overall.effect, overall.stderr)
+    surrogate = Surrogate(alpha, float(found.mean[0]), shrunken, overall.stderr, sets, weights, errors)
+    alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups) if config.curate.similarity else []
+    return Evidence(
+        player_classes=of_player,
+        class_names=list(campaign.meta["class_names"]),
+        interactions=interactions,
+        effects={name: effects[name].to_numpy() for name in effects.column_names},
+        target_classes=dict(enumerate(classes.tolist())),
+        overall=overall,
+        own_class=own,
+        by_class=PlayerEffects(found.effect[1:], found.stderr[1:]),
+        surrogate=surrogate,
+        look_alikes=alike,
+    )
+
+
+def look_alikes(
+    dataset: Dataset, masks: np.ndarray, outputs: np.ndarray, alpha: float, groups: np.ndarray | None
+) -> list[GroupTest]:
+    """Groups of players that look alike (pixels), tested on every target. Players that are groups are left alone."""
+    if dataset.n_players != len(dataset.train):
+        return []
+    component = near_duplicate_components(dataset.train.images)
+    rows_of: dict[int, list[int]] = {}
+    for row, number in enumerate(component.tolist()):
+        rows_of.setdefault(number, []).append(int(dataset.players[row]))
+    alike = [tuple(sorted(players)) for players in rows_of.values() if len(players) > 1]
+    if not alike:
+        return []
+    labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    residuals = np.empty(outputs.shape)
+    for start in range(0, outputs.shape[1], OUTPUTS_AT_ONCE):
+        part = slice(start, start + OUTPUTS_AT_ONCE)
+        residuals[:, part] = main_effects(masks, outputs[:, part].astype(np.float64), alpha, groups).residuals
+    return group_tests(masks, residuals, alike, alpha, labels)
+
+
+def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[str, Any]]:
+    names = list(campaign.meta["player_names"])
+    rows = []
+    for decision in found.decisions:
+        player = decision.player
+        label = int(evidence.player_classes[player])
+        row = {
+            "player": player,
+            "name": names[player],
+            "class_name": evidence.class_names[label] if label >= 0 else "",
+            "harm_q": found.harm_q[player],
+            "n_own_class_hurt": found.n_hurt[player],
+            "n_own_class_explained": found.n_explained[player],
+            "cost_of_dropping": None if found.solution is None else found.solution.cost[player],
+        }
+        for prefix, effects in (("effect", evidence.overall), ("own_class", evidence.own_class)):
+            value, half = float(effects.effect[player]), Z95 * float(effects.stderr[player])
+            row |= {f"{prefix}_low": value - half, f"{prefix}_high": value + half}
+            row["effect" if prefix == "effect" else "own_class_effect"] = value
+        for name in (
+            "decision", "rule", "reason", "cluster", "stands_in", "protected_by", "evidence", "look_alike", "matters",
+        ):  # fmt: skip
+            row[name] = getattr(decision, name)
+        rows.append(row)
+    return rows
+
+
+def _tell_planted(planted: Planted, scores: dict[str, Any], log: Any) -> None:
+    if len(planted.flipped):
+        log.info("planted wrong labels: average precision %.2f", scores["labels"]["average_precision"])
+    if planted.clusters:
+        told = scores["copies"]
+        log.info(
+            "planted copies: %d of %d pairs found (recall %.2f, precision %.2f); %d of %d clusters matter to an output",
+            told["n_found"], told["n_pairs"], told["recall"], told["precision"], told["n_matter"], told["n_clusters"],
+        )

@@ -8,8 +8,9 @@ Importing this package loads NumPy and nothing heavier: torch, scikit-learn, tor
 are imported where they are used.
 """
 
-from training.data import Dataset, ImageSet, load_dataset
+from training.data import Dataset, ImageSet
 from training.errors import TrainingInputError
+from training.load import load_dataset
 from training.masks import SAMPLERS, sample_masks
 from training.randomness import training_seed
 from training.recipe import RECIPES, Recipe

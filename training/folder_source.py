@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.data import ImageSet
+from training.data import ImageSet, RawImages
 from training.errors import TrainingInputError
 from training.pictures import decode, stack_pictures
-
-if TYPE_CHECKING:
-    from training.sources import RawImages
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -24,8 +20,6 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawImages:
     passed over. Raises TrainingInputError for a missing half, a class missing from one half or without
     pictures, unreadable pictures, and pictures of different sizes when `image_size` is not given.
     """
-    from training.sources import RawImages
-
     halves = [_half(folder, ("train",)), _half(folder, ("test", "val", "validation"))]
     listings = [_pictures(half) for half in halves]
     for this, other, half in ((0, 1, halves[0]), (1, 0, halves[1])):

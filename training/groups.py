@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.data import RawImages
 from training.errors import TrainingInputError
-
-if TYPE_CHECKING:
-    from training.sources import RawImages
 
 _HEADERS = (["group"], ["source_index", "group"], ["index", "group"])
 
@@ -22,17 +20,15 @@ def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.nd
 
     Raises TrainingInputError when there is neither, or the file does not fit the training images.
     """
-    from training.sources import with_groups
-
     if str(group_by) in columns:
-        return with_groups(raw, columns[str(group_by)])
+        return replace(raw, groups=columns[str(group_by)])
     file = Path(group_by)
     if not file.is_file():
         raise TrainingInputError(
             f"group_by = {str(group_by)!r} is neither a column of the training files nor an index file. "
             f"Give a column, or a file with one group per training image or lines 'source_index,group'."
         )
-    return with_groups(raw, read_index_file(file, raw.train.source_index))
+    return replace(raw, groups=read_index_file(file, raw.train.source_index))
 
 
 def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:

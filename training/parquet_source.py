@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data import ImageSet
+from training.data import ImageSet, RawImages
 from training.errors import TrainingInputError
 from training.pictures import decode, stack_pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from training.sources import RawImages
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
@@ -53,8 +51,6 @@ def read_parquet_folder(
     Raises TrainingInputError for unreadable or truncated files, missing columns, null or out-of-range labels,
     pictures that cannot be decoded or differ in size, and class names that differ between the files.
     """
-    from training.sources import RawImages
-
     files = [_files(folder, names) for names in (("train",), ("test", "validation", "val"))]
     train, test = (_read_half(part, image_size, group_by) for part in files)
     if train.class_names != test.class_names:

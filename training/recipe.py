@@ -105,7 +105,7 @@ RECIPES: dict[str, Recipe] = {
     # Colour images of 16x16, two classes, a few hundred images. Shifts and decay raise the noise ceiling (median
     # over targets .20 without them, .38 with them, 64 masks of 200 players); twice the width raises it to .42 at
     # more than twice the cost, which buys less than the masks that money would pay for.
-    "small16": Recipe(epochs=20, weight_decay=5e-3, flip=True, crop_padding=2),
+    "small16": Recipe(epochs=30, flip=True, crop_padding=1),
     # Colour images of 32x32, ten classes, about a thousand images.
     "small32": Recipe(width=16, batch_size=50, flip=True, crop_padding=4),
     # Datamodels' ResNet-9 for the full CIFAR-10 (MadryLab/datamodels, examples/cifar10/train_cifar.py). Theirs averages

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from training.data import ImageSet
+from training.data import ImageSet, RawImages
 from training.errors import TrainingInputError
+from training.folder_source import read_image_folder
+from training.groups import attach_groups
+from training.parquet_source import read_parquet_folder
 from training.pictures import reduce_all
 
 SOURCES = ("digits", "cifar10", "parquet", "image_folder")
@@ -16,27 +18,6 @@ TWO_WAYS_OUT = (
     "Two ways out: give a folder of image Parquet files (source 'parquet' and its path), or connect to a "
     "network so that source 'cifar10' can download the data set once (170 MB)."
 )
-
-
-@dataclass(frozen=True)
-class RawImages:
-    """A source as it was read: all training images, all test images, the classes, and groups where asked for.
-
-    - test: None when the source has no test set of its own; test images are then what training leaves over.
-    - groups: (n_train,) object array, the group of each training image or None where it has none; None as a
-      whole when every image is its own player.
-    - default_n_train, default_n_targets, default_n_audit: what `load_dataset` takes when it is not told; None
-      = all training images, half of the test images, all the rest.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    train: ImageSet
-    test: ImageSet | None
-    groups: np.ndarray | None = None
-    default_n_train: int | None = None
-    default_n_targets: int | None = None
-    default_n_audit: int | None = None
 
 
 def read_source(
@@ -50,12 +31,8 @@ def read_source(
     """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is
     given.
 
-    Raises TrainingInputError; see `training.data.load_dataset`.
+    Raises TrainingInputError; see `training.load.load_dataset`.
     """
-    from training.folder_source import read_image_folder
-    from training.groups import attach_groups
-    from training.parquet_source import read_parquet_folder
-
     if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
         raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
     if source not in SOURCES:
@@ -142,8 +119,3 @@ def _read_cifar10(folder: Path, download: bool, image_size: int | None) -> RawIm
         for part in parts
     ]
     return RawImages(name="cifar10", class_names=tuple(parts[0].classes), train=sets[0], test=sets[1])
-
-
-def with_groups(raw: RawImages, groups: np.ndarray) -> RawImages:
-    """The same source with one group (or None) per training image."""
-    return replace(raw, groups=groups)

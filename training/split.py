@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Dataset, ImageSet
+from training.data import Dataset, ImageSet, RawImages
 from training.errors import TrainingInputError
 from training.neighbours import near_duplicate_components
 from training.randomness import permutation, word_rows
-from training.sources import RawImages
 
 
 def choose_and_split(

@@ -4,7 +4,8 @@
 
 Games: main effects dominate, 15 pairs and 5 triples make up a fifth of the variance (tests/games.py). A method's
 recall is that at the lowest cut of its own ranking over all targets with at most 10% false sets, which grants peers
-that have no notion of noise the best cut anybody could have made for them; ours is given both so and as reported (q <= .1).
+that have no notion of noise the best cut anybody could have made for them; ours is given both so and as
+reported (q <= .1).
 shapiq runs in an environment of its own. Results are kept in the work folder and not computed twice.
 """
 

@@ -12,7 +12,10 @@ from tests.games import planted_interactions, random_trees
 
 
 def campaign(n_players: int, n_masks: int, n_targets: int, noise_ceiling: float = 0.6):
-    games = [planted_interactions(n_players, seed, noise_ceiling=noise_ceiling, n_pairs=6, n_triples=2) for seed in range(n_targets)]
+    games = [
+        planted_interactions(n_players, seed, noise_ceiling=noise_ceiling, n_pairs=6, n_triples=2)
+        for seed in range(n_targets)
+    ]
     masks = games[0].draw_masks(n_masks, seed=5)
     outputs = np.column_stack([game.observe(masks, seed) for seed, game in enumerate(games)])
     return masks, outputs

@@ -1,0 +1,161 @@
+"""Errors, intervals and false discovery rates are what they say they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attribution.conditional import conditional_estimate, conditional_interval
+from attribution.errors import AttributionError
+from attribution.screen import N_Z_BINS, Z_STEP, add_to_histogram
+from attribution.shrinkage import EffectPrior
+from attribution.significance import (
+    Considered,
+    QValues,
+    adjust,
+    clustered_mean,
+    fit_q_values,
+    gate_p_values,
+    two_sided_p,
+    z_of,
+)
+
+
+def test_clustered_error_of_replicates_is_that_of_their_means():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(50, 3))
+    mean, error = clustered_mean(np.repeat(means, 4, axis=0), None, np.repeat(np.arange(50), 4))
+    assert np.allclose(mean, means.mean(axis=0))
+    assert np.allclose(error, means.std(axis=0, ddof=1) / np.sqrt(50))
+
+
+def test_weighted_mean_and_its_error_do_not_depend_on_the_scale_of_weights():
+    rng = np.random.default_rng(1)
+    values, weight, groups = rng.normal(size=(80, 2)), rng.uniform(0.2, 3, 80), rng.permutation(80)
+    first, second = (clustered_mean(values, weight * k, groups) for k in (1.0, 7.0))
+    assert np.allclose(first[0], np.average(values, axis=0, weights=weight))
+    assert np.allclose(first[1], second[1])
+
+
+def test_adjusted_p_values_equal_the_textbook():
+    p = np.array([0.01, 0.04, 0.03, 0.005])
+    assert np.allclose(adjust(p, "BH"), [0.02, 0.04, 0.04, 0.02])
+    assert np.allclose(
+        adjust(p, "BY"), np.minimum(1, np.array([0.02, 0.04, 0.04, 0.02]) * (25 / 12)), rtol=0.02
+    )
+    assert adjust(np.zeros(0)).shape == (0,)
+    with pytest.raises(AttributionError, match="BY"):
+        adjust(p, "FWER")
+
+
+def histogram(z: np.ndarray) -> np.ndarray:
+    counts = np.zeros(N_Z_BINS, dtype=np.int64)
+    add_to_histogram(counts, z)
+    return counts
+
+
+def test_q_values_from_histograms_are_those_of_all_p_values_and_never_smaller():
+    rng = np.random.default_rng(2)
+    z = np.abs(np.concatenate([rng.normal(size=20_000), rng.normal(4.5, 1, 60)]))
+    p = two_sided_p(z)
+    exact = adjust(p, "BH")
+    rule = QValues.fit({2: histogram(z)}, "BH")
+    found = rule.of(p, 2)
+    assert (found >= exact - 1e-9).all()
+    small = exact < 0.2
+    assert (found[small] < 1.05 * exact[small] + 1e-4).all()
+
+
+def test_blocks_of_targets_give_the_q_values_of_one_family():
+    rng = np.random.default_rng(3)
+    z = np.abs(np.concatenate([rng.normal(size=9000), rng.normal(5, 1, 30)]))
+    rng.shuffle(z)
+    blocks = []
+    for part in np.split(z, 6):
+        block = Considered()
+        block.add_tests(2, part)
+        blocks.append(block)
+    whole = Considered()
+    whole.add_tests(2, z)
+    together, alone = fit_q_values(blocks, "BH")[1], fit_q_values([whole], "BH")[1]
+    assert together.n_tests == alone.n_tests == 9030
+    assert np.array_equal(together.q[2], alone.q[2])
+
+
+def test_a_million_triples_do_not_drown_the_pairs_and_both_count():
+    pairs, triples = histogram(np.array([4.6] * 4 + [0.5] * 996)), histogram(np.full(1_000_000, 0.5))
+    both = QValues.fit({2: pairs, 3: triples}, "BH")
+    alone = QValues.fit({2: pairs}, "BH")
+    p = two_sided_p(np.array([4.6]))
+    assert both.of(p, 2)[0] <= 2.01 * alone.of(p, 2)[0]
+    assert both.of(p, 3)[0] > 0.5
+
+
+def test_main_effects_do_not_vouch_for_interactions():
+    block = Considered()
+    block.add_tests(1, np.full(500, 8.0))
+    block.add_tests(2, np.concatenate([[3.9], np.full(10_000, 0.3)]))
+    main, larger = fit_q_values([block], "BH")
+    p = two_sided_p(np.array([3.9]))
+    assert larger.of(p, 2)[0] > 0.5
+    assert main.of(two_sided_p(np.array([8.0])), 1)[0] < 1e-10
+
+
+def test_a_moved_test_is_counted_once():
+    block = Considered()
+    block.add_tests(2, np.array([1.0, 2.0, 3.0]))
+    block.move(2, np.array([2.0]), np.array([5.0]))
+    assert block.n_tests(2) == 3
+    assert block.counts[2][int(5.0 / Z_STEP)] == 1
+
+
+def test_p_and_z_are_inverse_and_unknown_is_no_evidence():
+    z = np.array([0.0, 1.0, 5.0, 20.0])
+    assert np.allclose(z_of(two_sided_p(z)), z, atol=1e-8)
+    assert two_sided_p(np.array([np.nan])) == 1.0
+
+
+@pytest.mark.parametrize("truth", [0.0, 2.0, 3.5, 5.0])
+def test_conditional_intervals_cover_the_truth_among_what_is_reported(truth):
+    z = truth + np.random.default_rng(4).normal(size=60_000 if truth else 3_000_000)
+    z = z[np.abs(z) >= 3.0]
+    centre, error = conditional_estimate(z, np.full(len(z), 3.0))
+    covered = (np.abs(centre - truth) <= 1.959964 * error).mean()
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.05 * 0.95 / len(z))
+
+
+def test_far_above_the_cut_the_conditional_interval_is_the_ordinary_one():
+    low, high = conditional_interval(np.array([12.0, -12.0]), np.array([3.5, 3.5]))
+    assert np.allclose(low, [10.04, -13.96], atol=5e-3) and np.allclose(high, [13.96, -10.04], atol=5e-3)
+
+
+def test_shrinkage_recovers_the_mean_of_what_was_drawn():
+    rng = np.random.default_rng(5)
+    truth = np.where(rng.random(200_000) < 0.02, rng.normal(0, 4, 200_000), 0.0)
+    z = truth + rng.normal(size=200_000)
+    prior = EffectPrior.fit(histogram(z), Z_STEP)
+    mean, nil = prior.shrink(z)
+    assert abs(prior.weights[0] - 0.98) < 0.006
+    assert ((mean - truth) ** 2).mean() < 0.5 * ((np.where(np.abs(z) > 3, z, 0) - truth) ** 2).mean() + 0.03
+    largest = np.argsort(-np.abs(z))[:2000]
+    assert abs((np.abs(mean) - np.sign(z) * truth)[largest].mean()) < 0.1  # selected, and yet not inflated
+    confident = nil < 0.05
+    assert (truth[confident] == 0).mean() < 0.05
+
+
+def test_noise_alone_is_shrunk_to_nothing():
+    z = np.random.default_rng(6).normal(size=50_000)
+    mean, nil = EffectPrior.fit(histogram(z), Z_STEP).shrink(z)
+    assert np.abs(mean).max() < 0.7
+    assert nil.min() > 0.6
+
+
+def test_gate_sees_a_better_model_and_not_an_equal_or_a_worse_one():
+    rng = np.random.default_rng(7)
+    signal = rng.normal(size=(900, 3))
+    outputs = signal + rng.normal(size=(900, 3))
+    worse = signal + 0.5 * rng.normal(size=(900, 3))
+    p = gate_p_values(outputs, worse, signal, None, np.arange(900))
+    assert (p < 1e-4).all()
+    assert (gate_p_values(outputs, signal, worse, None, np.arange(900)) > 0.99).all()
+    assert (gate_p_values(outputs, signal, signal, None, np.arange(900)) == 1.0).all()

@@ -1,0 +1,191 @@
+"""Faults that can be done to a running campaign, and what must hold afterwards. Each returns a `Result`."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.campaigns import Small
+from tests.chaos.processes import Process, busy_workers, descendants, is_alive, kill_family, raylets
+
+
+@dataclass
+class Result:
+    """One fault, done `times` times: what was seen, and what should not have been."""
+
+    fault: str
+    times: int = 0
+    lost: int = 0
+    twice: int = 0
+    wrong: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    def check(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.wrong.append(otherwise)
+
+
+def _lost(before: dict[str, int], after: dict[str, int]) -> int:
+    return len(set(before) - set(after))
+
+
+def _rewritten(before: dict[str, int], after: dict[str, int]) -> int:
+    return sum(after.get(name, when) != when for name, when in before.items())
+
+
+def _wait(condition: Callable[[], object], seconds: float) -> bool:
+    """Look until the condition holds; False when it did not within `seconds`."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.05)  # between two looks at /proc
+    return False
+
+
+def _conclude(result: Result, campaign: Small, reference: Small | None) -> Result:
+    result.wrong += campaign.faults()
+    if reference is not None:
+        difference = campaign.difference(reference)
+        result.check(not difference, f"differs from the uninterrupted run: {difference}")
+    return result
+
+
+def driver_killed(folder: Path, times: int, reference: Small | None, seed: int = 0) -> Result:
+    """SIGKILL the driver at random moments, starting it again each time, until it has been killed `times` times.
+
+    A campaign that ends before is followed by one with another folder, so that every kill hits a run with work to do.
+    """
+    result, chance, round_number = Result("driver killed at a random moment"), random.Random(seed), 0
+    while result.times < times and round_number < times:
+        round_number += 1
+        campaign = Small(folder / f"driver-{round_number}")
+        log = folder / f"driver-{round_number}.log"
+        typical = 20.0
+        while result.times < times:
+            before, began = campaign.fragments(), time.monotonic()
+            process = campaign.start(log)
+            try:
+                ended = _wait(lambda p=process: p.poll() is not None, chance.uniform(0, 1.5 * typical))
+                if ended:
+                    result.check(process.returncode == 0, f"exit code {process.returncode} without being killed")
+                    break
+                below = [p.pid for p in descendants(process.pid)]
+                os.kill(process.pid, signal.SIGKILL)
+                result.times += 1
+                process.wait()
+                gone = _wait(lambda family=below: not any(map(is_alive, family)), 30)
+                result.check(gone, "processes outlived their driver by 30 s")
+            finally:
+                kill_family(process.pid)
+            after = campaign.fragments()
+            result.lost += _lost(before, after)
+            result.twice += _rewritten(before, after)
+            typical = max(typical, time.monotonic() - began)
+        before = campaign.fragments()
+        result.check(campaign.finish(log) == 0, "the last run did not succeed")
+        after = campaign.fragments()
+        result.lost += _lost(before, after)
+        result.twice += _rewritten(before, after)
+        _conclude(result, campaign, reference)
+    return result
+
+
+def _killed_while_running(
+    fault: str, choose: Callable[[int], list[Process]], folder: Path, times: int, reference: Small | None,
+    per_campaign: int, pause: tuple[float, float],
+) -> Result:
+    result, chance, round_number = Result(fault), random.Random(1), 0
+    while result.times < times and round_number < times:
+        round_number += 1
+        name = f"{fault.split()[0]}-{round_number}"
+        campaign, log, kills = Small(folder / name), folder / f"{name}.log", 0
+        process, before = campaign.start(log), {}
+        try:
+            deadline = time.monotonic() + 900
+            while process.poll() is None and time.monotonic() < deadline:
+                if kills < per_campaign and result.times < times and _wait(lambda p=process: busy_workers(p.pid), 1):
+                    time.sleep(chance.uniform(*pause))  # somewhere within a shard
+                    victims = choose(process.pid)
+                    if victims:
+                        victim = chance.choice(victims)
+                        os.kill(victim.pid, signal.SIGKILL)
+                        kills, result.times = kills + 1, result.times + 1
+                        _wait(lambda pid=victim.pid: not is_alive(pid), 5)
+                now = campaign.fragments()
+                result.lost, result.twice = result.lost + _lost(before, now), result.twice + _rewritten(before, now)
+                before = now
+            result.check(process.poll() == 0, f"{name}: exit code {process.poll()} after {kills} kills")
+        finally:
+            kill_family(process.pid)
+        if kills == 0:
+            result.wrong.append(f"{name}: nothing to kill was found")
+            break
+        _conclude(result, campaign, reference)
+    return result
+
+
+def workers_killed(folder: Path, times: int, reference: Small | None) -> Result:
+    """SIGKILL worker processes in the middle of a shard; the campaign completes unaided."""
+    return _killed_while_running("worker killed mid-shard", busy_workers, folder, times, reference, 17, (0.0, 0.6))
+
+
+def raylets_killed(folder: Path, times: int, reference: Small | None) -> Result:
+    """SIGKILL this machine's raylet; the driver dies with it, is started again, and the campaign completes unaided."""
+    return _killed_while_running("raylet killed mid-shard", raylets, folder, times, reference, 3, (0.0, 2.0))
+
+
+def two_drivers(folder: Path, times: int, reference: Small | None) -> Result:
+    """Start a second driver while one writes: it leaves with code 4 and says who holds the campaign."""
+    result = Result("two drivers at once")
+    for number in range(1, times + 1):
+        campaign, log = Small(folder / f"two-{number}"), folder / f"two-{number}.log"
+        first = campaign.start(log)
+        try:
+            _wait(lambda p=first: busy_workers(p.pid), 180)
+            code = campaign.finish(folder / f"two-{number}.second.log")
+            said = (folder / f"two-{number}.second.log").read_text(errors="replace")
+            if first.poll() is not None and code == 0:
+                result.seen.append("the first had ended before the second looked")
+            else:
+                result.times += 1
+                result.check(code == 4 and "is being written by process" in said, f"second driver: exit code {code}")
+            result.check(first.wait(600) == 0, f"first driver: exit code {first.poll()}")
+        finally:
+            kill_family(first.pid)
+        _conclude(result, campaign, reference)
+    return result
+
+
+def interrupted(folder: Path, times: int, reference: Small | None) -> Result:
+    """SIGTERM, as a scheduler's cancellation sends it: work stops in seconds, what is finished stays."""
+    result = Result("cancelled (SIGTERM)")
+    longest = 0.0
+    for number in range(1, times + 1):
+        campaign, log = Small(folder / f"term-{number}", epochs=8), folder / f"term-{number}.log"
+        process = campaign.start(log)
+        try:
+            _wait(lambda c=campaign: len(c.fragments()) >= 2, 240)
+            before, busy = campaign.fragments(), [p.pid for p in busy_workers(process.pid)]
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            idle = _wait(lambda pids=busy: not any(map(is_alive, pids)), 60)
+            longest = max(longest, time.monotonic() - began)
+            result.check(idle, "workers were still there after 60 s")
+            result.check(process.wait(60) != 0, "a cancelled run said it had succeeded")
+            result.times += 1
+        finally:
+            kill_family(process.pid)
+        middle = campaign.fragments()
+        result.check(campaign.finish(log) == 0, "the rerun failed")
+        after = campaign.fragments()
+        result.lost += _lost(before, middle) + _lost(middle, after)
+        result.twice += _rewritten(before, middle) + _rewritten(middle, after)
+        _conclude(result, campaign, None)
+    result.seen.append(f"workers gone after {longest:.1f} s at most")
+    return result

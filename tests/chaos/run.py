@@ -1,0 +1,94 @@
+"""The chaos battery: `python -m tests.chaos.run --times 5`. Every result is appended to a file as soon as it is known.
+
+Faults: driver, worker, raylet, two, cancel, disk. Needs Linux; the disk faults that mount a file system need root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.chaos import disks, faults
+from tests.chaos.campaigns import Small
+from tests.chaos.processes import kill_family
+
+
+@contextmanager
+def prefect_server(folder: Path, port: int) -> Iterator[None]:
+    """One Prefect server for all runs, so that none waits for its own; kept out of the user's own database."""
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
+    with (folder / "prefect.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    try:
+        yield
+    finally:
+        kill_family(server.pid)
+
+
+def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Callable[[], faults.Result]]]:
+    disk: list[Callable[[], faults.Result]] = [
+        lambda: disks.damaged(folder, reference, "truncated"),
+        lambda: disks.damaged(folder, reference, "bit-flipped"),
+        lambda: disks.clock_set_back(folder, reference),
+        lambda: disks.other_configuration(folder, reference, "campaign.seed=1"),
+        lambda: disks.other_configuration(folder, reference, "dataset.seed=1"),
+    ]
+    if os.geteuid() == 0:
+        disk += [lambda: disks.disk_full(folder, reference), lambda: disks.read_only(folder, reference)]
+    return {
+        "disk": disk,
+        "worker": [lambda: faults.workers_killed(folder, times, reference)],
+        "two": [lambda: faults.two_drivers(folder, min(times, 5), reference)],
+        "cancel": [lambda: faults.interrupted(folder, min(times, 5), reference)],
+        "raylet": [lambda: faults.raylets_killed(folder, min(times, 10), reference)],
+        "driver": [lambda: faults.driver_killed(folder, times, reference)],
+    }
+
+
+def main() -> int:
+    """Run the battery; exit code 1 when anything was lost, counted twice, or otherwise wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=3, help="how often each process is killed")
+    parser.add_argument("--only", nargs="*", help="some of: driver worker raylet two cancel disk")
+    parser.add_argument("--out", type=Path, default=Path("chaos.jsonl"), help="results, one JSON line for each fault")
+    parser.add_argument("--keep", action="store_true", help="keep the campaigns and logs")
+    parser.add_argument("--port", type=int, default=4299, help="of the battery's own Prefect server")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="coterie-chaos-"))
+    wrong = 0
+    print(f"campaigns and logs: {folder}", flush=True)
+    try:
+        with prefect_server(folder, chosen.port):
+            reference = Small(folder / "uninterrupted")
+            if reference.finish(folder / "uninterrupted.log") != 0:
+                sys.exit(f"the uninterrupted campaign failed: see {folder}/uninterrupted.log")
+            for name, battery in _battery(folder, chosen.times, reference).items():
+                for fault in battery if not chosen.only or name in chosen.only else ():
+                    began = time.monotonic()
+                    result = fault()
+                    wrong += bool(result.lost or result.twice or result.wrong)
+                    line = {**asdict(result), "seconds": round(time.monotonic() - began)}
+                    with chosen.out.open("a") as out:
+                        out.write(json.dumps(line) + "\n")
+                    print(json.dumps(line), flush=True)
+    finally:
+        if not chosen.keep and not wrong:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""Stage verify: retrain on what was decided, against other ways of deciding at the same size, on the audit examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from prefect import flow
+
+from attribution.baselines import balanced_random, without_near_duplicates
+from attribution.budget import choose, least_of_each_class
+from attribution.curation import Evidence, harmful_q_values
+from attribution.redundancy import bundles_of, protected_sets
+from conf.schema import CampaignConfig
+from flows.cluster import session
+from flows.curate import curate_campaign, curation_key
+from flows.dataset import full_identity, load
+from flows.errors import IncompleteCampaign
+from flows.experiments import (
+    Batch,
+    Plan,
+    about,
+    draw_masks,
+    freeze,
+    plain,
+    plans,
+    read_derived,
+    train_missing,
+)
+from flows.logs import stage_logger
+from flows.roles import RowRange
+from flows.store import Campaign, digest
+from flows.verify_results import publish_verification, tell
+from flows.work import TrainingJob, resolve_device
+from training import Dataset, Recipe, training_seed
+from training.features import embed
+
+ARMS = ("curated", "random", "main_effects", "embedding")  # and "full", at its own size
+SMALLEST_RESNET9 = 12  # pixels a side
+FEW_SEEDS = 20
+
+
+@dataclass(frozen=True)
+class VerifySummary:
+    """The declared size's headline: curated against class-balanced random, in accuracy on the audit examples."""
+
+    n_keep: int
+    difference: float
+    low: float
+    high: float
+    verdict: str
+
+
+@flow(name="verify", persist_result=False)
+def verify(config: CampaignConfig) -> VerifySummary:
+    """Put the current decisions to the test. The plan is frozen before anything is trained."""
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    decided = about(campaign, "decisions")
+    if decided is None or decided["key"] != curation_key(config, campaign):
+        raise IncompleteCampaign(
+            "there are no decisions to verify, or they were made from something else. Run `coterie curate` first"
+        )
+    dataset = load(config)
+    campaign.check_identity(full_identity(config, dataset))
+    if not len(dataset.audit):
+        raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
+    if config.verify.n_seeds < FEW_SEEDS:
+        log.warning("verify.n_seeds is %d: an interval from fewer than 20 trainings is wide", config.verify.n_seeds)
+    key = digest({"decisions": decided["key"], "verify": config.verify.model_dump(mode="json")})[:16]
+    evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
+    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+        plan = next((plan for plan in plans(campaign, "verify") if plan.key == key), None)
+        if plan is None:
+            plan = _plan(config, campaign, dataset, key, log)
+        draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players, _classes(plan)))
+        train_missing(config, campaign, cluster, _batches(config, plan, evaluated), log)
+        told = publish_verification(campaign, plan, dataset)
+    tell(told, log)
+    headline = told["headline"]
+    return VerifySummary(*(headline[name] for name in ("n_keep", "difference", "low", "high", "verdict")))
+
+
+# --- the plan ------------------------------------------------------------------------------------------------
+
+
+def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str, log: Any) -> Plan:
+    """Everything that is trained, said before it is: arms, sizes, seeds, and who is removed in each."""
+    settings = config.verify
+    evidence, found = curate_campaign(config, campaign, dataset)
+    decisions = read_derived(campaign, "decisions")
+    keep = np.array([value != "drop" for value in decisions["decision"].to_pylist()])
+    n, n_declared = campaign.n_players, int(keep.sum())
+    if not 0 < n_declared < n:
+        raise IncompleteCampaign(
+            f"the decisions drop {n - n_declared} of {n} players: there is nothing to compare. Set a budget "
+            "(curate.keep_share) and run `coterie curate` again"
+        )
+    least = found.solution is not None
+    features = _features(config, dataset)
+    curve = {max(2, round(share * n)) for share in settings.curve} if settings.curve_seeds else set()
+    sizes = sorted(curve - {n_declared})
+    names = ["first", *(["second"] if settings.second_architecture else [])]
+    blocks: list[dict[str, Any]] = []
+    for size in [n_declared, *sizes]:
+        declared = size == n_declared
+        chosen = _deterministic_arms(config, evidence, features, size, keep if declared else None, least)
+        for architecture in names if declared else names[:1]:
+            for arm in ARMS:
+                kept = chosen.get(arm)
+                removed = None if kept is None else np.flatnonzero(~kept).tolist()
+                seeds = settings.n_seeds if declared else settings.curve_seeds
+                blocks.append(_block(arm, size, n, architecture, declared, seeds, removed))
+    blocks += [_block("full", n, n, architecture, True, settings.n_seeds, []) for architecture in names]
+    at = 0
+    for block in blocks:
+        block["offset"] = at
+        at += block["n_seeds"]
+    log.info(
+        "%d models: %d players kept (declared), %d other sizes, arms %s, %d architectures",
+        at, n_declared, len(sizes), ", ".join(ARMS), len(names),
+    )
+    predicted = {
+        str(size): {
+            arm: float(evidence.surrogate.predict(kept[None])[0])
+            for arm, kept in _deterministic_arms(config, evidence, features, size, None, least).items()
+        }
+        for size in [n_declared, *sizes]
+    }
+    content = {
+        "blocks": blocks,
+        "n_declared": n_declared,
+        "classes": evidence.player_classes.tolist(),
+        "settings": settings.model_dump(mode="json"),
+        "recipes": {name: _recipe(config, dataset, name) for name in names},
+        "surrogate": predicted,
+        "alpha": config.sampler.alpha,
+        "seed": config.campaign.seed,
+    }
+    return freeze(campaign, "verify", key, at, plain(content))
+
+
+def _block(
+    arm: str, size: int, n: int, architecture: str, declared: bool, seeds: int, removed: list[int] | None
+) -> dict[str, Any]:
+    return {
+        "arm": arm, "n_keep": size, "share": size / n, "architecture": architecture, "declared": declared,
+        "n_seeds": seeds, "removed": removed,
+    }  # fmt: skip
+
+
+def _deterministic_arms(
+    config: CampaignConfig,
+    evidence: Evidence,
+    features: np.ndarray,
+    size: int,
+    decided: np.ndarray | None,
+    quotas: bool,
+) -> dict[str, np.ndarray]:
+    """Who is kept at a size by each arm but the random one."""
+    classes = evidence.player_classes
+    least = least_of_each_class(classes, size, config.curate.least_class_share) if quotas else {}
+    if decided is None:
+        surely = harmful_q_values(evidence.overall) <= config.curate.drop_level
+        protected = protected_sets(evidence.interactions, config.attribution.fdr_level, surely)
+        # A bundle larger than what is kept cannot stay whole, so it does not bind at that size.
+        bundles = [bundle for bundle in bundles_of(list(protected)) if len(bundle) <= size]
+        decided = choose(
+            evidence.surrogate, size, player_classes=classes, least=least, bundles=bundles,
+            confidence=config.curate.confidence,
+        ).keep  # fmt: skip
+    alone = choose(evidence.surrogate.without_sets(), size, player_classes=classes, least=least, confidence=0.0)
+    return {
+        "curated": decided,
+        "main_effects": alone.keep,
+        "embedding": without_near_duplicates(features, classes, size, least),
+    }
+
+
+def _features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+    """(k, n_players, d): features of the campaign's own recipe trained on everything; a group has its mean's."""
+    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
+    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
+    features, _ = embed(dataset, recipe, seeds, device=resolve_device(config.compute.device))
+    if dataset.n_players == len(dataset.train):
+        return features[:, np.argsort(dataset.players)]
+    counts = np.bincount(dataset.players, minlength=dataset.n_players)
+    total = np.zeros((len(features), dataset.n_players, features.shape[2]))
+    for network, rows in zip(total, features, strict=True):
+        np.add.at(network, dataset.players, rows)
+    return total / counts[None, :, None]
+
+
+def _recipe(config: CampaignConfig, dataset: Dataset, architecture: str) -> dict[str, Any]:
+    """The campaign's recipe, or the second one: the other architecture where the images allow it, else a larger net.
+
+    Outputs are margin_max, so that an output above 0 means exactly that the example is classified correctly.
+    """
+    chosen = {**config.recipe.model_dump(mode="json"), "output": "margin_max"}
+    if architecture == "first":
+        return chosen
+    if min(dataset.train.images.shape[1:3]) >= SMALLEST_RESNET9:
+        other = "resnet9" if chosen["architecture"] == "resnet" else "resnet"
+        return {**chosen, "architecture": other}
+    return {**chosen, "width": 2 * chosen["width"], "blocks": chosen["blocks"] + 1}
+
+
+def _classes(plan: Plan) -> np.ndarray:
+    return np.array(plan.content["classes"], dtype=np.int64)
+
+
+def masks_of(plan: Plan, n_players: int, classes: np.ndarray, mask_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and seed groups of a plan's rows. Row s of every arm shares its training seed; random draws are fresh."""
+    masks, groups = [], []
+    for block in plan.content["blocks"]:
+        for index in range(block["n_seeds"]):
+            if block["removed"] is None:
+                generator = np.random.default_rng((plan.content["seed"], block["n_keep"], index, 40))
+                masks.append(balanced_random(classes, block["n_keep"], generator))
+            else:
+                keep = np.ones(n_players, dtype=bool)
+                keep[block["removed"]] = False
+                masks.append(keep)
+            groups.append(int(mask_ids[0]) + index)
+    return np.array(masks), np.array(groups, dtype=np.int64)
+
+
+def _batches(config: CampaignConfig, plan: Plan, dataset: Dataset) -> list[Batch]:
+    """Rows trained alike: one recipe and one size, hence one number of steps."""
+    batches = []
+    for block in plan.content["blocks"]:
+        recipe = {**plan.content["recipes"][block["architecture"]], "nominal_alpha": block["share"]}
+        job = TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
+        first = plan.first + block["offset"]
+        batches.append(Batch(RowRange(plan.rows.role, 0, first, first + block["n_seeds"]), job, to_outputs=False))
+    return batches

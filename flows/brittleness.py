@@ -1,0 +1,220 @@
+"""Stage brittleness: the smallest removals that flip predictions, by the surrogate and confirmed by retraining."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from prefect import flow
+
+from attribution.brittleness import Removal, removal_order, removals_to_try, smallest_flip
+from attribution.factorial import t_interval
+from attribution.surrogate import Surrogate
+from conf.schema import CampaignConfig
+from flows.cluster import session
+from flows.dataset import full_identity, load
+from flows.decision_schemas import BRITTLENESS
+from flows.experiments import (
+    Batch,
+    Plan,
+    columns,
+    draw_masks,
+    freeze,
+    plain,
+    plans,
+    publish,
+    read_results,
+    train_missing,
+)
+from flows.logs import stage_logger
+from flows.store import Campaign, digest
+from flows.work import TrainingJob
+
+WAYS = ("main_effects", "interactions")
+
+
+@dataclass(frozen=True)
+class BrittlenessSummary:
+    """Targets whose prediction both ways flipped, and the removals interactions need over those main effects need."""
+
+    n_targets: int
+    n_flipped: int
+    ratio: float
+
+
+@flow(name="brittleness", persist_result=False)
+def brittleness(config: CampaignConfig) -> BrittlenessSummary:
+    """Find, then confirm. First the full training set is trained; then, in a second frozen plan, every removal."""
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    faith = campaign.read("faithfulness").to_pylist()
+    dataset = load(config)
+    campaign.check_identity(full_identity(config, dataset))
+    settings = config.brittleness
+    analysis = (campaign.analysis or {}).get("key")
+    recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
+    job = TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
+    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+        key = digest({"analysis": analysis, "settings": settings.model_dump(mode="json")})[:16]
+        rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
+        if not rounds:
+            blocks = [{"removed": [], "n_seeds": settings.n_seeds, "offset": 0}]
+            rounds = [freeze(campaign, "brittleness", key, settings.n_seeds, {"round": 0, "blocks": blocks})]
+        _train(config, campaign, cluster, rounds[0], job, log)
+        full, _, _ = read_results(campaign, rounds[0], len(dataset.targets))
+        if len(rounds) == 1:
+            searched = _search(config, campaign, faith, np.nanmean(full, axis=0), log)
+            if searched:
+                rounds.append(_second_plan(campaign, key, searched, settings.n_seeds))
+        rows: list[dict[str, Any]] = []
+        if len(rounds) > 1:
+            _train(config, campaign, cluster, rounds[1], job, log)
+            outputs, _, _ = read_results(campaign, rounds[1], len(dataset.targets))
+            rows = _rows(rounds[1], outputs)
+        summary = _summary(rows)
+        publish(campaign, "brittleness", columns(rows, BRITTLENESS), plain({"key": key, **vars(summary)}))
+    for row in rows:
+        log.info("%s", _sentence(row))
+    log.info(
+        "%d targets searched, %d flipped both ways; removals with interactions over without: %.2f (geometric mean)",
+        summary.n_targets, summary.n_flipped, summary.ratio,
+    )
+    return summary
+
+
+def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate:
+    """Main effects and sets of one target, shrunken, with their standard errors."""
+    effects = campaign.read("effects", ["target", "player", "shrunken", "stderr"])
+    chosen = effects["target"].to_numpy() == target
+    main, stderr = np.zeros(campaign.n_players), np.zeros(campaign.n_players)
+    player = effects["player"].to_numpy()[chosen]
+    main[player] = effects["shrunken"].to_numpy()[chosen]
+    stderr[player] = effects["stderr"].to_numpy()[chosen]
+    rows = [
+        row
+        for row in campaign.read("interactions").to_pylist()
+        if row["target"] == target and row["gate_open"] and row["q_value"] <= level
+    ]
+    return Surrogate(
+        float(campaign.meta["alpha"]), 0.0, main, stderr,
+        tuple(tuple(row["members"]) for row in rows),
+        np.array([row["shrunken"] for row in rows]), np.array([row["stderr"] for row in rows]),
+    )  # fmt: skip
+
+
+def _search(
+    config: CampaignConfig, campaign: Campaign, faith: list[dict[str, Any]], margins: np.ndarray, log: Any
+) -> list[dict[str, Any]]:
+    """Targets that are right with everything present and that the surrogate says can be flipped, open gates first."""
+    settings = config.brittleness
+    individual = [row for row in faith if row["target"] >= 0 and margins[row["target"]] > 0]
+    individual.sort(key=lambda row: (row["verdict"] != "interactions", row["gate_q"], row["target"]))
+    searched: list[dict[str, Any]] = []
+    for row in individual:
+        if len(searched) == len(WAYS) * settings.n_targets:
+            break
+        target, margin = int(row["target"]), float(margins[row["target"]])
+        surrogate = target_surrogate(campaign, target, config.attribution.fdr_level)
+        found: dict[str, Removal] = {
+            "main_effects": removal_order(surrogate.without_sets(), margin, settings.max_removals),
+            "interactions": removal_order(surrogate, margin, settings.max_removals),
+        }
+        if all(removal.needed < 0 for removal in found.values()):
+            continue
+        for way, removal in found.items():
+            searched.append(
+                {
+                    "target": target, "way": way, "gate_open": row["verdict"] == "interactions", "margin_full": margin,
+                    "predicted_removals": removal.needed, "order": list(removal.order),
+                    "predicted": removal.predicted.tolist(),
+                    "tried": removals_to_try(removal.needed, settings.max_removals, len(removal.order)),
+                }
+            )  # fmt: skip
+    n_found, most = len(searched) // len(WAYS), settings.max_removals
+    log.info("%d targets can be flipped by at most %d removals, says the surrogate", n_found, most)
+    return searched
+
+
+def _second_plan(campaign: Campaign, key: str, searched: list[dict[str, Any]], n_seeds: int) -> Plan:
+    blocks, at = [], 0
+    for number, found in enumerate(searched):
+        for size in found["tried"]:
+            blocks.append({"search": number, "removed": found["order"][:size], "n_seeds": n_seeds, "offset": at})
+            at += n_seeds
+    return freeze(campaign, "brittleness", key, at, plain({"round": 1, "blocks": blocks, "searched": searched}))
+
+
+def masks_of(plan: Plan, n_players: int, mask_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and seed groups of a plan's rows: every removal is trained from the same seeds."""
+    masks, groups = np.ones((len(mask_ids), n_players), dtype=bool), np.zeros(len(mask_ids), np.int64)
+    for block in plan.content["blocks"]:
+        rows = slice(block["offset"], block["offset"] + block["n_seeds"])
+        masks[rows, block["removed"]] = False
+        groups[rows] = mask_ids[0] + np.arange(block["n_seeds"])
+    return masks, groups
+
+
+def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: TrainingJob, log: Any) -> None:
+    draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players))
+    train_missing(config, campaign, cluster, [Batch(plan.rows, job, to_outputs=False)], log)
+
+
+def _rows(plan: Plan, outputs: np.ndarray) -> list[dict[str, Any]]:
+    rows = []
+    for number, found in enumerate(plan.content["searched"]):
+        blocks = [block for block in plan.content["blocks"] if block["search"] == number]
+        target = found["target"]
+        parts = [outputs[b["offset"] : b["offset"] + b["n_seeds"], target] for b in blocks]
+        margins = np.array([float(np.nanmean(part)) for part in parts])
+        confirmed = smallest_flip(found["tried"], margins)
+        at = found["tried"].index(confirmed) if confirmed > 0 else len(parts) - 1
+        interval = t_interval(parts[at])
+        size = found["tried"][at]
+        rows.append(
+            {
+                "target": target,
+                "way": found["way"],
+                "gate_open": found["gate_open"],
+                "margin_full": found["margin_full"],
+                "predicted_removals": found["predicted_removals"],
+                "confirmed_removals": confirmed,
+                "removed": found["order"][:size],
+                "predicted_margin": found["predicted"][size - 1],
+                "margin_after": interval.mean,
+                "margin_after_low": interval.low,
+                "margin_after_high": interval.high,
+                "tried": found["tried"],
+                "margins": margins.tolist(),
+                "n_seeds": interval.n,
+            }
+        )
+    return rows
+
+
+def _summary(rows: list[dict[str, Any]]) -> BrittlenessSummary:
+    """The ratio is taken over targets with an open gate that both ways flipped."""
+    needed: dict[int, dict[str, int]] = {}
+    for row in rows:
+        if row["gate_open"] and row["confirmed_removals"] > 0:
+            needed.setdefault(row["target"], {})[row["way"]] = row["confirmed_removals"]
+    both = [found for found in needed.values() if len(found) == len(WAYS)]
+    logs = [math.log(found["interactions"] / found["main_effects"]) for found in both]
+    n_targets = len({row["target"] for row in rows})
+    return BrittlenessSummary(n_targets, len(both), math.exp(float(np.mean(logs))) if logs else math.nan)
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    way = row["way"].replace("_", " ")
+    if row["confirmed_removals"] < 0:
+        return (
+            f"target {row['target']} by {way}: not flipped by {max(row['tried'])} removals (margin "
+            f"{row['margin_full']:+.2f} to {row['margin_after']:+.2f})"
+        )
+    return (
+        f"target {row['target']} by {way}: {row['confirmed_removals']} removals flip it, {row['predicted_removals']} "
+        f"predicted (margin {row['margin_full']:+.2f} to {row['margin_after']:+.2f} "
+        f"[{row['margin_after_low']:+.2f}, {row['margin_after_high']:+.2f}])"
+    )

@@ -1,0 +1,208 @@
+"""ProxySPEX finds what was planted, names it rightly, and stays silent where there is nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from attribution import Datamodel, ProxySPEX
+from tests.games import clusters_of_copies, conjunction, copies, duplicates, majority, planted_interactions
+
+
+def fit(games, n_masks, *, seed=0, max_order=3, **options):
+    """One model for all games (as targets), on common masks."""
+    masks = games[0].draw_masks(n_masks, seed)
+    outputs = np.column_stack([game.observe(masks, seed + 100 + k) for k, game in enumerate(games)])
+    model = ProxySPEX(alpha=games[0].alpha, max_order=max_order, **options)
+    return model.fit(masks, outputs), masks, outputs
+
+
+def r2(outputs, predicted):
+    return 1 - ((outputs - predicted) ** 2).sum(0) / ((outputs - outputs.mean(0)) ** 2).sum(0)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    games = [planted_interactions(60, seed, noise_ceiling=0.8, n_pairs=10, n_triples=3) for seed in range(4)]
+    return games, *fit(games, 2000)
+
+
+def test_planted_pairs_and_triples_are_found_with_few_false_ones(planted):
+    games, model, _, _ = planted
+    found = [{i.members for i in model.interactions(k, max_q=0.05)} for k in range(4)]
+    true = [set(game.planted) for game in games]
+    hits = sum(len(a & b) for a, b in zip(found, true, strict=True))
+    assert hits >= 0.95 * sum(map(len, true))
+    assert sum(map(len, found)) - hits <= 4
+    assert model.gate_open_.all()
+
+
+def test_values_are_banzhaf_interactions_with_honest_errors(planted):
+    games, model, _, _ = planted
+    error = []
+    for target, game in enumerate(games):
+        for found in model.interactions(target):
+            truth = game.spectrum.banzhaf(found.members)
+            error.append((found.value - truth) / found.stderr)
+            assert found.order == len(found.members)
+            assert (abs(found.raw / found.raw_stderr) > 4.5) <= (found.p_value < 1e-5)
+    error = np.array(error)
+    assert 0.88 <= (np.abs(error) < 1.96).mean() <= 1.0
+    assert len(error) > 50
+
+
+def test_main_effects_and_their_errors_are_honest(planted):
+    games, model, _, _ = planted
+    truth = np.array([[game.spectrum.banzhaf((i,)) for i in range(60)] for game in games])
+    z = (model.effects_ - truth) / model.effect_stderrs_
+    assert 0.91 <= (np.abs(z) < 1.96).mean() <= 0.98
+    assert abs(z.std() - 1.0) < 0.12
+
+
+def test_predictions_beat_the_datamodel_where_there_are_interactions(planted):
+    games, model, masks, outputs = planted
+    held = games[0].draw_masks(1000, 77)
+    truth = np.column_stack([game.evaluate(held) for game in games])
+    linear = Datamodel().fit(masks, outputs)
+    assert (r2(truth, model.predict(held)) > r2(truth, linear.predict(held)) + 0.1).all()
+    assert np.allclose(model.predict(held)[:, 1], model.spectra_[1].evaluate(held))
+
+
+def test_without_interactions_nothing_is_claimed_and_nothing_lost():
+    games = [planted_interactions(60, seed, noise_ceiling=0.5, interaction_share=0.0) for seed in range(8)]
+    model, masks, outputs = fit(games, 900)
+    held = games[0].draw_masks(1000, 77)
+    truth = np.column_stack([game.evaluate(held) for game in games])
+    linear = Datamodel().fit(masks, outputs)
+    assert not model.gate_open_.any()
+    assert sum(len(model.interactions(k, max_q=0.05)) for k in range(8)) <= 1
+    assert (r2(truth, model.predict(held)) - r2(truth, linear.predict(held))).mean() > -0.01
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.3, 0.7])
+def test_duplicates_are_redundant_and_conjunctions_synergistic_at_any_alpha(alpha):
+    twins = duplicates(24, [(2, 5)], 0, alpha=alpha, noise_sd=0.4)
+    both = conjunction(2, 24, alpha=alpha, noise_sd=0.2)
+    model, _, _ = fit([twins, both], 1500, max_order=2)
+    assert model.interactions(0)[0].members == (2, 5) and model.interactions(0)[0].kind == "redundancy"
+    assert model.interactions(1)[0].members == (0, 1) and model.interactions(1)[0].kind == "synergy"
+    assert abs(model.interactions(0)[0].value + 1.0) < 4 * model.interactions(0)[0].stderr
+    assert abs(model.interactions(1)[0].value - 1.0) < 4 * model.interactions(1)[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("game", "surplus", "kind"),
+    [
+        (copies(3, 20, noise_sd=0.2), -2.0, "redundancy"),
+        (conjunction(3, 20, noise_sd=0.2), 1.0, "synergy"),
+        (majority(3, 20, noise_sd=0.2), 1.0, "synergy"),
+    ],
+    ids=["OR3", "AND3", "MAJ3"],
+)
+def test_sets_of_three_go_by_their_joint_surplus(game, surplus, kind):
+    model, _, _ = fit([game], 3000)
+    found = {i.members: i for i in model.interactions(max_q=0.05)}[(0, 1, 2)]
+    assert abs(found.value - game.spectrum.banzhaf((0, 1, 2))) < 4 * found.stderr
+    assert abs(found.joint_surplus - game.spectrum.joint_surplus((0, 1, 2))) < 0.25
+    assert np.isclose(game.spectrum.joint_surplus((0, 1, 2)), surplus)
+    assert found.kind == kind
+
+
+def test_lower_is_better_turns_the_kind():
+    game = conjunction(2, 20, noise_sd=0.2)
+    masks = game.draw_masks(800, 0)
+    lower = ProxySPEX(max_order=2).fit(masks, -game.observe(masks, 1), higher_is_better=False)
+    assert lower.interactions()[0].kind == "synergy"
+    assert lower.interactions()[0].value < 0
+
+
+def test_class_split_and_one_target():
+    game = conjunction(2, 20, noise_sd=0.2)
+    masks = game.draw_masks(800, 0)
+    labels = np.arange(20) % 2
+    options = {"player_labels": labels, "target_labels": np.array([1])}
+    model = ProxySPEX(max_order=2).fit(masks, game.observe(masks, 1), **options)
+    assert model.interactions()[0].class_split == "cross_class"
+
+
+def test_lightgbm_as_proxy_gives_the_same_pairs():
+    games = [planted_interactions(60, seed, noise_ceiling=0.9, n_pairs=5, n_triples=0) for seed in range(2)]
+    found = [
+        {
+            i.members
+            for k in range(2)
+            for i in fit(games, 1200, backend=backend)[0].interactions(k, max_q=0.05)
+        }
+        for backend in ("booster", "lightgbm")
+    ]
+    assert found[0] == found[1] and len(found[0]) >= 10
+
+
+def test_proxies_put_sets_of_four_forward():
+    game = conjunction(4, 30, noise_sd=0.05)
+    model, _, _ = fit([game], 3000, max_order=4)
+    assert (0, 1, 2, 3) in {i.members for i in model.interactions(max_q=0.05)}
+
+
+def test_same_seed_same_result_and_clone():
+    games = [planted_interactions(60, 1, noise_ceiling=0.9)]
+    first, second = (fit(games, 600)[0] for _ in range(2))
+    assert first.interactions() == second.interactions()
+    assert first.spectra_[0].terms == second.spectra_[0].terms
+    assert clone(first).get_params() == first.get_params()
+
+
+def test_replicates_and_antithetic_partners_are_never_divided():
+    # A function of pure parity of three: with the complement in the other fold, odd orders flip sign; with a
+    # replicate there, its noise leaks. Either would open the gate on common noise.
+    rng = np.random.default_rng(0)
+    masks = np.repeat(rng.random((150, 30)) < 0.5, 3, axis=0)
+    outputs = np.repeat(rng.normal(size=(150, 6)), 3, axis=0) + 0.05 * rng.normal(size=(450, 6))
+    model = ProxySPEX(max_order=2).fit(masks, outputs)
+    assert not model.gate_open_.any()
+    assert (r2(outputs, model.cross_fitted_) < 0.05).all()
+
+
+def test_antithetic_masks_tell_pairs_as_well_as_plain_ones():
+    game = duplicates(30, [(1, 2), (3, 4)], 0, noise_sd=0.6)
+    half = game.draw_masks(500, 0)
+    masks = np.concatenate([half, ~half])
+    groups = np.tile(np.arange(500), 2)
+    model = ProxySPEX(max_order=2).fit(masks, game.observe(masks, 3), groups=groups)
+    assert {i.members for i in model.interactions(max_q=0.01)} == {(1, 2), (3, 4)}
+    for found in model.interactions(max_q=0.01):
+        assert abs(found.value + 1.0) < 4 * found.stderr
+
+
+def test_fixed_size_masks_are_recognised_and_effects_take_the_minimum_norm():
+    rng = np.random.default_rng(0)
+    masks = np.zeros((900, 30), dtype=bool)
+    for row in masks:
+        row[rng.choice(30, 15, replace=False)] = True
+    outputs = masks @ np.where(np.arange(30) < 5, 1.0, 0.0) + 0.3 * rng.normal(size=900)
+    model = ProxySPEX(max_order=2).fit(masks, outputs)
+    assert model.fixed_size_
+    assert abs(model.effects_[0].mean()) < 1e-9
+    differences = model.effects_[0, :5].mean() - model.effects_[0, 5:].mean()
+    assert abs(differences - 1.0) < 0.1
+
+
+def test_sample_weights_silence_rows_that_are_nearly_worthless():
+    game = duplicates(20, [(0, 1)], 0, noise_sd=0.3)
+    masks = game.draw_masks(900, 0)
+    outputs = game.observe(masks, 1)
+    outputs[600:] = np.random.default_rng(2).normal(0, 30, 300)
+    weight = np.where(np.arange(900) < 600, 1.0, 1e-6)
+    plain = ProxySPEX(max_order=2).fit(masks, outputs)
+    weighted = ProxySPEX(max_order=2).fit(masks, outputs, sample_weight=weight)
+    assert plain.interactions(max_q=0.05) == []
+    assert [i.members for i in weighted.interactions(max_q=0.01)] == [(0, 1)]
+
+
+def test_a_player_screen_that_is_not_exhaustive_still_looks_at_the_strongest():
+    game = clusters_of_copies(120, [(3, 70)], 0, noise_sd=0.5, effect=3.0)
+    masks = game.draw_masks(1200, 0)
+    model = ProxySPEX(max_order=2, max_pair_players=30).fit(masks, game.observe(masks, 1))
+    assert [i.members for i in model.interactions(max_q=0.05)] == [(3, 70)]
+    assert model.n_considered_ == 30 * 29 // 2

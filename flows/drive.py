@@ -15,6 +15,7 @@ from flows import cluster
 from flows.environment import prepare
 from flows.errors import IncompleteCampaign, StoreError
 from flows.logs import log_to_stderr
+from flows.storage import ObjectPath
 from flows.store import Campaign
 from flows.survey import StageState, survey
 
@@ -68,6 +69,8 @@ def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign)
 
 def _check_folder(folder: Path) -> None:
     """A folder that cannot be written is found before minutes are spent. Raises StoreError."""
+    if isinstance(folder, ObjectPath):  # its first write will tell
+        return
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir():
         raise StoreError(f"{place} is a file, so {folder} cannot be a folder. Set campaign.folder to another place")

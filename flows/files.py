@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from flows.checksums import CHECKSUMS, damaged_columns, recorded_identity, stamp
 from flows.errors import CampaignBusy, StoreError
+from flows.storage import ObjectPath, lease
 
 REMEDY = "`coterie audit --repair` sets it aside; running again makes its rows anew"
 
@@ -26,6 +28,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Temporary names begin with a dot, which every scan of a table skips. Raises StoreError when the disk is full or
     the folder cannot be written.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
+            local = Path(folder) / path.name
+            write(local)
+            path.put(local.read_bytes())
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +69,9 @@ def _explain(error: OSError, path: Path) -> StoreError:
 
 def move(path: Path, to: Path) -> None:
     """Rename a file within the campaign's folder, making the folder it goes to. Raises StoreError."""
+    if isinstance(path, ObjectPath) and isinstance(to, ObjectPath):
+        path.rename_to(to)
+        return
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, to)
@@ -106,7 +117,7 @@ def read_table(
     """
     try:
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
-        table = pq.read_table(path, columns=columns, memory_map=False, partitioning=None)
+        table = pq.read_table(columns=columns, memory_map=False, partitioning=None, **_source(path, "source"))
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
@@ -126,7 +137,14 @@ def read_table(
 
 def has_checksums(path: Path) -> bool:
     """Whether a readable Parquet file carries checksums (files of the first versions do not)."""
-    return bool((pq.read_schema(path).metadata or {}).get(CHECKSUMS))
+    return bool((pq.read_schema(**_source(path, "where")).metadata or {}).get(CHECKSUMS))
+
+
+def _source(path: Path, name: str) -> dict[str, Any]:
+    """Arguments that tell pyarrow where a file is."""
+    if isinstance(path, ObjectPath):
+        return {name: path.key, "filesystem": path.filesystem}
+    return {name: path}
 
 
 def _first_line(error: BaseException) -> str:
@@ -134,11 +152,17 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
+def exclusive(path: Path, what: str) -> Iterator[Callable[[], None]]:
     """Hold a lock file while in the block; the system releases it when its owner dies.
 
-    Raises CampaignBusy when a living process holds it, StoreError when the folder cannot be made or written.
+    Yields a check to call before writing: in an object store, where a lock is a lease, it raises CampaignBusy once
+    the lease has been lost. Raises CampaignBusy when a living process holds the lock, StoreError when the folder
+    cannot be made or written.
     """
+    if isinstance(path, ObjectPath):
+        with lease(path, what) as check:
+            yield check
+        return
     import fcntl
 
     try:
@@ -159,7 +183,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         handle.write(f"process {os.getpid()}")
         handle.flush()
         try:
-            yield
+            yield lambda: None
         finally:
             handle.truncate(0)
             fcntl.flock(handle, fcntl.LOCK_UN)

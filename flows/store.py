@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from flows import schemas
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
 from flows.files import exclusive, read_json, read_table, write_json, write_table, write_text
 from flows.roles import IDS_PER_ROLE, RowRange, first_id, missing_shards
+from flows.storage import place
 
 FORMAT = 1
 ANALYSIS_TABLES = {
@@ -59,7 +60,8 @@ class Campaign:
     """A campaign's folder, to read from and (by the driver alone) to write to."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = place(folder)
+        self._check_lock: Callable[[], None] = lambda: None
         self._last_masks: tuple[Path, pa.Table] | None = None
 
     # --- what the campaign is -------------------------------------------------------------------------------
@@ -124,9 +126,15 @@ class Campaign:
                 + ". Set campaign.folder to a new folder, or change the configuration back"
             )
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def lock(self) -> Iterator[None]:
         """Hold while writing: one driver a campaign. Raises CampaignBusy."""
-        return exclusive(self.folder / ".lock", f"the campaign in {self.folder}")
+        with exclusive(self.folder / ".lock", f"the campaign in {self.folder}") as still_held:
+            self._check_lock = still_held
+            try:
+                yield
+            finally:
+                self._check_lock = lambda: None
 
     # --- planned masks and outputs ---------------------------------------------------------------------------
 
@@ -173,6 +181,7 @@ class Campaign:
         return name
 
     def _write(self, path: Path, table: pa.Table) -> None:
+        self._check_lock()
         write_table(path, table, identity=self.meta["identity_hash"])
 
     def _read(self, path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:

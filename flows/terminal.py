@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +19,7 @@ from flows.throughput import failure_reasons, throughput
 
 def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
     """A campaign named by its folder or by a configuration; the configuration where it is known."""
-    if (Path(where) / "campaign.json").is_file():
+    if Campaign(where).exists:
         return Campaign(where), None
     config = compose(where, overrides)
     return Campaign(config.campaign.folder), config

@@ -154,16 +154,23 @@ def coterie(*arguments: str, mark: str, home: Path, timeout: float = 240) -> tup
 
 def survivors(mark: str) -> list[int]:
     """Living processes that inherited `mark` from a command."""
-    found = []
+    wanted, found = f"COTERIE_TEST={mark}".encode(), []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            carries = f"COTERIE_TEST={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
-            zombie = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+            carries = wanted in (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended, or is not ours to look at
-        if carries and not zombie:
+        if carries and is_alive(int(folder.name)):
             found.append(int(folder.name))
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and has not ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from conf.compose import ConfigError, available, compose
+from conf.compose import ConfigError, compose
 from conf.schema import CampaignConfig
+from flows import cli_decisions
+from flows.cli_arguments import DryRun, Name, Overrides, Where
 from flows.errors import CoterieError
 
 EXIT_CODES = """
@@ -26,23 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        help=f"A configuration in conf/ ({', '.join(available())}), or the path of a YAML file of your own.",
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. sampler.alpha=0.3 campaign.n_fit=4000."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")]
-Where = Annotated[
-    str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or the configuration that names it.")
-]
-
 
 @app.command()
 def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
@@ -121,16 +107,31 @@ def show(
 
 def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     from flows.drive import drive
+
+    _supervised(config, lambda: drive(stage, config, dry_run), alone=dry_run)
+
+
+def _decide(stage: str, config: CampaignConfig) -> None:
+    from flows.drive_decisions import drive_decision
+
+    _supervised(config, lambda: drive_decision(stage, config))
+
+
+def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = False) -> None:
+    """Do the work in a process that is started again when Ray's daemon takes it down; `alone`: without Ray."""
     from flows.logs import log_to_stderr
     from flows.supervise import supervise
 
     try:
-        if not dry_run and not config.compute.ray_address and not os.environ.get("RAY_ADDRESS"):
+        if not alone and not config.compute.ray_address and not os.environ.get("RAY_ADDRESS"):
             log_to_stderr()
             supervise()  # Ray runs in this process, and ends it when its daemon dies
-        drive(stage, config, dry_run)
+        work()
     except KeyboardInterrupt:  # here, because Typer would end the process without a word
         _leave("interrupted; finished models are kept. Run the same command to go on", 130)
+
+
+cli_decisions.register(app, _decide)
 
 
 def main() -> None:

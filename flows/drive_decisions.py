@@ -1,0 +1,27 @@
+"""Runs a stage that acts on a campaign's findings from the command line."""
+
+from __future__ import annotations
+
+from conf.schema import CampaignConfig, identity_settings
+from flows import drive
+from flows.environment import prepare
+from flows.errors import IncompleteCampaign
+from flows.logs import log_to_stderr
+from flows.store import Campaign
+
+WITHOUT_RAY = ("curate",)
+
+
+def drive_decision(stage: str, config: CampaignConfig) -> None:
+    """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis."""
+    log_to_stderr()
+    prepare()
+    campaign = Campaign(config.campaign.folder)
+    if not campaign.exists or campaign.analysis is None:
+        raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run` first")
+    campaign.check_identity(identity_settings(config))
+    if stage == "certify":
+        from flows.certify import choose_sets
+
+        choose_sets(config, campaign)  # a set or target that does not exist is said before Ray and Prefect start
+    drive._run(stage, config, needs_ray=stage not in WITHOUT_RAY)

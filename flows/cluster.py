@@ -20,6 +20,8 @@ from flows.cluster_map import Outcome, Resources, StreamingMap
 from flows.environment import WORKER_ENVIRONMENT, prepare, prepare_local_ray
 from flows.errors import CoterieError
 
+LOCAL_STARTS = 3
+
 
 class ClusterError(CoterieError):
     """The cluster cannot be reached, or every unit of work fails."""
@@ -99,13 +101,7 @@ class Cluster:
                 # A flow running inside a Ray job, or a test's own cluster: use it and leave it running.
                 self._owned = False
             elif self.is_local:
-                ray.init(
-                    address="local",
-                    num_cpus=self.cpus,
-                    include_dashboard=False,
-                    configure_logging=False,
-                    log_to_driver=False,
-                )
+                self._init_local(ray)
                 self._owned = True
             else:
                 ray.init(
@@ -118,6 +114,25 @@ class Cluster:
             self._started = True
             warm = ray.remote(num_cpus=1)(_import_torch)
             self._warming = [warm.remote() for _ in range(self.cpus)] if self.is_local else []
+
+    def _init_local(self, ray: Any) -> None:
+        """Start Ray in this process. On a busy machine its daemon misses Ray's own limit of 30 s: then once more."""
+        for attempt in range(1, LOCAL_STARTS + 1):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=self.cpus,
+                    include_dashboard=False,
+                    configure_logging=False,
+                    log_to_driver=False,
+                )
+                return
+            except Exception as error:  # Ray raises a bare Exception here; the last one is passed on
+                ray.shutdown()
+                if attempt == LOCAL_STARTS:
+                    raise
+                first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                logging.getLogger("coterie").warning("Ray did not start (%s); trying again", first_line)
 
     def stop(self) -> None:
         """End Ray if it was started here."""

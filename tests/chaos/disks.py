@@ -70,7 +70,7 @@ def read_only(folder: Path, finished: Small) -> Result:
         campaign.campaign.fragment_paths("outputs")[0].unlink()
         before = campaign.fragments()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        _run(result, campaign, folder / "ro.log", 5, "could not be written")
+        _run(result, campaign, folder / "ro.log", 5, "be written")
         result.lost += len(set(before) - set(campaign.fragments()))
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         result.check(campaign.finish(folder / "ro.log") == 0, "the rerun failed")

@@ -243,13 +243,13 @@ def _faithfulness(
     masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
     validation = data.groups % 6 == 0
     proxy = fit_proxy(
-        data.masks, data.outputs, settings.booster, backend=settings.backend, validation=validation,
+        data.masks[:, fitted.players], data.outputs, settings.booster, backend=settings.backend, validation=validation,
         sample_weight=data.weight,
     )  # fmt: skip
     linear = fitted.linear
     predicted = {
-        "datamodel": basis(masks, settings.alpha) @ linear.coef.T + linear.intercept,
-        "proxy": proxy.predict(masks),
+        "datamodel": basis(masks[:, fitted.players], settings.alpha) @ linear.coef.T + linear.intercept,
+        "proxy": proxy.predict(masks[:, fitted.players]),
         "spectrum": np.column_stack([spectrum.evaluate(masks) for spectrum in fitted.spectra]),
     }
     for name in names:

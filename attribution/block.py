@@ -40,12 +40,14 @@ Array = NDArray[np.float64]
 class BlockFit:
     """Everything a block's tables and the estimator are made of; n players, t targets.
 
-    linear: the datamodel. spectra: t Spectrum. main (t, n), main_stderr, main_shrunken: one-step main effects F({i}).
-    predicted (m, t): the spectra's cross-fitted predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index
-    into the levels. reported: t Reported. considered: |z| histograms for the campaign-wide q-values.
+    linear: the datamodel, over `players` (all of them up to max_dense_players). spectra: t Spectrum. main (t, n),
+    main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
+    predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
+    considered: |z| histograms for the campaign-wide q-values.
     """
 
     linear: LinearFit
+    players: NDArray[np.int64]
     spectra: list[Spectrum]
     main: Array
     main_stderr: Array
@@ -61,7 +63,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     """Fit a block of targets; data from checks.check_data. See the module's docstring."""
     setup = BlockSetup(data, settings)
     y = data.outputs
-    linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight)
+    linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed)
     considered = Considered()
     candidates = find_candidates(setup, y - linear.predicted, considered)
     design = Design.of(setup.phi, data.weight, setup.folds)
@@ -80,6 +82,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     ]
     return BlockFit(
         linear=linear,
+        players=setup.players,
         spectra=[_spectrum(setup, *pair) for pair in zip(candidates, chosen, strict=True)],
         main=main,
         main_stderr=main_stderr,
@@ -94,9 +97,9 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
 
 def _spectrum(setup: BlockSetup, candidates: Candidates, selection: Selection) -> Spectrum:
     terms: dict[tuple[int, ...], float] = {(): selection.intercept}
-    for player in np.flatnonzero(selection.main):
-        terms[(int(player),)] = float(selection.main[player])
+    for place in np.flatnonzero(selection.main):
+        terms[(int(setup.players[place]),)] = float(selection.main[place])
     for position in np.flatnonzero(selection.kept):
-        members = tuple(int(i) for i in candidates.members[position] if i >= 0)
+        members = tuple(int(setup.players[i]) for i in candidates.members[position] if i >= 0)
         terms[members] = float(selection.sets[position])
-    return Spectrum(terms, setup.n_players, setup.alpha)
+    return Spectrum(terms, setup.n_all_players, setup.alpha)

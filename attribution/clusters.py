@@ -14,7 +14,8 @@ class Clusters:
 
     phi: (u, n) float32, the basis at one mask per cluster. group: (u,) the group of each. row_cluster: (m,) cluster
     of every row; row_sign: (m,) -1 where the row is the complement of the cluster's mask; row_weight: (m,).
-    exact: whether clusters are the groups; if not, groups hold different masks, whose sums are no product.
+    first: (u,) the row whose mask stands for the cluster. exact: whether clusters are the groups; if not, groups
+    hold different masks, whose sums are no product.
     """
 
     phi: NDArray[np.float32]
@@ -22,6 +23,7 @@ class Clusters:
     row_cluster: NDArray[np.int64]
     row_sign: NDArray[np.float64]
     row_weight: NDArray[np.float64]
+    first: NDArray[np.int64]
     exact: bool
 
     @property
@@ -55,15 +57,22 @@ def basis(masks: NDArray[np.bool_], alpha: float) -> NDArray[np.float32]:
 
 
 def make_clusters(
-    masks: NDArray[np.bool_], groups: NDArray[np.int64], weight: NDArray[np.float64] | None, alpha: float
+    masks: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    weight: NDArray[np.float64] | None,
+    alpha: float,
+    identity: NDArray[np.bool_] | None = None,
 ) -> Clusters:
-    """Clusters of (m, n) masks: equal masks of one group, and at alpha = 1/2 a mask with its complement."""
+    """Clusters of (m, n) masks: equal masks of one group, and at alpha = 1/2 a mask with its complement.
+
+    identity: (m, all players), by which masks are equal, where `masks` holds only some of the players."""
     n_masks = len(masks)
+    identity = masks if identity is None else identity
     # A single-player mask flipped to hold player 0 absent stands for itself and for its complement.
-    flip = masks[:, 0].copy() if alpha == 0.5 else np.zeros(n_masks, dtype=bool)
+    flip = identity[:, 0].copy() if alpha == 0.5 else np.zeros(n_masks, dtype=bool)
     if len(np.unique(groups)) == n_masks:
         flip[:] = False  # every row is alone: nothing to fold
-    packed = np.packbits(masks ^ flip[:, None], axis=1)
+    packed = np.packbits(identity ^ flip[:, None], axis=1) if flip.any() else np.packbits(identity, axis=1)
     keys = np.column_stack([np.ascontiguousarray(groups).view(np.uint8).reshape(n_masks, 8), packed])
     keys = np.ascontiguousarray(keys)
     _, first, row_cluster = np.unique(
@@ -77,5 +86,6 @@ def make_clusters(
         row_cluster=row_cluster,
         row_sign=sign,
         row_weight=np.ones(n_masks) if weight is None else weight,
+        first=first,
         exact=len(first) == int(groups.max()) + 1,
     )

@@ -59,11 +59,13 @@ def fit_linear(
     weight: Array | None = None,
     n_penalties: int = 30,
     smallest: float = 0.01,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> LinearFit:
     """Fit the LASSO datamodel with its penalty by cross-validation over `folds`.
 
     phi: (m, n) float. outputs: (m, t). weight: (m,) or None. The path has n_penalties from the least penalty that
-    empties the model down to `smallest` times it. The fit without fold k takes the penalty that is best on the
+    empties the model down to `smallest` times it. allowed: (k + 1, n), the columns the fit without each fold, and
+    (last) the fit on all rows may use; default all. The fit without fold k takes the penalty that is best on the
     other folds, so fold k has no say in the predictions made for it.
     """
     n_folds = int(folds.max()) + 1
@@ -81,15 +83,19 @@ def fit_linear(
     gram, covariance = total.centred()
     lambdas = penalty_grid(covariance, np.ones(phi.shape[1]), n_penalties, smallest)
     train = [total - part for part in parts]
-    error = _path_errors(phi, y, w, rows, train, lambdas)
+    # A column that a fit may not use has an infinite penalty.
+    relative = np.ones((n_folds + 1, phi.shape[1]), dtype=phi.dtype)
+    if allowed is not None:
+        relative[~allowed] = np.inf
+    error = _path_errors(phi, y, w, rows, train, lambdas, relative)
     best = error.sum(axis=0).argmin(axis=1)
     targets = np.arange(y.shape[1])
-    coef, intercept = _solve(total, gram, covariance, lambdas[targets, best])
+    coef, intercept = _solve(total, gram, covariance, lambdas[targets, best], relative[-1])
     fold_coef, fold_intercept, fold_penalty = [], [], []
     predicted = np.empty(outputs.shape, dtype=np.float64)
     for fold, (r, moments) in enumerate(zip(rows, train, strict=True)):
         choice = np.delete(error, fold, axis=0).sum(axis=0).argmin(axis=1)
-        b, c = _solve(moments, *moments.centred(), lambdas[targets, choice])
+        b, c = _solve(moments, *moments.centred(), lambdas[targets, choice], relative[fold])
         fold_coef.append(b * scale[:, None])
         fold_intercept.append(c * scale + centre)
         fold_penalty.append(lambdas[targets, choice] * scale)
@@ -112,6 +118,7 @@ def _path_errors(
     rows: list[NDArray[np.int64]],
     train: list[Moments],
     lambdas: Array,
+    relative: Array,
 ) -> Array:
     """Sums of squared errors (fold, t, l) on each fold by the fit without it; inf where the path was cut short."""
     n_targets, n_penalties = lambdas.shape
@@ -128,7 +135,7 @@ def _path_errors(
             coef = solve_l1(
                 gram,
                 covariance[active],
-                lambdas[active, chunk][:, :, None],
+                lambdas[active, chunk][:, :, None] * relative[fold],
                 start=None if start is None else np.repeat(start[active][:, None], size, axis=1),
             )
             moments = train[fold]
@@ -146,6 +153,8 @@ def _path_errors(
     return error
 
 
-def _solve(moments: Moments, gram: Array, covariance: Array, penalty: Array) -> tuple[Double, Double]:
-    coef = solve_l1(gram, covariance, penalty[:, None, None], tolerance=1e-6)[:, 0]
+def _solve(
+    moments: Moments, gram: Array, covariance: Array, penalty: Array, relative: Array
+) -> tuple[Double, Double]:
+    coef = solve_l1(gram, covariance, penalty[:, None, None] * relative, tolerance=1e-6)[:, 0]
     return coef.astype(np.float64), (moments.y - coef @ moments.x).astype(np.float64) / moments.weight

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from attribution.checks import check_data, check_masks
 from attribution.clusters import basis
 from attribution.crossfit import N_FOLDS, assign_folds, fit_linear
+from attribution.players import dense_players, player_blocks
 
 
 class Datamodel(RegressorMixin, BaseEstimator):
@@ -22,7 +23,8 @@ class Datamodel(RegressorMixin, BaseEstimator):
     stands, the spectrum of `ProxySPEX` predicts better.
 
     alpha: the probability with which masks include a player. n_penalties, smallest_penalty: the path, as a fraction
-    of the least penalty that empties the model.
+    of the least penalty that empties the model. max_dense_players: beyond this many players only the strongest enter
+    the fit (players.py); the others' coefficients are zero.
 
     Attributes after fit: coef_ (t, n), the change of output by including a player (Banzhaf units); intercept_ (t,),
     the output at the empty mask; penalty_ (t,); cross_fitted_ (m, t), each row predicted by the fit without its
@@ -30,12 +32,18 @@ class Datamodel(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, alpha: float = 0.5, n_penalties: int = 30, smallest_penalty: float = 0.01, seed: int = 0
+        self,
+        alpha: float = 0.5,
+        n_penalties: int = 30,
+        smallest_penalty: float = 0.01,
+        seed: int = 0,
+        max_dense_players: int = 4000,
     ) -> None:
         self.alpha = alpha
         self.n_penalties = n_penalties
         self.smallest_penalty = smallest_penalty
         self.seed = seed
+        self.max_dense_players = max_dense_players
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> Datamodel:
         """Fit to masks (m, n) bool and outputs (m,) or (m, t).
@@ -45,12 +53,17 @@ class Datamodel(RegressorMixin, BaseEstimator):
         """
         data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
         folds = assign_folds(data.groups, N_FOLDS, self.seed)
+        players, allowed = dense_players(
+            data.masks, data.outputs, folds, data.weight, self.alpha, self.max_dense_players
+        )
         fitted = fit_linear(
-            basis(data.masks, self.alpha), data.outputs, folds, weight=data.weight,
+            basis(data.masks[:, players], self.alpha), data.outputs, folds, weight=data.weight,
             n_penalties=self.n_penalties, smallest=self.smallest_penalty,
+            allowed=allowed,
         )  # fmt: skip
         sigma = math.sqrt(self.alpha * (1 - self.alpha))
-        self.coef_: NDArray[np.float64] = fitted.coef / sigma
+        self.coef_: NDArray[np.float64] = np.zeros((data.outputs.shape[1], data.masks.shape[1]))
+        self.coef_[:, players] = fitted.coef / sigma
         self.intercept_: NDArray[np.float64] = fitted.intercept - self.alpha * self.coef_.sum(axis=1)
         self.penalty_ = fitted.penalty
         self.cross_fitted_ = fitted.predicted
@@ -64,5 +77,13 @@ class Datamodel(RegressorMixin, BaseEstimator):
 
         check_is_fitted(self, "coef_")
         rows = check_masks(masks, self.n_features_in_)
-        predicted = rows.astype(np.float64) @ self.coef_.T + self.intercept_
+        predicted = _product(rows, self.coef_) + self.intercept_
         return predicted[:, 0] if self.single_ else predicted
+
+
+def _product(masks: NDArray[np.bool_], coef: NDArray[np.float64]) -> NDArray[np.float64]:
+    """masks @ coef' with blocks of players as numbers at a time."""
+    total = np.zeros((len(masks), len(coef)))
+    for block in player_blocks(masks.shape[1]):
+        total += masks[:, block].astype(np.float64) @ coef[:, block].T
+    return total

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.candidates import Candidates
+from attribution.clusters import basis
 from attribution.conditional import conditional_estimate
+from attribution.players import player_blocks
 from attribution.screen import set_columns
 from attribution.selection import Selection
 from attribution.setup import BlockSetup
@@ -59,7 +61,28 @@ def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[
     unknown = (setup.phi == setup.phi[:1]).all(axis=0)
     main[:, unknown] = np.nan
     stderr[:, unknown] = np.nan
-    return main, stderr
+    if len(setup.players) == setup.n_all_players:
+        return main, stderr
+    return _with_the_others(setup, sums, total, main, stderr)
+
+
+def _with_the_others(
+    setup: BlockSetup, sums: Array, total: float, main: Array, stderr: Array
+) -> tuple[Array, Array]:
+    """The same for all players: those outside the joint fits have fitted effects of zero, and blocks of them are
+    enough at a time. Groups of different masks are then taken as their masks."""
+    every = np.empty((setup.n_targets, setup.n_all_players))
+    every_stderr = np.empty_like(every)
+    few, few_squares = sums.T.astype(np.float32), (sums.T**2).astype(np.float32)
+    for block in player_blocks(setup.n_all_players):
+        phi = basis(setup.all_masks[setup.clusters.first, block], setup.alpha)
+        every[:, block] = (few @ phi) / total
+        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total
+        constant = (phi == phi[:1]).all(axis=0)
+        every[:, block][:, constant] = np.nan
+        every_stderr[:, block][:, constant] = np.nan
+    every[:, setup.players], every_stderr[:, setup.players] = main, stderr
+    return every, every_stderr
 
 
 def report(
@@ -99,12 +122,19 @@ def report(
         now = orders == order
         considered.add_tests(int(order), np.abs(z[now & ~screened]))
         considered.move(int(order), z_screen[wanted][now & screened], np.abs(z[now & screened]))
+    # A screened set had to pass the cut with the datamodel's residuals, which are larger than the spectrum's: in
+    # units of its final error the cut lies higher by as much.
+    screen_stderr = np.sqrt(candidates.squares[:, wanted].sum(axis=0)) / float(setup.weight.sum())
+    looser = np.divide(
+        screen_stderr, raw_stderr, out=np.ones_like(raw_stderr), where=screened & (raw_stderr > 0)
+    )
+    cut = cut * np.maximum(looser, 1.0)
     shown = np.flatnonzero(np.abs(z) >= cut)
     shown = shown[np.argsort(p_value[shown], kind="stable")]
     centre, error = conditional_estimate(z[shown], cut[shown])
     shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)
     return Reported(
-        [tuple(int(i) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
+        [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
         centre * raw_stderr[shown], error * raw_stderr[shown], raw[shown], raw_stderr[shown],
         (shrink * raw)[shown], p_value[shown], selection.kept[wanted][shown],
     )  # fmt: skip

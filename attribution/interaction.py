@@ -20,8 +20,8 @@ class Interaction:
     """A set of players that act together on a target, in Banzhaf units (F(S) / sigma^|S|, the target's units).
 
     value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw, raw_stderr:
-    the one-step estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0; q_value: its
-    false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
+    the one-step estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0;
+    q_value: its false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
     larger sets. joint_surplus: J(S). kind, class_split: METHOD.md. main_effects, main_effect_stderrs: the members'.
     in_spectrum: whether cross-fitting kept it for predictions. gate_open: the target's verdict.
     """

@@ -67,13 +67,13 @@ class TargetRefit:
         without: int | None,
         used: NDArray[np.int64],
         penalties: Array,
-        main_penalty: float,
+        main_penalty: Array,
         start: Array,
     ) -> tuple[Array, Array, Array]:
         """Fit on all folds but `without` (None: on all), once per row of penalties.
 
         used: (c,) which candidate columns take part; penalties: (l, c) theirs, infinite to leave one out;
-        main_penalty: that of every main effect; start: (n,) main effects to start from. All in the outputs' units.
+        main_penalty: (n,) of the main effects; start: (n,) main effects to start from. All in the outputs' units.
         Returns main effects (l, n), set coefficients (l, c), intercepts (l,).
         """
         design = self.design
@@ -92,7 +92,10 @@ class TargetRefit:
         covariance = (
             np.concatenate([_add(self.yx, folds), _add(self.yc, folds)[used]]) / total - mean_y * mean
         )
-        cut = np.concatenate([np.full((len(penalties), n), main_penalty), penalties], axis=1) / self.scale
+        cut = (
+            np.concatenate([np.repeat(main_penalty[None], len(penalties), axis=0), penalties], axis=1)
+            / self.scale
+        )
         begin = np.concatenate([start / self.scale, np.zeros(c)])
         coef = solve_l1(
             gram, covariance[None], cut[None], start=np.repeat(begin[None, None], len(penalties), axis=1)

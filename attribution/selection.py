@@ -62,7 +62,7 @@ def select(
                 fold,
                 local,
                 penalties,
-                float(linear.fold_penalty[fold, target]),
+                _main_penalty(setup, fold, linear.fold_penalty[fold, target]),
                 linear.fold_coef[fold, target],
             )
             # A level that lets nothing in is the datamodel itself, not a second solution of it.
@@ -80,7 +80,11 @@ def select(
     if level and np.isfinite(penalties[level - 1]).any():
         local = np.searchsorted(somewhere, used)
         main, sets, intercept = refit.solve(
-            None, local, penalties[[level - 1]], float(linear.penalty[target]), linear.coef[target]
+            None,
+            local,
+            penalties[[level - 1]],
+            _main_penalty(setup, N_FOLDS, linear.penalty[target]),
+            linear.coef[target],
         )
         final[used] = sets[0]
         kept = final != 0
@@ -90,6 +94,13 @@ def select(
         predicted[np.arange(setup.n_masks), choice[setup.folds]],
         fold_main[setup.every, choice], fold_sets[setup.every, choice],
     )  # fmt: skip
+
+
+def _main_penalty(setup: BlockSetup, fit: int, penalty: float) -> Array:
+    """The datamodel's penalty for every main effect, infinite for players this fit may not use: (n,)."""
+    if setup.allowed is None:
+        return np.full(setup.n_players, float(penalty))
+    return np.where(setup.allowed[fit], float(penalty), np.inf)
 
 
 def _eligible(

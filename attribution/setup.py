@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from attribution.booster import BoosterSettings
 from attribution.checks import CheckedData
 from attribution.clusters import Clusters, basis, make_clusters
 from attribution.crossfit import N_FOLDS, assign_folds
+from attribution.players import dense_players
 from attribution.proxy import Backend
 
 __all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 class BlockSettings:
     """Settings of a fit.
 
+    max_dense_players: the joint fits hold all players up to this many (players.py).
     levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
     exhaustively up to this many players, beyond it among those of largest main effect. n_proxy_sets: larger sets
@@ -33,6 +35,7 @@ class BlockSettings:
     seed: int = 0
     backend: Backend = "booster"
     levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+    max_dense_players: int = 4000
     max_pair_players: int = 2000
     max_triple_players: int = 110
     n_proxy_sets: int = 40
@@ -40,20 +43,34 @@ class BlockSettings:
 
 
 class BlockSetup:
-    """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,)."""
+    """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
+
+    players (n,): the players of the joint fits. Everything here is numbered by them; `all_masks` holds every player,
+    and allowed (k + 1, n) says which of them each fit may use (None: all)."""
 
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
-        self.data, self.settings = data, settings
+        self.settings = settings
         self.alpha = settings.alpha
+        self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
+        self.all_masks = data.masks
+        self.players, self.allowed = dense_players(
+            data.masks, data.outputs, self.folds, data.weight, self.alpha, settings.max_dense_players
+        )
+        self.n_all_players = data.masks.shape[1]
+        if len(self.players) < self.n_all_players:
+            # Clusters and groups were found on all players; only columns are left out.
+            data = replace(data, masks=np.ascontiguousarray(data.masks[:, self.players]))
+        self.data = data
         self.phi: NDArray[np.float32] = basis(data.masks, settings.alpha)
         self.n_masks, self.n_players = data.masks.shape
         self.n_targets = data.outputs.shape[1]
-        self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
         self.weight: Array = np.ones(self.n_masks) if data.weight is None else data.weight
         self.fold_weight = np.bincount(self.folds, self.weight, minlength=N_FOLDS)
         self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
         self.every = np.arange(N_FOLDS)
-        self.clusters: Clusters = make_clusters(data.masks, data.groups, data.weight, settings.alpha)
+        self.clusters: Clusters = make_clusters(
+            data.masks, data.groups, data.weight, settings.alpha, identity=self.all_masks
+        )
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds
         self.cluster_folds = fold_of_group[self.clusters.group]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -76,7 +77,7 @@ def ours(data: Record) -> list[Record]:
     for target in range(data["outputs"].shape[1]):
         found = model.interactions(target)
         records.append({
-            "ranked": [[list(i.members), abs(i.raw) / i.raw_stderr] for i in found],
+            "ranked": [[list(i.members), 1e-6 * abs(i.raw) / i.raw_stderr - math.log(i.q_value)] for i in found],
             "reported": [list(i.members) for i in found if i.q_value <= 0.1],
             "r2": _r2(data["held_outputs"][:, target], predicted[:, target]),
             "cpu_seconds": seconds,

@@ -7,6 +7,8 @@ import pytest
 from sklearn.base import clone
 
 from attribution import Datamodel, ProxySPEX
+from attribution.block import BlockSettings, fit_block
+from attribution.checks import check_data
 from tests.games import clusters_of_copies, conjunction, copies, duplicates, majority, planted_interactions
 
 
@@ -206,3 +208,27 @@ def test_a_player_screen_that_is_not_exhaustive_still_looks_at_the_strongest():
     model = ProxySPEX(max_order=2, max_pair_players=30).fit(masks, game.observe(masks, 1))
     assert [i.members for i in model.interactions(max_q=0.05)] == [(3, 70)]
     assert model.n_considered_ == 30 * 29 // 2
+
+
+def test_too_many_players_for_one_gram_matrix_are_told_apart_all_the_same():
+    game = clusters_of_copies(300, [(30, 170)], 0, noise_sd=0.5, effect=3.0, background=0.0)
+    masks = game.draw_masks(1500, 0)
+    outputs = game.observe(masks, 1)
+    data = check_data(masks, outputs, 0.5)
+    whole, part = (fit_block(data, BlockSettings(0.5, 2, max_dense_players=limit)) for limit in (300, 60))
+    assert len(part.players) < 150 and {30, 170} <= set(part.players.tolist())
+    assert part.main.shape == (1, 300) and np.isfinite(part.main_stderr).all()
+    assert np.abs(part.main - whole.main).max() < 0.35 * np.median(whole.main_stderr) + 0.02
+    assert whole.reported[0].members[0] == part.reported[0].members[0] == (30, 170)
+    assert np.abs(whole.spectra[0].evaluate(masks) - part.spectra[0].evaluate(masks)).mean() < 0.05
+    linear = Datamodel(max_dense_players=60).fit(masks, outputs)
+    assert linear.coef_.shape == (1, 300) and r2(outputs, linear.predict(masks)) > 0.5
+
+
+def test_players_of_a_fold_are_chosen_without_it():
+    # Pure noise and many players: chosen with the fold's own masks, the strongest players would "predict" it.
+    rng = np.random.default_rng(0)
+    masks, outputs = rng.random((400, 3000)) < 0.5, rng.normal(size=(400, 6))
+    with pytest.warns(UserWarning, match="400 masks for 3000 players"):
+        model = Datamodel(max_dense_players=100).fit(masks, outputs)
+    assert r2(outputs, model.cross_fitted_).mean() < 0.01

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 
 from tests.chaos import disks, faults
@@ -48,14 +49,26 @@ def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Calla
     ]
     if os.geteuid() == 0:
         disk += [lambda: disks.disk_full(folder, reference), lambda: disks.read_only(folder, reference)]
+    def pieces(fault: Callable[..., faults.Result], wanted: int, size: int) -> list[Callable[[], faults.Result]]:
+        """The repetitions in pieces, so that a battery that is stopped has told what it saw."""
+        return [
+            lambda first=first: fault(folder, min(size, wanted - first), reference, seed=first)
+            for first in range(0, wanted, size)
+        ]
+
     return {
         "disk": disk,
-        "worker": [lambda: faults.workers_killed(folder, times, reference)],
-        "two": [lambda: faults.two_drivers(folder, min(times, 5), reference)],
-        "cancel": [lambda: faults.interrupted(folder, min(times, 5), reference)],
-        "raylet": [lambda: faults.raylets_killed(folder, min(times, 10), reference)],
-        "driver": [lambda: faults.driver_killed(folder, times, reference)],
+        "worker": pieces(faults.workers_killed, times, 10),
+        "two": pieces(faults.two_drivers, min(times, 5), 1),
+        "raylet": pieces(faults.raylets_killed, min(times, 10), 3),
+        "driver": pieces(faults.driver_killed, times, 5),
+        "cancel": pieces(faults.interrupted, min(times, 5), 1),
     }
+
+
+def _in_turn(batteries: list[list[Callable[[], faults.Result]]]) -> list[Callable[[], faults.Result]]:
+    """The first piece of every fault, then the second of each, …"""
+    return [fault for turn in zip_longest(*batteries) for fault in turn if fault is not None]
 
 
 def main() -> int:
@@ -75,15 +88,15 @@ def main() -> int:
             reference = Small(folder / "uninterrupted")
             if reference.finish(folder / "uninterrupted.log") != 0:
                 sys.exit(f"the uninterrupted campaign failed: see {folder}/uninterrupted.log")
-            for name, battery in _battery(folder, chosen.times, reference).items():
-                for fault in battery if not chosen.only or name in chosen.only else ():
-                    began = time.monotonic()
-                    result = fault()
-                    wrong += bool(result.lost or result.twice or result.wrong)
-                    line = {**asdict(result), "seconds": round(time.monotonic() - began)}
-                    with chosen.out.open("a") as out:
-                        out.write(json.dumps(line) + "\n")
-                    print(json.dumps(line), flush=True)
+            known = _battery(folder, chosen.times, reference)
+            for fault in _in_turn([known[name] for name in chosen.only or known]):
+                began = time.monotonic()
+                result = fault()
+                wrong += bool(result.lost or result.twice or result.wrong)
+                line = {**asdict(result), "seconds": round(time.monotonic() - began)}
+                with chosen.out.open("a") as out:
+                    out.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
     finally:
         if not chosen.keep and not wrong:
             shutil.rmtree(folder, ignore_errors=True)

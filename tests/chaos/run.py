@@ -34,9 +34,24 @@ def prefect_server(folder: Path, port: int) -> Iterator[None]:
         server = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     try:
+        _wait_for_server(port)
         yield
     finally:
         kill_family(server.pid)
+
+
+def _wait_for_server(port: int) -> None:
+    import urllib.error
+    import urllib.request
+
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2)
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    sys.exit("the Prefect server did not answer within 180 s")
 
 
 def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Callable[[], faults.Result]]]:

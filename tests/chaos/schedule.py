@@ -55,7 +55,6 @@ def main() -> int:
     os.environ["COTERIE_HOME"] = str(ROOT)
     os.environ["PYTHONPATH"] = str(ROOT)
     with prefect_server(folder, chosen.port):
-        _wait_for_server(chosen.port)
         file = folder / "prefect.yaml"
         file.write_text(yaml.safe_dump(_deployment(campaign, chosen.every, chosen.models)))
         _prefect("work-pool", "create", "coterie", "--type", "process", cwd=ROOT)
@@ -72,20 +71,6 @@ def main() -> int:
     chosen.out.write_text(json.dumps(seen, indent=1))
     print(json.dumps(seen), flush=True)
     return 0 if seen["fit_models"] >= 24 + 2 * chosen.models else 1
-
-
-def _wait_for_server(port: int) -> None:
-    import urllib.error
-    import urllib.request
-
-    until = time.monotonic() + 180
-    while time.monotonic() < until:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2)
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    sys.exit("the Prefect server did not answer within 180 s")
 
 
 def _watch(campaign: Small, seconds: float, enough: int) -> dict[str, Any]:

@@ -68,8 +68,13 @@ def without_near_duplicates(
         for label, (rows, matrix) in held.items():
             if keep[rows].sum() > max(1, (least or {}).get(label, 0)) and matrix.max() > best:
                 best, chosen = float(matrix.max()), label
-        if chosen is None:
-            raise AttributionError(f"quotas leave no way to keep only {n_keep} of {n} players. Lower the quotas.")
+        if chosen is None:  # no class has a pair to spare: single players go, in the order of the classes
+            left_of = {label: rows[keep[rows]] for label, (rows, _) in held.items()}
+            spare = [rows for label, rows in left_of.items() if len(rows) > (least or {}).get(label, 0)]
+            if not spare:
+                raise AttributionError(f"quotas leave no way to keep only {n_keep} of {n} players. Lower the quotas.")
+            keep[spare[0][0]] = False
+            continue
         rows, matrix = held[chosen]
         a, b = np.unravel_index(int(matrix.argmax()), matrix.shape)
         left = keep[rows]

@@ -315,7 +315,8 @@ class _Teller:
     def suspected_class(self, player: int) -> int:
         """Class whose targets the player hurts most surely, when it is another than its own; else -1."""
         effects = self.evidence.by_class
-        z = effects.effect[:, player] / effects.stderr[:, player]
+        stderr = effects.stderr[:, player]
+        z = np.divide(effects.effect[:, player], stderr, out=np.zeros_like(stderr), where=stderr > 0)
         worst = int(np.argmin(z))
         return worst if worst != self.evidence.player_classes[player] and z[worst] < -SURELY else -1
 

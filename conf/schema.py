@@ -188,6 +188,12 @@ class CurateConfig(Section):
     drop_level: float = Field(default=0.01, gt=0, lt=1, description="Rate below which a harmful example is dropped.")
     similarity: bool = Field(default=True, description="Also test groups of examples that look alike.")
 
+    @field_validator("class_quotas", mode="before")
+    @classmethod
+    def _names_of_classes(cls, given: object) -> object:
+        # YAML and Hydra read the class name 0 as a number.
+        return {str(name): quota for name, quota in given.items()} if isinstance(given, dict) else given
+
 
 class VerifyConfig(Section):
     """How a decision is put to the test by retraining."""

@@ -46,6 +46,7 @@ def test_near_duplicate_removal_heeds_quotas() -> None:
     classes = np.repeat([0, 1], 6)
     keep = without_near_duplicates(features, classes, 7, {0: 5})
     assert keep[classes == 0].sum() >= 5
+    assert without_near_duplicates(features, classes, 1).sum() == 1
     with pytest.raises(AttributionError, match="no way to keep only 7"):
         without_near_duplicates(features, classes, 7, {0: 6, 1: 6})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from flows.environment import WORKER_ENVIRONMENT, prepare, prepare_local_ray
 from flows.errors import CoterieError
 
 LOCAL_STARTS = 3
+REACH_SECONDS = 10.0  # to open a connection to a cluster's head
 
 
 class ClusterError(CoterieError):
@@ -76,15 +78,16 @@ class Cluster:
             self._tried.wait()
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise ClusterError(f"Ray could not be started at {self.address!r}: {failure}") from failure
+            raise self._unreachable(failure) from failure
         try:
             self._start_once()
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise ClusterError(
-                f"Ray could not be started at {self.address!r}: {error}. Check compute.ray_address (or RAY_ADDRESS) "
-                "and that `ray status` answers there"
-            ) from error
+            raise self._unreachable(error) from error
         return time.monotonic() - began
+
+    def _unreachable(self, error: BaseException) -> ClusterError:
+        remedy = "Check compute.ray_address (or RAY_ADDRESS) and that `ray status` answers there"
+        return ClusterError(f"Ray could not be started at {self.address!r}: {error}. {remedy}")
 
     def _start_once(self) -> None:
         with self._lock:
@@ -104,6 +107,7 @@ class Cluster:
                 self._init_local(ray)
                 self._owned = True
             else:
+                _check_listening(self.address)
                 ray.init(
                     address=self.address,
                     configure_logging=False,
@@ -207,6 +211,15 @@ class Cluster:
                     f"the first {len(failures)} units of work all failed, so the rest was not tried. "
                     f"The first said: {failures[0]}"
                 )
+
+
+def _check_listening(address: str) -> None:
+    """Raise OSError at once where nothing listens: Ray itself waits for minutes, without a word to the user."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        return  # "auto" and the like: Ray's own business
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):
+        pass
 
 
 def _offer(total: dict[str, float]) -> str:

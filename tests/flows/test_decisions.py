@@ -1,0 +1,250 @@
+"""Certify, curate, verify, brittleness and export on a campaign with a known game; models of experiments are real."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from attribution.errors import AttributionError
+from flows import cluster
+from flows.brittleness import brittleness
+from flows.certify import BadRequest, certify
+from flows.curate import curate
+from flows.errors import IncompleteCampaign
+from flows.experiments import about, finished, plans, read_derived
+from flows.export import BadExport, export
+from flows.roles import RowRange, role_of
+from flows.store import Campaign
+from flows.verify import verify
+from flows.verify_results import extrapolates
+from tests.flows.decided_campaign import COPIES, SYNERGY, WRONG, decided_config, make_decided_campaign
+
+CERTIFY = ("certify.top=2", "certify.n_random=1", "certify.n_bases=3", "attribution.fdr_level=0.1")
+VERIFY = (
+    "verify.n_seeds=2", "verify.curve=[0.25]", "verify.curve_seeds=2", "verify.second_architecture=false",
+    "verify.embedding_models=1", "curate.similarity=false",
+)  # fmt: skip
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The campaign, and one Ray for all experiments of this file."""
+    folder = tmp_path_factory.mktemp("decided") / "campaign"
+    make_decided_campaign(decided_config(folder))
+    cluster.start_session_in_background(None, 1)
+    yield folder
+    cluster.stop_session()
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "campaign"))
+
+
+def table(folder: Path, name: str) -> list[dict]:
+    return read_derived(Campaign(folder), name).to_pylist()
+
+
+def written(folder: Path, name: str) -> str:
+    """A table as text, in which NaN equals NaN; without what a second training may take."""
+    rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+    return repr([{key: value for key, value in row.items() if key != "train_seconds"} for row in rows])
+
+
+def test_certify_tries_what_was_reported_beside_random_sets_and_no_fit_sees_its_rows(folder: Path) -> None:
+    config = decided_config(folder, *CERTIFY)
+    before = Campaign(folder).snapshot()
+    found = certify.fn(config)
+    assert (found.n_tried, found.n_random, found.n_models) == (2, 1, 3 * 3 * 4)
+    rows = table(folder, "certification")
+    assert [tuple(row["members"]) for row in rows[:2]] == [COPIES, SYNERGY]
+    assert [(row["origin"], row["n_bases"]) for row in rows] == [("reported", 3)] * 2 + [("random", 3)]
+    assert {row["verdict"] for row in rows} <= {"certified", "refuted", "undecided"}
+    campaign = Campaign(folder)
+    assert campaign.snapshot() == before
+    assert all(role_of(int(mask_id)) == "fit" for mask_id in campaign.training_pairs("fit").mask_ids)
+    # All four cells of a base share the seed group and everything but the members.
+    (plan,) = plans(campaign, "certify")
+    masks, groups = campaign.masks(RowRange("certify", 0, 0, 4))
+    assert len(set(groups.tolist())) == 1
+    assert masks[:, list(COPIES)].tolist() == [[False, False], [True, False], [False, True], [True, True]]
+    others = np.delete(masks, COPIES, axis=1)
+    assert (others == others[0]).all()
+
+
+def test_certify_interrupted_and_run_again_gives_the_same_table(folder: Path) -> None:
+    config = decided_config(folder, *CERTIFY)
+    certify.fn(config)
+    whole = written(folder, "certification")
+    fragments = sorted((folder / "outputs").glob("certify-*.parquet"))
+    kept = {path: path.stat().st_mtime_ns for path in fragments[:2]}
+    for path in fragments[2:]:
+        path.unlink()
+    for path in [*(folder / "masks").glob("certify-*"), folder / "certification.parquet"]:
+        path.unlink()
+    certify.fn(config)
+    assert written(folder, "certification") == whole
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    # And once more: nothing is trained.
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "outputs").iterdir()}
+    certify.fn(config)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "outputs").iterdir()} == stamps
+    assert len(plans(Campaign(folder), "certify")) == 1
+
+
+def test_a_named_set_is_tried_beside_what_was_tried_before(folder: Path) -> None:
+    certify.fn(decided_config(folder, *CERTIFY))
+    certify.fn(decided_config(folder, "certify.members=[2,3,9]", "certify.target=-1", "certify.n_bases=2"))
+    rows = table(folder, "certification")
+    assert [row["origin"] for row in rows] == ["reported", "reported", "random", "named"]
+    assert (rows[3]["members"], rows[3]["target"], rows[3]["n_models"]) == ([2, 3, 9], -1, 16)
+    assert "nothing was predicted" in rows[3]["reason"]
+    first, second = plans(Campaign(folder), "certify")
+    assert second.first >= first.last
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("certify.members=[2,99]", "certify.target=0"), r"players \[99\] do not exist"),
+        (("certify.members=[2,2]", "certify.target=0"), "named twice"),
+        (("certify.members=[2,3]", "certify.target=40"), "target 40 has no outputs"),
+        (("certify.members=[2,3]",), "Give --target"),
+    ],
+)
+def test_sets_and_targets_that_do_not_exist_are_refused(folder: Path, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        certify.fn(decided_config(folder, *overrides))
+    assert not plans(Campaign(folder), "certify")
+
+
+def test_a_budget_too_small_for_the_sets_is_refused(folder: Path) -> None:
+    with pytest.raises(AttributionError, match="certify.max_models"):
+        certify.fn(decided_config(folder, *CERTIFY, "certify.max_models=10"))
+
+
+def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) -> None:
+    config = decided_config(folder, "curate.keep_share=null", "curate.similarity=false")
+    curate.fn(config)
+    rows = table(folder, "decisions")
+    assert [row["player"] for row in rows] == list(range(24))
+    assert all(row["reason"].endswith(".") for row in rows)
+    assert (rows[WRONG]["decision"], rows[WRONG]["rule"]) == ("drop", "harmful")
+    assert sorted(rows[player]["decision"] for player in COPIES) == ["drop", "keep"]
+    assert [rows[player]["rule"] for player in SYNERGY] == ["synergy"] * 2
+    dropped = next(rows[player] for player in COPIES if rows[player]["decision"] == "drop")
+    assert dropped["evidence"] == [0]
+    stamp = (folder / "decisions.parquet").stat().st_mtime_ns
+    curate.fn(config)
+    assert (folder / "decisions.parquet").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("curate.keep_count=25",), "only 24 players"),
+        (("curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}"), "the budget keeps 4"),
+        (("curate.class_quotas={zero: 2}",), "the classes are 0, 1"),
+    ],
+)
+def test_budgets_that_cannot_be_met_are_refused(folder: Path, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(AttributionError, match=message):
+        curate.fn(decided_config(folder, *overrides))
+    assert not (folder / "decisions.parquet").exists()
+
+
+def test_deciding_from_too_few_models_is_refused_with_the_number_needed(tmp_path: Path) -> None:
+    config = decided_config(tmp_path / "small", "campaign.n_fit=60")
+    make_decided_campaign(config)
+    with pytest.raises(AttributionError, match=r"60 models are too few .* campaign.n_fit=\d+"):
+        curate.fn(config)
+
+
+def test_verify_compares_arms_of_one_size_and_resumes_to_the_same_tables(folder: Path) -> None:
+    config = decided_config(folder, *VERIFY)
+    with pytest.raises(IncompleteCampaign, match="Run `coterie curate` first"):
+        verify.fn(config)
+    curate.fn(config)
+    summary = verify.fn(config)
+    assert summary.n_keep == 12
+    campaign = Campaign(folder)
+    names = ("verification", "comparisons")
+    whole = [written(folder, name) for name in names]
+    rows = pq.read_table(folder / "verification.parquet").to_pylist()
+    assert {(row["arm"], row["n_keep"]) for row in rows} == {
+        *((arm, size) for arm in ("curated", "random", "main_effects", "embedding") for size in (12, 6)), ("full", 24)
+    }  # fmt: skip
+    assert all(len(row["removed"]) == 24 - row["n_keep"] for row in rows)
+    random = [tuple(row["removed"]) for row in rows if row["arm"] == "random" and row["n_keep"] == 12]
+    assert len(set(random)) == len(random) == 2
+    curated = {tuple(row["removed"]) for row in rows if row["arm"] == "curated" and row["declared"]}
+    decisions = table(folder, "decisions")
+    assert curated == {tuple(row["player"] for row in decisions if row["decision"] == "drop")}
+    assert len((about(campaign, "comparisons") or {})["sentences"]) == 4
+    for path in sorted((folder / "results").glob("*.parquet"))[1:]:
+        path.unlink()
+    verify.fn(config)
+    assert [written(folder, name) for name in names] == whole
+    assert sum(map(len, finished(campaign))) == len(rows)
+
+
+def test_brittleness_confirms_removals_by_retraining(folder: Path) -> None:
+    config = decided_config(
+        folder, "brittleness.n_targets=1", "brittleness.n_seeds=2", "brittleness.max_removals=3", "recipe.epochs=2"
+    )
+    found = brittleness.fn(config)
+    rows = table(folder, "brittleness")
+    assert found.n_targets == len({row["target"] for row in rows})
+    for row in rows:
+        assert len(row["tried"]) == len(row["margins"])
+        assert row["confirmed_removals"] == -1 or row["confirmed_removals"] in row["tried"]
+
+
+def test_exports_keep_what_was_decided_and_say_where_it_comes_from(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(IncompleteCampaign, match="Run `coterie curate`"):
+        export(Campaign(folder), out)
+    curate.fn(decided_config(folder, "curate.keep_count=10", "curate.similarity=false"))
+    campaign = Campaign(folder)
+    found = export(campaign, out)
+    assert (found.n_kept, found.n_dropped) == (10, 14)
+    subset = json.loads((out / "subset.json").read_text())
+    rows = table(folder, "decisions")
+    assert subset["indices"] == [row["player"] for row in rows if row["decision"] != "drop"]
+    assert subset["provenance"]["identity"] == campaign.meta["identity_hash"]
+    parquet = pq.read_table(out / "data" / "train-00000-of-00001.parquet")
+    assert parquet.num_rows == 10
+    features = json.loads(parquet.schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["image"] == {"_type": "Image"}
+    assert features["label"]["names"] == campaign.meta["class_names"]
+    with (out / "decisions.csv").open() as handle:
+        told = list(csv.DictReader(handle))
+    assert [row["decision"] for row in told] == [row["decision"] for row in rows]
+    with pytest.raises(BadExport, match="Formats: subset, parquet, csv"):
+        export(campaign, out, ("excel",))
+
+
+def test_a_subset_file_selects_the_kept_examples_from_the_source(folder: Path, tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    curate.fn(decided_config(folder, "curate.similarity=false"))
+    export(Campaign(folder), tmp_path, ("subset",))
+    subset = json.loads((tmp_path / "subset.json").read_text())
+    examples = Campaign(folder).read("examples").to_pylist()
+    labels = {row["position"]: row["label"] for row in examples if row["split"] == "train"}
+    digits = load_digits().target
+    assert [labels[at] for at in subset["indices"]] == [int(digits[at]) for at in subset["source_indices"]]
+
+
+def test_sizes_far_from_what_was_sampled_are_extrapolations() -> None:
+    assert extrapolates(0.8, 0.5, 200)
+    assert not extrapolates(0.55, 0.5, 200)

@@ -91,6 +91,18 @@ def audit(
 
 
 @app.command()
+def compact(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
+    """Copy the outputs target by target, so that one target reads fast; only what has changed since is written."""
+    from flows.compaction import compact as bring_up_to_date
+    from flows.terminal import locate
+
+    found, _ = locate(campaign, overrides or [])
+    with found.lock():
+        summary = bring_up_to_date(found)
+    print(f"{summary.written} files written, {summary.current} were current, in {found.folder}/compact")
+
+
+@app.command()
 def show(
     campaign: Where = "quickstart",
     overrides: Overrides = None,

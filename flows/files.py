@@ -117,7 +117,7 @@ def read_table(
     """
     try:
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
-        table = pq.read_table(columns=columns, memory_map=False, partitioning=None, **_source(path, "source"))
+        table = pq.read_table(columns=columns, memory_map=False, partitioning=None, **source_arguments(path, "source"))
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
@@ -137,10 +137,10 @@ def read_table(
 
 def has_checksums(path: Path) -> bool:
     """Whether a readable Parquet file carries checksums (files of the first versions do not)."""
-    return bool((pq.read_schema(**_source(path, "where")).metadata or {}).get(CHECKSUMS))
+    return bool((pq.read_schema(**source_arguments(path, "where")).metadata or {}).get(CHECKSUMS))
 
 
-def _source(path: Path, name: str) -> dict[str, Any]:
+def source_arguments(path: Path, name: str) -> dict[str, Any]:
     """Arguments that tell pyarrow where a file is."""
     if isinstance(path, ObjectPath):
         return {name: path.key, "filesystem": path.filesystem}

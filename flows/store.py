@@ -266,11 +266,15 @@ class Campaign:
         for rows, path in self._current("outputs"):
             if (rows.role, rows.replicate) != (role, replicate):
                 continue
-            table = self._read(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
-            good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
-            numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
-            outputs = numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)
-            yield table["mask_id"].to_numpy()[good], outputs, int((~good).sum())
+            yield self.read_outputs(path)
+
+    def read_outputs(self, path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+        """One fragment: (mask_ids (m,), outputs (m, n_targets) float32, rows without a number)."""
+        table = self._read(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
+        good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
+        numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
+        outputs = numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)
+        return table["mask_id"].to_numpy()[good], outputs, int((~good).sum())
 
     def training_pairs(
         self, role: str = "fit", replicate: int = 0, targets: Sequence[int] | None = None

@@ -183,7 +183,13 @@ def _one(hosts: Hosts, campaign: Small, folder: Path, chosen: argparse.Namespace
         code = _finish(hosts.run(0, run, log, **settings), chosen.seconds)
         return {"exit_code": code, "first_exit_code": first, "kept": kept, "fragments": len(campaign.fragments())}
     return {"exit_code": code, "fragments": len(campaign.fragments()),
-            "longest_silence_seconds": round(_longest_gap(campaign, cut), 1)}
+            "longest_silence_seconds": round(_longest_gap(campaign, cut), 1), "tried_again": _retries(log),
+            "seconds_after_the_cut": round((time.time_ns() - cut) / 1e9)}
+
+
+def _retries(log: Path) -> int:
+    """Shards that were lost with a process or node and submitted again."""
+    return log.read_text(errors="replace").count("is tried again")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,163 @@
+"""Target-major copies of the outputs, so that one target reads fast however many models there are.
+
+Fragments hold all targets of a few models; a reader of one target has to open all of them. A compacted file holds many
+models with one row per target: reading a target is one small row group. Files cover fixed ranges of rows, so that
+compaction is incremental: a range that has not changed since is not written again. They are a cache: readers check
+which fragments a file came from, fall back to the fragments where it is not current, and anybody may delete them.
+
+    compact/fit-r0-000000000-000016384.parquet    target int32, mask_id list<int64>, output list<float32>
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.errors import StoreError
+from flows.files import source_arguments, write_atomically
+from flows.roles import RowRange
+from flows.store import Campaign, digest
+
+ROWS_PER_FILE = 16_384
+BYTES_AT_ONCE = 2**29
+TARGETS_PER_GROUP = 16
+SOURCE = b"coterie.source"
+
+
+@dataclass(frozen=True)
+class CompactionSummary:
+    """Files written, and files that were current already."""
+
+    written: int
+    current: int
+
+
+def compact(campaign: Campaign) -> CompactionSummary:
+    """Bring the compacted files up to date. Call it with the campaign's lock held."""
+    written = current = 0
+    for block, fragments in _blocks(campaign).items():
+        path, source = _path(campaign, block), _source(fragments)
+        if _recorded_source(path) == source:
+            current += 1
+            continue
+        _write(campaign, path, fragments, source)
+        written += 1
+    return CompactionSummary(written, current)
+
+
+def read_target(
+    campaign: Campaign, target: int, role: str = "fit", replicate: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mask_ids (m,) int64 ascending, outputs (m,) float32) of one target; rows without a number are left out.
+
+    Uses compacted files where they are current, the fragments elsewhere. Raises StoreError for a target that does
+    not exist.
+    """
+    if not 0 <= target < campaign.n_targets:
+        raise StoreError(f"target must lie in [0, {campaign.n_targets}); got {target}")
+    ids, values = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for block, fragments in _blocks(campaign).items():
+        if (block.role, block.replicate) != (role, replicate):
+            continue
+        found = _read_compacted(_path(campaign, block), _source(fragments), target)
+        if found is None:
+            found = _read_fragments(campaign, fragments, target)
+        ids.append(found[0])
+        values.append(found[1])
+    mask_ids = np.concatenate(ids)
+    order = np.argsort(mask_ids)
+    return mask_ids[order], np.concatenate(values)[order]
+
+
+def _blocks(campaign: Campaign) -> dict[RowRange, list[Path]]:
+    """Fragments by the fixed range of rows that their first row lies in."""
+    blocks: dict[RowRange, list[Path]] = {}
+    for path in campaign.fragment_paths("outputs"):
+        if path.name.endswith(".failed.parquet"):
+            continue
+        rows = RowRange.parse(path.name.split(".")[0])
+        first = rows.first // ROWS_PER_FILE * ROWS_PER_FILE
+        blocks.setdefault(RowRange(rows.role, rows.replicate, first, first + ROWS_PER_FILE), []).append(path)
+    return blocks
+
+
+def _path(campaign: Campaign, block: RowRange) -> Path:
+    return campaign.folder / "compact" / f"{block.name}.parquet"
+
+
+def _source(fragments: list[Path]) -> str:
+    """Names and times of the fragments: another name or another writing makes a compacted file stale."""
+    return digest([[path.name, path.stat().st_mtime_ns] for path in fragments])
+
+
+def _recorded_source(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        return str((pq.read_schema(**source_arguments(path, "where")).metadata or {}).get(SOURCE, b"").decode())
+    except (OSError, pa.ArrowException):  # a cache that cannot be read is made again
+        return None
+
+
+def _write(campaign: Campaign, path: Path, fragments: list[Path], source: str) -> None:
+    """Several passes over the fragments, each for as many targets as memory allows."""
+    at_once = max(TARGETS_PER_GROUP, BYTES_AT_ONCE // (4 * ROWS_PER_FILE) // TARGETS_PER_GROUP * TARGETS_PER_GROUP)
+    schema = pa.schema(
+        [("target", pa.int32()), ("mask_id", pa.list_(pa.int64())), ("output", pa.list_(pa.float32()))],
+        metadata={SOURCE: source, b"coterie.note": json.dumps("a cache of outputs/; may be deleted")},
+    )
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer:
+            for first in range(0, campaign.n_targets, at_once):
+                targets = np.arange(first, min(first + at_once, campaign.n_targets))
+                ids, outputs = _columns(campaign, fragments, targets)
+                lists = pa.ListArray.from_arrays(
+                    pa.array(np.arange(len(targets) + 1) * len(ids), pa.int32()),
+                    pa.array(np.ascontiguousarray(outputs.T).reshape(-1)),
+                )
+                masks = pa.ListArray.from_arrays(
+                    pa.array(np.arange(len(targets) + 1) * len(ids), pa.int32()), pa.array(np.tile(ids, len(targets)))
+                )
+                table = pa.table([pa.array(targets, pa.int32()), masks, lists], schema=schema)
+                writer.write_table(table, row_group_size=TARGETS_PER_GROUP)
+
+    write_atomically(path, write)
+
+
+def _columns(campaign: Campaign, fragments: list[Path], targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mask_ids (m,), outputs (m, len(targets))) of rows with a number, in mask_id order."""
+    ids, values = [np.zeros(0, np.int64)], [np.zeros((0, len(targets)), np.float32)]
+    for path in fragments:
+        found, outputs, _ = campaign.read_outputs(path)
+        ids.append(found)
+        values.append(outputs[:, targets])
+    mask_ids = np.concatenate(ids)
+    order = np.argsort(mask_ids)
+    return mask_ids[order], np.concatenate(values)[order]
+
+
+def _read_compacted(path: Path, source: str, target: int) -> tuple[np.ndarray, np.ndarray] | None:
+    if not path.is_file():
+        return None
+    try:
+        with pq.ParquetFile(page_checksum_verification=True, **source_arguments(path, "source")) as file:
+            if (file.schema_arrow.metadata or {}).get(SOURCE, b"").decode() != source:
+                return None
+            group = file.read_row_group(target // TARGETS_PER_GROUP)
+    except (OSError, pa.ArrowException, IndexError):
+        return None
+    row = group.slice(target % TARGETS_PER_GROUP, 1)
+    if row.num_rows != 1 or row["target"][0].as_py() != target:
+        return None
+    return tuple(row[name].combine_chunks().flatten().to_numpy() for name in ("mask_id", "output"))
+
+
+def _read_fragments(campaign: Campaign, fragments: list[Path], target: int) -> tuple[np.ndarray, np.ndarray]:
+    ids, outputs = _columns(campaign, fragments, np.array([target]))
+    return ids, outputs[:, 0]

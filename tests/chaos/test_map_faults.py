@@ -1,0 +1,54 @@
+"""Stragglers, logs and slots of the map. The long battery is `python -m tests.chaos.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.cluster import Cluster, ClusterError
+from flows.cluster_map import Resources
+from tests.chaos import units
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(address="local", cpus=2) as running:
+        yield running
+
+
+@pytest.mark.ray
+def test_a_straggler_gets_a_copy_and_counts_once(cluster: Cluster, tmp_path: Path) -> None:
+    outcomes = list(cluster.map(units.slow_once, str(tmp_path), range(8)))
+    assert sorted(outcome.index for outcome in outcomes) == list(range(8))
+    assert [outcome.value for outcome in sorted(outcomes, key=lambda outcome: outcome.index)] == list(range(8))
+    assert len(list(tmp_path.glob("3-*"))) == 2
+
+
+@pytest.mark.ray
+def test_a_failed_unit_brings_its_traceback_and_its_host(cluster: Cluster) -> None:
+    (failed,) = [outcome for outcome in cluster.map(units.complain, None, range(3)) if outcome.error]
+    assert failed.error == "ValueError: the data are wrong"
+    assert "in complain" in failed.log and "host " in failed.log
+
+
+@pytest.mark.ray
+def test_a_machine_that_cannot_run_one_unit_says_so_at_once(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match="asks for 1 CPU, 64 GPU, Ray here offers 2 CPU"):
+        list(cluster.map(units.complain, None, range(3), Resources(gpus=64)))
+
+
+@pytest.mark.parametrize(
+    ("resources", "offered", "slots"),
+    [
+        (Resources(), {"CPU": 4.0}, 4),
+        (Resources(), {}, 0),
+        (Resources(gpus=0.3), {"CPU": 16.0, "GPU": 2.0}, 6),
+        (Resources(gpus=1), {"CPU": 16.0, "GPU": 2.0}, 2),
+        (Resources(gpus=2), {"CPU": 16.0, "GPU": 3.0}, 1),
+        (Resources(memory_bytes=2**30), {"CPU": 16.0, "memory": 2.5 * 2**30}, 2),
+    ],
+)
+def test_slots_of_a_node(resources: Resources, offered: dict[str, float], slots: int) -> None:
+    assert resources.slots_of(offered) == slots

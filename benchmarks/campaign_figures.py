@@ -1,4 +1,7 @@
-"""Figures of finished campaigns as a markdown table: python benchmarks/campaign_figures.py runs/quickstart runs/cifar2"""
+"""Figures of finished campaigns as a markdown table.
+
+python benchmarks/campaign_figures.py runs/quickstart runs/cifar2
+"""
 
 from __future__ import annotations
 

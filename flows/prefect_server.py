@@ -45,4 +45,4 @@ def end_server_with_this_process() -> None:
         return process
 
     start_guarded.is_guarded = True  # type: ignore[attr-defined]
-    SubprocessASGIServer._run_uvicorn_command = start_guarded  # type: ignore[method-assign]
+    SubprocessASGIServer._run_uvicorn_command = start_guarded  # type: ignore[method-assign,assignment]

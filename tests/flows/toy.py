@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,19 +80,19 @@ def random_picture(seed: int, size: int = 8) -> bytes:
     return packed.getvalue()
 
 
-def write_image_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 8) -> Path:
-    """train/<class>/ and test/<class>/ with pictures of noise."""
+def write_image_folder(folder: Path, classes: Sequence[str] = ("cat", "dog"), per_class: int = 16) -> Path:
+    """train/<class>/ and test/<class>/ with pictures of noise, 32 pixels a side."""
     seed = 0
     for half in ("train", "test"):
         for name in classes:
             (folder / half / name).mkdir(parents=True)
             for number in range(per_class):
                 seed += 1
-                (folder / half / name / f"{number}.png").write_bytes(random_picture(seed))
+                (folder / half / name / f"{number}.png").write_bytes(random_picture(seed, 32))
     return folder
 
 
-def write_parquet_folder(folder: Path, classes: tuple[str, ...] = ("automobile", "truck"), rows: int = 16) -> Path:
+def write_parquet_folder(folder: Path, classes: Sequence[str] = ("automobile", "truck"), rows: int = 32) -> Path:
     """train and test files in the layout Hugging Face uses: columns img and label, class names in the metadata."""
     import json
 
@@ -104,7 +104,7 @@ def write_parquet_folder(folder: Path, classes: tuple[str, ...] = ("automobile",
     for first, half in ((0, "train"), (1000, "test")):
         table = pa.table(
             {
-                "img": [{"bytes": random_picture(first + row, 16), "path": None} for row in range(rows)],
+                "img": [{"bytes": random_picture(first + row, 32), "path": None} for row in range(rows)],
                 "label": [row % len(classes) for row in range(rows)],
                 "family": [f"family {row // 4}" for row in range(rows)],
             }

@@ -32,7 +32,8 @@ def certification(campaign: Campaign) -> None:
         share = certified_share([row["verdict"] for row in rows if row["origin"] == origin])
         if share.n:
             verdicts = dict(Counter(row["verdict"] for row in rows if row["origin"] == origin))
-            print(f"\n{origin}: {share.count} of {share.n} certified (95%: {share.low:.2f} to {share.high:.2f}); {verdicts}")
+            told = f"{share.count} of {share.n} certified (95%: {share.low:.2f} to {share.high:.2f})"
+            print(f"\n{origin}: {told}; {verdicts}")
     random = [row["measured"] for row in rows if row["origin"] == "random"]
     if random:
         print(f"\nrandom sets, mean measured {np.mean(random):+.2f}, mean size {np.mean(np.abs(random)):.2f}")

@@ -15,6 +15,7 @@ from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import outcome_counts, survey, wanted
 from flows.throughput import failure_reasons, throughput
+from flows.verdicts import verdicts
 
 
 def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
@@ -112,8 +113,12 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     if not rows:
         console.print("No interaction was reported here.")
         return
-    table = Table("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
+    tried = verdicts(campaign)
+    titles = ("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
+    table = Table(*titles, *(["by experiment"] if tried else []))
     for row in rows:
+        told = tried.get((row["target"], tuple(row["members"])))
+        by_experiment = f"{told['verdict']} ({told['measured']:+.2f})" if told else "–"
         table.add_row(
             str(row["target"]),
             ", ".join(map(str, row["members"])),
@@ -123,6 +128,7 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
             f"{row['q_value']:.1e}",
             f"{row['joint_surplus']:+.2f}",
             "open" if row["gate_open"] else "closed",
+            *([by_experiment] if tried else []),
         )
     console.print(table)
 

@@ -42,6 +42,12 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
         return
     _check_inputs(stage, states, campaign)
     _check_folder(campaign.folder)
+    if not isinstance(campaign.folder, ObjectPath):
+        with campaign.lock():  # another driver is found before minutes are spent; every stage looks again
+            pass
+    if campaign.exists:
+        with campaign.lock():
+            pass  # another driver is found before minutes are spent; every stage takes the lock again
     _announce(chosen)
     _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)

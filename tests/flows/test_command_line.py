@@ -1,0 +1,231 @@
+"""The `coterie` command from outside: exit codes, one clear message, nothing left running."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.store import Campaign
+from tests.flows.toy import (
+    COTERIE,
+    TOY,
+    coterie,
+    process,
+    stamps,
+    survivors,
+    wait_until,
+    without_lock,
+    write_image_folder,
+    write_parquet_folder,
+)
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's own folder, so that nothing of the user's is touched."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path) -> Run:
+    """Run coterie with the toy's settings for the campaign in tmp_path/campaign: (exit code, output)."""
+
+    def run(command: str, *overrides: str, name: str = "quickstart") -> tuple[int, str]:
+        folder = f"campaign.folder={tmp_path / 'campaign'}"
+        return coterie(command, name, *TOY, folder, *overrides, mark=str(tmp_path), home=home)
+
+    return run
+
+
+def one_clear_message(output: str) -> str:
+    """The only line that says error; no traceback anywhere."""
+    assert "Traceback" not in output, output
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, output
+    return errors[0]
+
+
+# --- from nothing to a report ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.ray
+def test_two_commands_the_first_makes_a_report_the_second_has_nothing_to_do(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    code, output = run("run", "name=two-commands")
+    assert code == 0, output
+    assert "Traceback" not in output
+    assert f"Report: {tmp_path}/campaign/report.html" in output
+    assert "models: 56/56" in output and "targets:" in output
+    assert re.search(r"starting Ray .*\n.*starting Prefect", output), "what is waited for is named"
+    assert survivors(str(tmp_path)) == []
+    with sqlite3.connect(home / "prefect.db") as database:
+        artifacts = dict(database.execute("select key, type from artifact where key like '%two-commands'"))
+        flows = dict(database.execute("select f.name, r.state_type from flow_run r join flow f on f.id = r.flow_id"))
+    assert artifacts.items() >= {"faithfulness-two-commands": "table", "interactions-two-commands": "markdown"}.items()
+    assert {flows[stage] for stage in ("campaign", "plan", "retrain", "attribute", "report")} == {"COMPLETED"}
+
+    before = without_lock(stamps(tmp_path / "campaign"))
+    code, output = run("run", "name=two-commands")
+    assert (code, "Nothing to do." in output, "Report: " in output) == (0, True, True)
+    assert "Prefect" not in output and "Ray" not in output
+    assert without_lock(stamps(tmp_path / "campaign")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+@pytest.mark.ray
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_run_that_is_ended_in_the_middle_loses_nothing_and_leaves_nothing_running(
+    how: signal.Signals, home: Path, tmp_path: Path
+) -> None:
+    mark = str(tmp_path)
+    folder = tmp_path / "campaign"
+    command = [str(COTERIE), "run", "quickstart", *TOY, f"campaign.folder={folder}"]
+    command += ["recipe.epochs=400", "campaign.n_fit=320", "compute.workers=1"]  # minutes of work
+    with process(command, mark, PREFECT_HOME=str(home)) as running:
+        wait_until(lambda: folder.is_dir() and any((folder / "outputs").glob("[!.]*.parquet")), "the first shard")
+        busy_code, busy = coterie(*command[1:], mark=f"{mark}-second", home=home)
+        assert (busy_code, running.poll()) == (4, None), busy
+        assert re.search(r"is being written by .*process \d+", one_clear_message(busy))
+        running.send_signal(how)
+        output, _ = running.communicate(timeout=120)
+        wait_until(lambda: survivors(mark) == [], "Ray and Prefect's temporary server to end")
+    assert "Traceback" not in output
+    if how == signal.SIGINT:
+        assert running.returncode == 130
+        assert "finished models are kept" in one_clear_message(output)
+    campaign = Campaign(folder)
+    kept = campaign.read("outputs")
+    assert kept.num_rows > 0 and set(kept["status"].to_pylist()) == {"ok"}
+    with campaign.lock():
+        pass  # whoever was killed holds it no longer
+    code, status = coterie("status", str(folder), mark=mark, home=home)
+    assert code == 0 and re.search(rf"fit\D+320\D+{kept.num_rows}\D", status), status
+
+
+# --- exit codes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("sampler.alfa=0.3",), "unknown key 'sampler.alfa'.*Did you mean 'sampler.alpha'"),
+        (("sampler.alpha=nan",), "sampler.alpha must be.*greater than 0 and less than 1; got nan"),
+        (("campaign.n_fit=0",), "campaign.n_fit must be at least 1.*; got 0"),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_ends_with_2(run: Run, tmp_path: Path, overrides: tuple[str, ...], message: str) -> None:
+    code, output = run("run", *overrides)
+    assert code == 2 and re.search(message, one_clear_message(output))
+    assert not (tmp_path / "campaign").exists()
+
+
+def test_another_campaigns_folder_ends_with_3_and_is_left_as_it_is(run: Run, home: Path, tmp_path: Path) -> None:
+    from flows.plan import plan
+    from tests.flows.toy import toy
+
+    plan.fn(toy(tmp_path / "campaign"))
+    before = stamps(tmp_path / "campaign")
+    code, output = run("run", "recipe.width=3")
+    assert code == 3 and "recipe.width: the folder has 2, the configuration 3" in one_clear_message(output)
+    assert stamps(tmp_path / "campaign") == before
+
+
+def test_other_pictures_in_the_same_place_are_another_campaign(run: Run, home: Path, tmp_path: Path) -> None:
+    from flows.plan import plan
+    from tests.flows.toy import random_picture, toy
+
+    pictures = write_image_folder(tmp_path / "pictures")
+    plan.fn(toy(tmp_path / "campaign", f"dataset.path={pictures}", name="images"))
+    for picture in (pictures / "train" / "cat").iterdir():
+        picture.write_bytes(random_picture(10_000 + len(picture.name) + int(picture.stem), 32))
+    code, output = run("run", f"dataset.path={pictures}", name="images")
+    assert code == 3 and "dataset.fingerprint" in one_clear_message(output)
+
+
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_a_file_in_the_folders_place_ends_with_5(run: Run, tmp_path: Path, below: str) -> None:
+    (tmp_path / "campaign").write_text("mine")
+    code, output = run("run", f"campaign.folder={tmp_path}/campaign{below}")
+    assert code == 5 and "campaign is a file" in one_clear_message(output)
+    assert (tmp_path / "campaign").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("stage", "remedy"),
+    [("retrain", "coterie plan"), ("attribute", "coterie (plan|retrain)"), ("report", "coterie attribute")],
+)
+def test_a_stage_without_its_input_ends_with_6_and_names_the_stage_before(run: Run, stage: str, remedy: str) -> None:
+    code, output = run(stage)
+    assert code == 6 and re.search(f"Run `{remedy}", one_clear_message(output))
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def bad_data(kind: str, folder: Path) -> list[str]:
+    """Spoil a source of pictures; the overrides that choose it."""
+    if kind == "truncated Parquet file":
+        data = write_parquet_folder(folder)
+        truncate(next(data.glob("train*")))
+        return ["dataset=cifar2", f"dataset.path={data}"]
+    if kind == "no such folder":
+        return ["dataset=cifar2", f"dataset.path={folder / 'nowhere'}"]
+    if kind == "more targets than test images":
+        return ["dataset.n_targets=4000"]
+    data = write_image_folder(folder)
+    if kind == "a class without test images":
+        for picture in (data / "test" / "dog").iterdir():
+            picture.unlink()
+    elif kind == "a class missing from the test images":
+        (data / "test" / "dog").rename(folder / "elsewhere")
+    elif kind == "truncated picture":
+        truncate(next((data / "train" / "cat").iterdir()))
+    return ["dataset=image_folder", f"dataset.path={data}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("truncated Parquet file", r"train-00000-of-00001.parquet is not a readable Parquet file"),
+        ("no such folder", r"no folder .*nowhere"),
+        ("more targets than test images", r"n_targets = 4000.*only \d+ test images"),
+        ("a class without test images", r"test/dog holds no pictures"),
+        ("a class missing from the test images", r"test has no class dog"),
+        ("truncated picture", r"train/cat/\d+.png: not a readable picture"),
+    ],
+)
+def test_bad_data_end_with_8_before_anything_is_made(run: Run, tmp_path: Path, kind: str, message: str) -> None:
+    code, output = run("run", *bad_data(kind, tmp_path / "data"))
+    assert code == 8 and re.search(message, one_clear_message(output)), output
+    assert not (tmp_path / "campaign").exists()
+
+
+def test_status_of_a_half_done_campaign_says_what_is_missing(run: Run, home: Path, tmp_path: Path) -> None:
+    from flows.plan import plan
+    from tests.flows.toy import toy
+
+    assert run("status")[0] == 0  # no campaign at all
+    plan.fn(toy(tmp_path / "campaign"))
+    code, output = run("status")
+    assert code == 0 and re.search(r"retrain\s+to do: 56 of 56 models to train", output), output
+    code, output = coterie("show", str(tmp_path / "campaign"), mark=str(tmp_path), home=home)
+    assert code == 6 and "coterie attribute" in one_clear_message(output)
+
+
+def test_a_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:
+    code, output = run("run", "--dry-run")
+    assert code == 0 and re.search(r"retrain\s+run\s+56 models to train", output)
+    assert not (tmp_path / "campaign").exists()

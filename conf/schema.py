@@ -157,13 +157,13 @@ class CertifyConfig(Section):
     members: tuple[int, ...] | None = Field(default=None, description="One set of your own, instead of the top sets.")
     target: int | None = Field(default=None, description="Its target; the best one reported when empty.")
     top: int = Field(default=20, ge=1, le=10_000, description="Distinct member sets to try, by pooled evidence.")
-    n_random: int = Field(default=20, ge=0, le=10_000, description="Matched random sets, beside the first of the top.")
+    n_random: int = Field(default=10, ge=0, le=10_000, description="Matched random sets, beside the first of the top.")
     level: float = Field(default=0.05, gt=0, lt=1, description="Level over all sets tried together.")
     power: float = Field(default=0.8, gt=0.05, lt=1, description="Power the number of base masks is planned for.")
     n_bases: int | None = Field(default=None, ge=2, description="Base masks of every set; from power when empty.")
     min_bases: int = Field(default=12, ge=2, description="Base masks a set gets at least.")
-    max_bases: int = Field(default=64, ge=2, description="Base masks a set gets at most.")
-    max_models: int = Field(default=10_000, ge=4, description="Models the whole experiment may train.")
+    max_bases: int = Field(default=128, ge=2, description="Base masks a set gets at most.")
+    max_models: int = Field(default=16_000, ge=4, description="Models the whole experiment may train.")
     seed: int = Field(default=0, ge=0, description="Draws the random sets.")
 
 

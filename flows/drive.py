@@ -45,9 +45,6 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     if not isinstance(campaign.folder, ObjectPath):
         with campaign.lock():  # another driver is found before minutes are spent; every stage looks again
             pass
-    if campaign.exists:
-        with campaign.lock():
-            pass  # another driver is found before minutes are spent; every stage takes the lock again
     _announce(chosen)
     _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)

@@ -162,7 +162,7 @@ class CertifyConfig(Section):
     power: float = Field(default=0.8, gt=0.05, lt=1, description="Power the number of base masks is planned for.")
     n_bases: int | None = Field(default=None, ge=2, description="Base masks of every set; from power when empty.")
     min_bases: int = Field(default=12, ge=2, description="Base masks a set gets at least.")
-    max_bases: int = Field(default=128, ge=2, description="Base masks a set gets at most.")
+    max_bases: int = Field(default=256, ge=2, description="Base masks a set gets at most.")
     max_models: int = Field(default=16_000, ge=4, description="Models the whole experiment may train.")
     seed: int = Field(default=0, ge=0, description="Draws the random sets.")
 

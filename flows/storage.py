@@ -51,6 +51,9 @@ def _filesystem(scheme: str, bucket: str, query: str) -> Any:
     if scheme == "s3" and endpoint and "endpoint_override" not in settings:
         parts = urlsplit(endpoint)
         settings.update(endpoint_override=parts.netloc, scheme=parts.scheme)
+    if scheme == "s3":
+        # Small files go up in one PUT; larger ones in parts, which make an object when the last call completes them.
+        settings.setdefault("allow_delayed_open", "true")
     text = f"{scheme}://{bucket}" + (f"?{urlencode(settings)}" if settings else "")
     try:
         return fs.FileSystem.from_uri(text)[0]

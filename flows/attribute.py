@@ -12,7 +12,8 @@ from prefect import flow
 from attribution.analysis import BlockAnalysis, assign_q_values
 from conf.schema import CampaignConfig
 from flows.artifacts import publish_faithfulness
-from flows.cluster import ClusterError, session
+from flows.cluster import session
+from flows.errors import IncompleteCampaign
 from flows.logs import stage_logger
 from flows.progress import Progress
 from flows.store import ANALYSIS_TABLES, Campaign, digest
@@ -80,7 +81,7 @@ def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
         with Progress(data.n_targets, "targets") as progress:
             for outcome in cluster.map(analyse_block, data.job(config), data, on_start=progress.show):
                 if outcome.error is not None:
-                    raise ClusterError(f"a block of targets could not be analysed: {outcome.error}")
+                    raise IncompleteCampaign(f"a block of targets could not be analysed: {outcome.error}")
                 done[outcome.index] = outcome.value
                 progress.advance(len(outcome.value.faithfulness["target"]))
     return [done[index] for index in sorted(done)]

@@ -18,8 +18,8 @@ from flows.errors import CoterieError
 EXIT_CODES = """
 Exit codes: 0 done (or nothing to do) · 1 unexpected error · 2 wrong usage or configuration · 3 the folder belongs to
 another campaign · 4 another process is writing to it · 5 a table cannot be read or written · 6 something is missing
-or failed · 7 the cluster cannot be reached · 8 the data cannot be used · 9 an audit
-found something wrong · 130 interrupted
+or failed · 7 the cluster or Prefect's server cannot be reached · 8 the data cannot be used · 9 an audit found
+something wrong · 130 interrupted
 """
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ from typing import Any
 
 from conf.schema import CampaignConfig
 from flows import cluster
+from flows.cluster import ClusterError
 from flows.environment import prepare
 from flows.errors import IncompleteCampaign, StoreError
 from flows.logs import log_to_stderr
@@ -93,11 +94,32 @@ def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)
     try:
+        _check_prefect()
         LOG.info("starting Prefect (%s) …", _prefect_server())
         _flow(stage)(config)
     finally:
         cluster.stop_session()
     LOG.info("done in %.0f s", time.monotonic() - began)
+
+
+def _check_prefect() -> None:
+    """A server of the user's that does not answer is found before minutes are spent. Raises ClusterError."""
+    import urllib.error
+    import urllib.request
+
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    try:
+        if url:
+            urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # it answers, and may want a key that Prefect sends
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"Prefect's server at {url} cannot be reached: {error}. Start it (`prefect server start`), or unset "
+            "PREFECT_API_URL to use a temporary one"
+        ) from error
 
 
 def _prefect_server() -> str:

@@ -118,6 +118,8 @@ def read_table(
     try:
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
         table = pq.read_table(columns=columns, memory_map=False, partitioning=None, **source_arguments(path, "source"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is missing. Running `coterie run` again makes it anew") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])

@@ -302,9 +302,14 @@ class Campaign:
 
     @property
     def analysis(self) -> dict[str, Any] | None:
-        """Which analysis is current (key, settings, snapshot, …), or None."""
+        """Which analysis is current (key, settings, snapshot, …); None when there is none, or its tables are gone."""
         path = self.folder / "analysis.json"
-        return read_json(path) if path.is_file() else None
+        current: dict[str, Any] | None = read_json(path) if path.is_file() else None
+        if current is not None:
+            folder = self.folder / "analyses" / current["key"]
+            if not all((folder / f"{name}.parquet").is_file() for name in ANALYSIS_TABLES):
+                return None
+        return current
 
     def _analysis_folder(self) -> Path:
         current = self.analysis

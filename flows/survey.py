@@ -79,6 +79,8 @@ def survey(config: CampaignConfig) -> list[StageState]:
     untrained = count_rows(missing_models(config, campaign))
     failed = count_rows(campaign.failed())
     plan = StageState("plan", unplanned > 0, f"{unplanned:,} masks to draw" if unplanned else "all masks are planned")
+    if not (campaign.folder / "examples.parquet").is_file():
+        plan = StageState("plan", True, "the table of examples is missing")
     because = f" ({failed:,} of them failed before)" if failed else ""
     retrain = StageState(
         "retrain",

@@ -171,6 +171,15 @@ def test_a_stage_without_its_input_ends_with_6_and_names_the_stage_before(run: R
     assert code == 6 and re.search(f"Run `{remedy}", one_clear_message(output))
 
 
+def test_a_prefect_server_that_does_not_answer_ends_with_7(home: Path, tmp_path: Path) -> None:
+    command = [str(COTERIE), "plan", "quickstart", *TOY, f"campaign.folder={tmp_path / 'campaign'}"]
+    url = "http://127.0.0.1:1/api"
+    with process(command, str(tmp_path), PREFECT_HOME=str(home), PREFECT_API_URL=url) as started:
+        output, _ = started.communicate(timeout=120)
+    assert started.returncode == 7
+    assert re.search(f"{url} cannot be reached.*prefect server start.*PREFECT_API_URL", one_clear_message(output))
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -269,6 +269,37 @@ def test_a_damaged_fragment_is_named_and_running_again_makes_its_rows_anew(clust
     assert results(tmp_path / "c").equals(whole)
 
 
+@pytest.mark.parametrize(("lost", "stages"), [
+    ("analyses", ["attribute", "report"]),
+    ("analysis.json", ["attribute", "report"]),
+    ("report.html", ["report"]),
+    ("report.json", ["report"]),
+    ("examples.parquet", ["plan"]),
+])
+def test_what_was_deleted_is_made_again_and_nothing_else(
+    lost: str, stages: list[str], cluster: Cluster, finished: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "c")
+    config, path = toy(tmp_path / "c"), tmp_path / "c" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert [state.stage for state in survey(config) if state.todo] == stages
+    models = stamps(tmp_path / "c" / "outputs")
+    run_stages(config)
+    assert path.exists() and [state for state in survey(config) if state.todo] == []
+    assert stamps(tmp_path / "c" / "outputs") == models
+    for table in ("examples", "effects", "interactions"):
+        assert results(tmp_path / "c", table).equals(results(finished, table))
+
+
+def test_too_few_models_to_explain_anything_says_how_many_it_takes(cluster: Cluster, tmp_path: Path) -> None:
+    config = toy(tmp_path / "c", "campaign.n_fit=4", "campaign.n_holdout=0")
+    run_stages(config, "plan", "retrain")
+    with pytest.raises(IncompleteCampaign, match="at least 12. Train more masks"):
+        run_stages(config, "attribute")
+
+
 # --- samplers, groups, campaigns of unusual shape ----------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from flows import report_text as text
 from flows.report_data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
+from flows.report_experiments import read_experiments
 from flows.report_figures import accuracy_figure, faithfulness_figure, interval_figure
 from flows.report_images import Picture
 from flows.store import Campaign
@@ -53,15 +54,18 @@ def build_report(
         campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level)
     )
     headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
+    tried = read_experiments(campaign, data.gallery)
     page = _environment().get_template("report.html.j2")
     extent = _extent(data)
     return page.render(
         data=data,
+        tried=tried,
         name=str(data.meta.get("name", campaign.folder.name)),
         headline=headline,
         lede=lede,
         tiles=_tiles(data, campaign),
         kind_shares=[(kind, data.kinds[kind]) for kind in text.KINDS if data.kinds.get(kind)],
+        verdict=lambda item: tried.verdicts.get((item.target, item.players)),
         interval=lambda item: interval_figure(item.value, item.low, item.high, extent),
         extent=extent,
         faithfulness_svg=faithfulness_figure(list(data.faithfulness)),

@@ -71,11 +71,14 @@ def test_what_runs_on_the_nodes_imports_neither_ray_nor_prefect() -> None:
     assert len(seen) > 1
 
 
-def test_only_the_store_knows_where_tables_lie() -> None:
-    """Parquet is read and written in one place; everything else asks the Campaign."""
+# Reading and writing of fragments, their target-major copy, and what leaves a campaign for other programs.
+SPEAKS_PARQUET = {"files.py", "compaction.py", "export.py"}
+
+
+def test_stages_and_commands_leave_parquet_to_the_store() -> None:
     touching = {path.name for path in files("flows") if "pyarrow.parquet" in imported_modules(path)}
     assert "files.py" in touching
-    assert touching <= {"files.py", "checksums.py"}
+    assert touching <= SPEAKS_PARQUET
 
 
 @pytest.mark.parametrize("package", ["training", "attribution", "conf.compose", "flows.store", "flows.survey"])

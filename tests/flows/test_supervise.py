@@ -35,7 +35,8 @@ print("finished")
 
 
 def start(how: str, starts: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, how, str(starts)]
+    # A suite started in the background ignores SIGINT, and so would what it starts.
+    command = ["env", "--default-signal=INT", sys.executable, "-c", SCRIPT, how, str(starts)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

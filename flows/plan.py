@@ -113,9 +113,9 @@ def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
     if smallest > HOPELESS:
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
         log.warning(
-            "%s. Interactions of real campaigns were rarely above %.1f: expect to see none. About %d fit masks would "
+            "%s. Few interactions of real campaigns were that large: expect to see few or none. About %d fit masks would "
             "do (campaign.n_fit), or fewer players (dataset.n_train), or groups (dataset.group_by)",
-            text, HOPELESS, enough,
+            text, enough,
         )
     else:
         log.info(text)

@@ -114,7 +114,8 @@ def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
         log.warning(
             "%s. Few interactions of real campaigns were that large: expect to see few or none. "
-            "About %d fit masks would do (campaign.n_fit), or fewer players (dataset.n_train), or groups (dataset.group_by)",
+            "About %d fit masks would do (campaign.n_fit), or fewer players (dataset.n_train), "
+            "or groups (dataset.group_by)",
             text, enough,
         )
     else:

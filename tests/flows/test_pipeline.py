@@ -17,7 +17,7 @@ from flows.errors import CampaignMismatch, IncompleteCampaign
 from flows.roles import RowRange, first_id, role_of
 from flows.store import Campaign
 from flows.survey import survey
-from tests.flows.toy import process, results, run_stages, stamps, survivors, toy, wait_until, without_lock
+from tests.flows.toy import process, results, run_stages, stamps, toy, wait_until, without_lock
 
 pytestmark = pytest.mark.ray
 
@@ -180,20 +180,18 @@ config = CampaignConfig.model_validate_json(sys.argv[1])
 plan.fn(config)
 retrain.fn(config)
 """
-SLOWER = ("recipe.epochs=150", "campaign.n_fit=64", "campaign.n_holdout=16", "compute.workers=1")
+SLOWER = ("recipe.epochs=100", "campaign.n_fit=64", "campaign.n_holdout=16", "compute.workers=1")
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(cluster: Cluster, tmp_path: Path) -> None:
     killed, whole = toy(tmp_path / "killed", *SLOWER), toy(tmp_path / "whole", *SLOWER)
     run_stages(whole, "plan", "retrain")
-    mark = f"killed-{tmp_path}"
-    with process([sys.executable, "-c", DRIVER, killed.model_dump_json()], mark) as driver:
+    with process([sys.executable, "-c", DRIVER, killed.model_dump_json()], str(tmp_path)) as driver:
         campaign = Campaign(tmp_path / "killed")
         wait_until(lambda: campaign.exists and bool(campaign.trained()), "the first shard")
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
         before = stamps(tmp_path / "killed" / "outputs")
-        wait_until(lambda: survivors(mark) == [], "Ray's processes to follow their driver")
     finished_before = Campaign(tmp_path / "killed").trained()
     assert 0 < len(finished_before) < len(Campaign(tmp_path / "whole").trained())
     run_stages(killed, "plan", "retrain")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -133,16 +133,10 @@ def process(command: list[str], mark: str, **environment: str) -> Iterator[subpr
     try:
         yield started
     finally:
-        for pid in {started.pid, *survivors(mark)} if started.poll() is None else survivors(mark):
-            with_suppressed_kill(pid)
+        for pid in survivors(mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         started.communicate()
-
-
-def with_suppressed_kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def coterie(*arguments: str, mark: str, home: Path, timeout: float = 240) -> tuple[int, str]:

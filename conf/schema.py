@@ -77,6 +77,9 @@ class RecipeConfig(Section):
     output: Literal["margin_lse", "margin_max"] = Field(
         default="margin_lse", description="What is recorded for each target: correct logit minus logsumexp, or max."
     )
+    batching: Literal["packed", "slot_aligned"] = Field(
+        default="packed", description="Absent examples are left out and batches close up, or keep a slot of weight 0."
+    )
 
 
 class SamplerConfig(Section):
@@ -255,6 +258,11 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
     }
 )
 
+# Keys younger than the campaigns that exist. Their default is what those campaigns did without the key, and counts as
+# its absence (None), so that it belongs to the same identity.
+LATER_DEFAULTS: dict[str, object] = {"recipe.batching": "packed"}
+_NO_DEFAULT = object()
+
 
 def identity_settings(config: CampaignConfig) -> dict[str, object]:
     """The part of a configuration that makes two runs the same campaign, as a flat {dotted key: value} dict."""
@@ -265,7 +273,7 @@ def identity_settings(config: CampaignConfig) -> dict[str, object]:
         else:
             flat[section] = value
     return {
-        key: value
+        key: None if LATER_DEFAULTS.get(key, _NO_DEFAULT) == value else value
         for key, value in sorted(flat.items())
         if key not in EXEMPT_FROM_IDENTITY and key.split(".")[0] not in EXEMPT_FROM_IDENTITY
     }

@@ -15,6 +15,7 @@ from training.errors import TrainingInputError
 from training.models import build_model, initialise
 from training.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.recipe import Recipe
+from training.slots import Slots, n_slots, slot_draws
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K so that K changes nothing
@@ -88,11 +89,14 @@ class Engine:
         """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout."""
         recipe, members = self.recipe, len(seeds)
         rows, words = self._draws(present, seeds)
+        slots = Slots(model, recipe, rows, present) if recipe.batching == "slot_aligned" else None
         weights = FlatParameters(model)
         finite = torch.ones(members, dtype=torch.bool, device=self.device)
         model.train()
         for step, rate in enumerate(recipe.learning_rates(self.n_steps)):
             images, labels = self.batches.training(rows[step], words[step])
+            if slots is not None:
+                slots.begin(step)
             logits = model(images)
             losses = F.cross_entropy(
                 logits.flatten(0, 1),
@@ -100,7 +104,8 @@ class Engine:
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
             )
-            member_loss = losses.view(members, -1).mean(dim=1)
+            losses = losses.view(members, -1)
+            member_loss = losses.mean(dim=1) if slots is None else slots.loss(step, losses)
             weights.zero_grad()
             member_loss.sum().backward()
             weights.sgd_step(rate, recipe)
@@ -108,10 +113,14 @@ class Engine:
         return finite
 
     def _draws(self, present: np.ndarray, seeds: list[int]) -> tuple[Tensor, Tensor]:
-        shape = (len(seeds), self.n_steps, self.recipe.batch_size)
+        packed = self.recipe.batching == "packed"
+        shape = (len(seeds), self.n_steps, self.recipe.batch_size if packed else n_slots(self.recipe))
         rows, words = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.uint64)
         for member, seed in enumerate(seeds):
-            draws = member_draws(seed, present[member], shape[1] * shape[2])
+            n_draws = shape[1] * shape[2]
+            draws = member_draws(seed, present[member], n_draws) if packed else slot_draws(
+                seed, present.shape[1], n_draws
+            )  # fmt: skip
             rows[member], words[member] = draws.rows.reshape(shape[1:]), draws.words.reshape(shape[1:])
         order = (1, 2, 0)
         return (

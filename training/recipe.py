@@ -9,6 +9,7 @@ from training.errors import TrainingInputError
 
 ARCHITECTURES = ("resnet", "resnet9")
 OUTPUTS = ("margin_lse", "margin_max")
+BATCHINGS = ("packed", "slot_aligned")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Recipe:
       of a square blanked out at a random place, 0 for none. flip_at_test: average logits over an image and
       its mirror.
     - output: what is recorded of a target, see `training.outputs`.
+    - batching: how a masked order becomes batches. `packed`: absent examples are left out and later batches close up.
+      `slot_aligned`: the full set's order is cut into slots, and absent examples weigh 0 (`training.slots`).
     """
 
     architecture: str = "resnet"
@@ -44,10 +47,12 @@ class Recipe:
     cutout: int = 0
     flip_at_test: bool = False
     output: str = "margin_lse"
+    batching: str = "packed"
 
     def __post_init__(self) -> None:
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("output", self.output, OUTPUTS)
+        _one_of("batching", self.batching, BATCHINGS)
         _at_least("width", self.width, 1)
         _at_least("blocks", self.blocks, 1)
         _at_least("batch_size", self.batch_size, 2)

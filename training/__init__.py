@@ -8,6 +8,7 @@ Importing this package loads NumPy and nothing heavier: torch, scikit-learn, tor
 are imported where they are used.
 """
 
+from training.calibrate import Calibration, calibrate
 from training.data import Dataset, ImageSet
 from training.errors import TrainingInputError
 from training.load import load_dataset
@@ -19,11 +20,13 @@ from training.retrain import RetrainResult, retrain
 __all__ = [
     "RECIPES",
     "SAMPLERS",
+    "Calibration",
     "Dataset",
     "ImageSet",
     "Recipe",
     "RetrainResult",
     "TrainingInputError",
+    "calibrate",
     "load_dataset",
     "retrain",
     "sample_masks",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,9 +18,11 @@ from training.models import build_model, initialise
 from training.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.recipe import Recipe
 from training.slots import Slots, n_slots, slot_draws
+from training.ways import Way, prepare, usable
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K so that K changes nothing
+LOSS_SCALE = {"float16": 2.0**10}  # keeps small gradients above float16's smallest number; a power of two is exact
 STEADY_MEMBERS = 4
 """Networks of at least this many members, an even number, round alike on a CPU: see `Engine.train`."""
 
@@ -35,13 +39,25 @@ class ChunkResult:
 
 
 class Engine:
-    """One data set and one recipe on one device, ready to train chunks of members."""
+    """One data set and one recipe on one device, ready to train chunks of members one way.
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32") -> None:
+    way: what was asked for, or what comes closest to it here (`training.ways.usable`).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        way: str | Way = "grouped",
+    ) -> None:
         if dtype not in DTYPES:
             raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.recipe, self.dtype = recipe, DTYPES[dtype]
         self.device = check_device(device)
+        self.way = usable(Way.parse(way), recipe, self.device, self.dtype)
         height, width, channels = dataset.train.images.shape[1:]
         self.image_shape = (height, width, channels)
         self.n_classes = len(dataset.class_names)
@@ -61,8 +77,10 @@ class Engine:
         steady: fill the network up to an even number of members, at least `STEADY_MEMBERS`, with copies of the
         first that are then thrown away. oneDNN's convolutions handle two groups at a time and take another path
         for what is left over or for very few groups; an even number keeps all members on one path, so that a
-        member's float32 result was bit for bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py).
+        member's float32 result was bit for bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py). It has
+        no effect on other devices, and none on the way `native`, where a member has no neighbours.
         """
+        steady = steady and self.device.type == "cpu" and self.way.name != "native"
         empty = ~present.any(axis=1)
         parts = []
         for rows in (np.flatnonzero(~empty), np.flatnonzero(empty)):
@@ -85,19 +103,31 @@ class Engine:
             finite = torch.ones(len(seeds), dtype=torch.bool, device=self.device)
         return self._evaluate(model, present, finite)
 
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Products in the way's own type where it has one; weights, statistics and losses stay as they are."""
+        if not self.way.arithmetic:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.way.arithmetic))
+
     def _steps(self, model: nn.Module, present: np.ndarray, seeds: list[int]) -> Tensor:
-        """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout."""
+        """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout.
+
+        What the members see is drawn before the first step, and no step reads a number back from the device.
+        """
         recipe, members = self.recipe, len(seeds)
         rows, words = self._draws(present, seeds)
         slots = Slots(model, recipe, rows, present) if recipe.batching == "slot_aligned" else None
         weights = FlatParameters(model)
+        forward = prepare(model, self.way, members)
+        loss_scale = LOSS_SCALE.get(self.way.arithmetic, 1.0)
         finite = torch.ones(members, dtype=torch.bool, device=self.device)
         model.train()
         for step, rate in enumerate(recipe.learning_rates(self.n_steps)):
             images, labels = self.batches.training(rows[step], words[step])
             if slots is not None:
                 slots.begin(step)
-            logits = model(images)
+            with self._arithmetic():
+                logits = forward(images).to(self.dtype)
             losses = F.cross_entropy(
                 logits.flatten(0, 1),
                 labels.T.flatten(),
@@ -107,8 +137,8 @@ class Engine:
             losses = losses.view(members, -1)
             member_loss = losses.mean(dim=1) if slots is None else slots.loss(step, losses)
             weights.zero_grad()
-            member_loss.sum().backward()
-            weights.sgd_step(rate, recipe)
+            member_loss.sum().mul(loss_scale).backward()
+            weights.sgd_step(rate, recipe, loss_scale)
             finite &= torch.isfinite(member_loss.detach())
         return finite
 
@@ -132,7 +162,8 @@ class Engine:
     def _evaluate(self, model: nn.Module, present: np.ndarray, finite: Tensor) -> ChunkResult:
         model.eval()
         members = len(present)
-        logits = [self._logits(model, pixels, members) for pixels, _ in self.evaluated]
+        forward = prepare(model, self.way, members)
+        logits = [self._logits(forward, pixels, members) for pixels, _ in self.evaluated]
         labels = [found for _, found in self.evaluated]
         for found in logits:
             finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
@@ -146,7 +177,7 @@ class Engine:
             audit_accuracy=accuracy(logits[2], labels[2]).cpu().numpy(),
         )
 
-    def _logits(self, model: nn.Module, pixels: Tensor, members: int) -> Tensor:
+    def _logits(self, forward: Callable[[Tensor], Tensor], pixels: Tensor, members: int) -> Tensor:
         """Logits (K, n, n_classes) of (n, channels, height, width), the same images for all members."""
         height, width, _ = self.image_shape
         if not len(pixels):
@@ -154,11 +185,19 @@ class Engine:
         parts = []
         for block in pixels.split(max(1, _PIXELS_AT_ONCE // (self.recipe.width * height * width))):
             images = self.batches.normalise(block)
-            found = model(images.repeat(1, members, 1, 1))
-            if self.recipe.flip_at_test:
-                found = (found + model(images.flip(-1).repeat(1, members, 1, 1))) / 2
+            with self._arithmetic():
+                found = forward(images.repeat(1, members, 1, 1)).to(self.dtype)
+                if self.recipe.flip_at_test:
+                    found = (found + forward(images.flip(-1).repeat(1, members, 1, 1)).to(self.dtype)) / 2
             parts.append(found)
         return torch.cat(parts, dim=1)
+
+
+def make_engine(
+    dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32", way: str | Way = "grouped"
+) -> Engine:
+    """The engine of that way. Raises TrainingInputError as `Engine` and `Way.parse` do."""
+    return Engine(dataset, recipe, device=device, dtype=dtype, way=way)
 
 
 def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
@@ -188,8 +227,13 @@ class FlatParameters:
     def zero_grad(self) -> None:
         self.gradients.zero_()
 
-    def sgd_step(self, rate: float, recipe: Recipe) -> None:
-        """One step as torch.optim.SGD defines it: decay into the gradient, momentum, perhaps Nesterov."""
+    def sgd_step(self, rate: float, recipe: Recipe, loss_scale: float = 1.0) -> None:
+        """One step as torch.optim.SGD defines it: decay into the gradient, momentum, perhaps Nesterov.
+
+        loss_scale: what the loss was multiplied by before its gradients were taken.
+        """
+        if loss_scale != 1.0:
+            self.gradients.mul_(1.0 / loss_scale)
         gradients = self.gradients.add_(self.values, alpha=recipe.weight_decay)
         self.momentum.mul_(recipe.momentum).add_(gradients)
         if recipe.nesterov:

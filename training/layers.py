@@ -7,14 +7,25 @@ layer is one matrix product per member, so member k computes what it would compu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, members: int) -> Tensor:
+    """One convolution with as many groups as members."""
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=members)
+
+
 class MemberConv(nn.Module):
-    """Convolution without bias, weights of all members: (K * out_channels, in_channels, size, size)."""
+    """Convolution without bias, weights of all members: (K * out_channels, in_channels, size, size).
+
+    convolve: how it is computed; `training.ways.prepare` puts another function in its place.
+    """
+
+    convolve: Callable[[Tensor, Tensor, int, int, int], Tensor]
 
     def __init__(
         self,
@@ -28,10 +39,11 @@ class MemberConv(nn.Module):
         super().__init__()
         self.members, self.stride, self.padding = members, stride, padding
         self.fan_in = in_channels * size * size
+        self.convolve = grouped_convolution
         self.weight = nn.Parameter(torch.empty(members * out_channels, in_channels, size, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding, groups=self.members)
+        return self.convolve(x, self.weight, self.stride, self.padding, self.members)
 
 
 class MemberLinear(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from training.data import Dataset
 from training.errors import TrainingInputError
 from training.recipe import Recipe
 
-WAY = "grouped_convolution"
+LOG = logging.getLogger("coterie")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class RetrainResult:
     - target_accuracy, audit_accuracy: (n_masks,) float32; NaN where diverged (or where there are no audit
       examples).
     - train_seconds: (n_masks,) float32, wall time of the model's chunk divided by the models in it.
-    - members: models trained together (K); way: how; device: where.
+    - members: models trained together (K) at the end; members_used: (n_masks,) int32, the K of each row's chunk, lower
+      than was asked for where the device's memory did not suffice.
+    - way: how, as `training.ways.Way` writes it; device: where.
     """
 
     outputs: np.ndarray
@@ -37,6 +41,7 @@ class RetrainResult:
     audit_accuracy: np.ndarray
     train_seconds: np.ndarray
     members: int
+    members_used: np.ndarray
     way: str
     device: str
 
@@ -50,6 +55,7 @@ def retrain(
     members: int = 32,
     device: str = "cpu",
     dtype: str = "float32",
+    way: str = "grouped",
     progress: Callable[[int, int], None] | None = None,
 ) -> RetrainResult:
     """Train one model per mask and record what it says about the targets.
@@ -58,42 +64,57 @@ def retrain(
     seeds: (n_masks,) whole numbers; a model's initialisation, order and augmentation are functions of its
     seed alone, drawn for the full training set and then restricted to the examples present (packed: absent
     examples are left out and the batches close up). Two masks of one seed therefore share them. members:
-    models trained together as one network; the last chunk may be smaller. progress(done, total) is called
-    after each chunk, in models.
+    models trained together as one network; the last chunk may be smaller. way: how they are trained, see
+    `training.ways`; where it cannot be had the log says so and names what is done instead. progress(done, total) is
+    called after each chunk, in models.
+
+    Where the device's memory does not suffice, `members` is halved for the rest and the log says so.
 
     Every model takes `recipe.steps(len(dataset.train))` steps, whatever the size of its own subset. A model
     whose subset is smaller than a batch sees an example several times in a batch. A model whose mask is empty
     takes no steps: its outputs are those of the freshly initialised network, and its status is `ok`.
 
-    Raises TrainingInputError for masks of another width, no masks, seeds that do not match, an unknown dtype
-    or device, and a data set that the recipe cannot train on.
+    Raises TrainingInputError for masks of another width, no masks, seeds that do not match, an unknown dtype,
+    way or device, and a data set that the recipe cannot train on; torch.OutOfMemoryError (or what else says so,
+    see `is_out_of_memory`) when not even one model fits the memory.
     """
     masks = _check_masks(masks, dataset)
     seed_list = _check_seeds(seeds, len(masks))
     if members < 1:
         raise TrainingInputError(f"members must be at least 1; got {members}.")
-    from training.engine import STEADY_MEMBERS, Engine  # imports torch
+    from training.engine import STEADY_MEMBERS, make_engine  # imports torch
 
-    engine = Engine(dataset, recipe, device=device, dtype=dtype)
-    steady = members >= STEADY_MEMBERS and engine.device.type == "cpu"
+    engine = make_engine(dataset, recipe, device=device, dtype=dtype, way=way)
+    steady = members >= STEADY_MEMBERS
 
     present = masks[:, dataset.players]
     n_masks = len(masks)
     outputs = np.full((n_masks, len(dataset.targets)), np.nan, dtype=np.float32)
     diverged = np.zeros(n_masks, dtype=bool)
     columns = np.full((4, n_masks), np.nan, dtype=np.float32)
-    for start in range(0, n_masks, members):
-        rows = slice(start, min(start + members, n_masks))
+    members_used = np.zeros(n_masks, dtype=np.int32)
+    done = 0
+    while done < n_masks:
+        rows = slice(done, min(done + members, n_masks))
         began = time.perf_counter()
-        chunk = engine.train(present[rows], seed_list[rows], steady=steady)
+        try:
+            chunk = engine.train(present[rows], seed_list[rows], steady=steady)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            members = _fewer(min(members, rows.stop - done), error)
+            steady = steady and members >= STEADY_MEMBERS
+            continue
         outputs[rows] = chunk.outputs
         diverged[rows] = chunk.diverged
         columns[0, rows] = chunk.train_accuracy
         columns[1, rows] = chunk.target_accuracy
         columns[2, rows] = chunk.audit_accuracy
         columns[3, rows] = (time.perf_counter() - began) / (rows.stop - rows.start)
+        members_used[rows] = members
+        done = rows.stop
         if progress is not None:
-            progress(rows.stop, n_masks)
+            progress(done, n_masks)
     outputs[diverged] = np.nan
     columns[:3, diverged] = np.nan
     return RetrainResult(
@@ -104,9 +125,34 @@ def retrain(
         audit_accuracy=columns[2],
         train_seconds=columns[3],
         members=members,
-        way=WAY,
+        members_used=members_used,
+        way=str(engine.way),
         device=device,
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's own, a CPU allocation's, or one inside cuDNN or cuBLAS."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error) for sign in ("can't allocate memory", "_STATUS_ALLOC_FAILED"))
+
+
+def _fewer(members: int, error: BaseException) -> int:
+    """Half of `members`; raises `error` again when there is nothing to halve."""
+    if members == 1:
+        raise error
+    error.__traceback__ = None  # its frames hold the tensors that filled the memory
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    fewer = members // 2
+    LOG.warning("%d models at a time do not fit the device's memory: going on with %d", members, fewer)
+    return fewer
 
 
 def _check_masks(masks: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -1,0 +1,123 @@
+"""The ways K members can be trained together, behind one engine.
+
+| name | a convolution of all members is |
+|---|---|
+| `grouped` | one convolution with K groups |
+| `batched` | one batched matrix product over unfolded patches |
+| `vmap` | the convolution of a network of one member, vectorised by `torch.func.vmap` |
+| `native` | compiled C++ that trains member after member in the processor's cache (training/native.py) |
+
+To a name come `channels_last` (memory layout), `compiled` (torch.compile) and `bfloat16` or `float16`: products in that
+type, weights, statistics and losses in float32. A way is written with plus signs, `grouped+channels_last+bfloat16`; it
+is what the `way` column of a campaign's outputs holds. What a member becomes does not depend on the way, up to
+the arithmetic's rounding.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from training.errors import TrainingInputError
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+LOG = logging.getLogger("coterie")
+NAMES = ("grouped", "batched", "vmap", "native")
+ARITHMETIC = ("bfloat16", "float16")
+_ALIASES = {"grouped_convolution": "grouped"}  # as rows of older campaigns have it
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training K members. arithmetic: the type of products where it is not that of the weights."""
+
+    name: str = "grouped"
+    channels_last: bool = False
+    compiled: bool = False
+    arithmetic: str = ""
+
+    def __str__(self) -> str:
+        options = [option for option in ("channels_last", "compiled") if getattr(self, option)]
+        return "+".join([self.name, *options, *([self.arithmetic] if self.arithmetic else [])])
+
+    @classmethod
+    def parse(cls, text: str | Way) -> Way:
+        """The way of that name. Raises TrainingInputError when there is none."""
+        if isinstance(text, Way):
+            return text
+        name, *options = text.split("+")
+        name = _ALIASES.get(name, name)
+        known = {"channels_last", "compiled", *ARITHMETIC}
+        arithmetic = [option for option in options if option in ARITHMETIC]
+        if name not in NAMES or not set(options) <= known or len(arithmetic) > 1 or len(set(options)) < len(options):
+            raise TrainingInputError(
+                f"{text!r} is no way to train. Give one of {', '.join(NAMES)}, perhaps with +channels_last, "
+                "+compiled, +bfloat16 or +float16"
+            )
+        if name == "native" and options:
+            raise TrainingInputError(f"the way 'native' takes no options; got {text!r}. Give 'native'")
+        return cls(name, "channels_last" in options, "compiled" in options, *arithmetic)
+
+
+def why_not(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
+    """Why this recipe cannot be trained that way here; empty when it can."""
+    if way.name == "native":
+        return "it is not built yet"
+    if way.name == "vmap" and recipe.batching != "packed":
+        return "vmap trains packed batches only"
+    if way.arithmetic and dtype.itemsize != 4:
+        return f"{way.arithmetic} products go with float32 weights only"
+    if way.compiled and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        return "torch.compile needs a C++ compiler (g++ or clang++)"
+    return ""
+
+
+def usable(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Way:
+    """The way itself, or what comes closest to it here; a way that cannot be had is said in the log."""
+    reason = why_not(way, recipe, device, dtype)
+    if not reason:
+        return way
+    instead = Way("grouped") if way.name in ("native", "vmap") else Way(way.name, way.channels_last)
+    LOG.warning("%s cannot be used (%s): %s instead", way, reason, instead)
+    return instead
+
+
+def prepare(model: nn.Module, way: Way, members: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) this way, with the model's
+    own weights and statistics."""
+    import torch
+
+    from training.layers import MemberConv
+
+    if way.name == "batched":
+        from training.ways_batched import batched_convolution
+
+        for module in model.modules():
+            if isinstance(module, MemberConv):
+                module.convolve = batched_convolution
+    forward: Callable[[torch.Tensor], torch.Tensor] = model
+    if way.name == "vmap":
+        from training.ways_vmap import VmapNetwork
+
+        forward = VmapNetwork(model, members)
+    if way.channels_last:
+        forward = _in_channels_last(forward)
+    if way.compiled:
+        forward = torch.compile(forward, dynamic=False)
+    return forward
+
+
+def _in_channels_last(forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    import torch
+
+    def convert(images: torch.Tensor) -> torch.Tensor:
+        return forward(images.contiguous(memory_format=torch.channels_last))
+
+    return convert

@@ -1,0 +1,31 @@
+"""Convolutions of K members as one batched matrix product over unfolded patches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def batched_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, members: int) -> Tensor:
+    """What F.conv2d(x, weight, groups=members) gives.
+
+    x: (batch, K * in, height, width); weight: (K * out, in, size, size). The patches of member k, (batch * height *
+    width, size * size * in), times its weights, (size * size * in, out).
+    """
+    batch, _, height, width = x.shape
+    out, channels, size, _ = weight.shape
+    high, wide = ((side + 2 * padding - size) // stride + 1 for side in (height, width))
+    padded = F.pad(x, (padding,) * 4).view(batch, members, channels, height + 2 * padding, width + 2 * padding)
+    shifted = [
+        padded[..., down : down + stride * (high - 1) + 1 : stride, right : right + stride * (wide - 1) + 1 : stride]
+        for down in range(size)
+        for right in range(size)
+    ]
+    patches = torch.stack(shifted, dim=-1).permute(1, 0, 3, 4, 2, 5)  # (K, batch, high, wide, in, size * size)
+    found = torch.bmm(
+        patches.reshape(members, batch * high * wide, channels * size * size),
+        weight.view(members, out // members, channels * size * size).transpose(1, 2),
+    )
+    by_member = found.view(members, batch, high, wide, out // members).permute(1, 0, 4, 2, 3)
+    return by_member.reshape(batch, out, high, wide)

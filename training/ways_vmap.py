@@ -1,0 +1,46 @@
+"""K members as a network of one member, vectorised over the members' weights by torch.func.vmap."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from training.layers import MemberConv, MemberLinear, Residual
+
+
+class VmapNetwork:
+    """Maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) with the weights of `model`.
+
+    model: a network of K members. Its parameters and running statistics lie member by member, so that those of one
+    member are a slice; the function that is vectorised is the same network, told that it has one member.
+    """
+
+    def __init__(self, model: nn.Module, members: int) -> None:
+        self.model, self.members = model, members
+        self.single = copy.deepcopy(model).to("meta")
+        for module in self.single.modules():
+            if isinstance(module, (MemberConv, MemberLinear, Residual)):
+                module.members = 1
+            if isinstance(module, nn.BatchNorm2d):
+                module.num_features //= members
+                module.num_batches_tracked = None  # counts batches, of no use with a fixed momentum
+
+    def __call__(self, images: Tensor) -> Tensor:
+        members = self.members
+        self.single.train(self.model.training)
+        weights = {name: _by_member(found, members) for name, found in self.model.named_parameters()}
+        statistics = {
+            name: _by_member(found, members) for name, found in self.model.named_buffers() if found.ndim
+        }
+        batch, channels, height, width = images.shape
+        own = images.view(batch, members, channels // members, height, width).transpose(0, 1)
+        return torch.func.vmap(self._one)(weights, statistics, own).squeeze(1)
+
+    def _one(self, weights: dict[str, Tensor], statistics: dict[str, Tensor], images: Tensor) -> Tensor:
+        return torch.func.functional_call(self.single, (weights, statistics), (images,))
+
+
+def _by_member(found: Tensor, members: int) -> Tensor:
+    return found.view(members, found.shape[0] // members, *found.shape[1:])

@@ -74,6 +74,9 @@ class RecipeConfig(Section):
     crop_padding: int = Field(default=0, ge=0, le=64, description="Pixels of padding before a random crop.")
     cutout: int = Field(default=0, ge=0, le=64, description="Side of a square blanked out at random; 0 for none.")
     flip_at_test: bool = Field(default=False, description="Average the logits over an image and its mirror.")
+    average_last: float = Field(
+        default=0.0, ge=0.0, le=1.0, description="Share of the steps at the end over which the weights are averaged."
+    )
     output: Literal["margin_lse", "margin_max"] = Field(
         default="margin_lse", description="What is recorded for each target: correct logit minus logsumexp, or max."
     )
@@ -159,6 +162,12 @@ class CertifyConfig(Section):
 
     members: tuple[int, ...] | None = Field(default=None, description="One set of your own, instead of the top sets.")
     target: int | None = Field(default=None, description="Its target; the best one reported when empty.")
+    kinds: tuple[Literal["redundancy", "synergy", "boundary_synergy", "interference", "uncertain"], ...] | None = Field(
+        default=None, description="Try the strongest sets of these kinds instead, whatever their q-value."
+    )
+    orders: tuple[int, ...] | None = Field(
+        default=None, description="Try the strongest sets of so many members instead, e.g. [3]; 2 to 6."
+    )
     top: int = Field(default=20, ge=1, le=10_000, description="Distinct member sets to try, by pooled evidence.")
     n_random: int = Field(default=10, ge=0, le=10_000, description="Matched random sets, beside the first of the top.")
     level: float = Field(default=0.05, gt=0, lt=1, description="Level over all sets tried together.")
@@ -168,6 +177,13 @@ class CertifyConfig(Section):
     max_bases: int = Field(default=256, ge=2, description="Base masks a set gets at most.")
     max_models: int = Field(default=16_000, ge=4, description="Models the whole experiment may train.")
     seed: int = Field(default=0, ge=0, description="Draws the random sets.")
+
+    @field_validator("orders")
+    @classmethod
+    def _orders_that_can_be_tried(cls, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if given is not None and any(not 2 <= order <= 6 for order in given):
+            raise ValueError(f"a set has 2 to 6 members; got {list(given)}. Set certify.orders=[3]")
+        return given
 
 
 class CurateConfig(Section):
@@ -260,7 +276,7 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
 
 # Keys younger than the campaigns that exist. Their default is what those campaigns did without the key, and counts as
 # its absence (None), so that it belongs to the same identity.
-LATER_DEFAULTS: dict[str, object] = {"recipe.batching": "packed"}
+LATER_DEFAULTS: dict[str, object] = {"recipe.average_last": 0.0, "recipe.batching": "packed"}
 _NO_DEFAULT = object()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.averaging import WeightAverage, renew_statistics
 from training.batches import Batches, member_draws
 from training.data import Dataset, ImageSet
 from training.errors import TrainingInputError
@@ -120,6 +122,7 @@ class Engine:
         weights = FlatParameters(model)
         forward = prepare(model, self.way, members)
         loss_scale = LOSS_SCALE.get(self.way.arithmetic, 1.0)
+        average = WeightAverage(recipe, self.n_steps) if recipe.average_last else None
         finite = torch.ones(members, dtype=torch.bool, device=self.device)
         model.train()
         for step, rate in enumerate(recipe.learning_rates(self.n_steps)):
@@ -139,8 +142,26 @@ class Engine:
             weights.zero_grad()
             member_loss.sum().mul(loss_scale).backward()
             weights.sgd_step(rate, recipe, loss_scale)
+            if average is not None:
+                average.add(step, weights.values)
             finite &= torch.isfinite(member_loss.detach())
+        if average is not None:
+            average.into(weights.values)
+            self._renew_statistics(model, rows, words, slots)
         return finite
+
+    def _renew_statistics(self, model: nn.Module, rows: Tensor, words: Tensor, slots: Slots | None) -> None:
+        """Normalisation for the averaged weights, from the last batches: as many as hold one epoch."""
+        n_batches = min(self.n_steps, math.ceil(self.n_steps / self.recipe.epochs))
+        first = self.n_steps - n_batches
+
+        def forward(batch: int) -> None:
+            if slots is not None:
+                slots.begin(first + batch)
+            with self._arithmetic():
+                model(self.batches.training(rows[first + batch], words[first + batch])[0])
+
+        renew_statistics(model, n_batches, forward)
 
     def _draws(self, present: np.ndarray, seeds: list[int]) -> tuple[Tensor, Tensor]:
         packed = self.recipe.batching == "packed"

@@ -33,6 +33,7 @@ def identity(key: str, value: object) -> dict[str, object]:
         ("recipe.output", "margin_max"),
         ("recipe.learning_rate", 0.1),
         ("recipe.batching", "slot_aligned"),
+        ("recipe.average_last", 0.5),
         ("dataset.n_train", 100),
         ("dataset.n_targets", 100),
         ("dataset.n_audit", 100),

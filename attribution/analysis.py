@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -32,6 +32,7 @@ class BlockAnalysis:
     effects, interactions, faithfulness: {column: values}. q_value, gate_q, gate_open and verdict are those of this
     block alone until `assign_q_values` has seen all blocks. fixed_size: the masks were of one size, so the common
     shift of the main effects and each player's row sum of pair terms are not identified (minimum norm is reported).
+    residuals: (m, t) of the datamodel, out of fold, for the tests over all targets (pooled_sets.py).
     """
 
     effects: Columns
@@ -39,6 +40,7 @@ class BlockAnalysis:
     faithfulness: Columns
     considered: Considered
     fixed_size: bool
+    residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
 def analyse_targets(
@@ -88,10 +90,28 @@ def analyse_targets(
     )
     fitted = fit_block(data, chosen)
     faith = _faithfulness(data, fitted, chosen, holdout_masks, holdout_outputs, holdout_replicates)
+    block = tables_of(data, fitted, ids, classes, players, higher_is_better)
+    block.faithfulness.update(faith)
+    return assign_q_values([block])[0]
+
+
+def tables_of(
+    data: CheckedData,
+    fitted: BlockFit,
+    ids: NDArray[np.int64] | None = None,
+    classes: NDArray[np.int64] | None = None,
+    players: NDArray[np.int64] | None = None,
+    higher_is_better: bool = True,
+) -> BlockAnalysis:
+    """A fit as columns, before anything is scored on held-out masks and before q-values.
+
+    ids, classes: (t,) targets and their classes (-1: none); players: (n,) their classes, None: unknown."""
+    n_targets = data.outputs.shape[1]
+    ids = np.arange(n_targets) if ids is None else ids
+    classes = np.full(n_targets, -1) if classes is None else classes
     faith = {
         "target": ids.astype(np.int32),
         "target_class": np.maximum(classes, -1).astype(np.int32),
-        **faith,
         "gate_p": fitted.gate_p,
         "n_interactions": np.array(
             [sum(len(members) > 1 for members in spectrum.terms) for spectrum in fitted.spectra],
@@ -99,14 +119,14 @@ def analyse_targets(
         ),
         "output_sd": data.outputs.std(axis=0, ddof=1),
     }
-    block = BlockAnalysis(
+    return BlockAnalysis(
         effects=_effects(fitted, ids),
         interactions=_interactions(fitted, ids, classes, players, higher_is_better),
         faithfulness=faith,
         considered=fitted.considered,
         fixed_size=data.fixed_size,
+        residuals=fitted.residuals.astype(np.float32),
     )
-    return assign_q_values([block])[0]
 
 
 def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -> list[BlockAnalysis]:

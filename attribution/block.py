@@ -43,7 +43,7 @@ class BlockFit:
     linear: the datamodel, over `players` (all of them up to max_dense_players). spectra: t Spectrum. main (t, n),
     main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
     predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
-    considered: |z| histograms for the campaign-wide q-values.
+    considered: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
     """
 
     linear: LinearFit
@@ -57,6 +57,7 @@ class BlockFit:
     level: NDArray[np.int64]
     reported: list[Reported]
     considered: Considered
+    residuals: Array
 
 
 def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
@@ -92,6 +93,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         level=np.array([selection.level for selection in chosen], dtype=np.int64),
         reported=reported,
         considered=considered,
+        residuals=y - linear.predicted,
     )
 
 

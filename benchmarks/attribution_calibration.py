@@ -24,10 +24,12 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from attribution.analysis import tables_of  # noqa: E402
 from attribution.block import BlockSettings, fit_block  # noqa: E402
 from attribution.checks import check_data  # noqa: E402
 from attribution.clusters import basis  # noqa: E402
 from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
+from attribution.pooled_sets import pool_sets  # noqa: E402
 from attribution.screen import Z_STEP, set_columns  # noqa: E402
 from attribution.significance import adjust, fit_q_values  # noqa: E402
 
@@ -74,7 +76,8 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     noise_sd = math.sqrt(1 / size.ceiling - 1)
     columns = rng.choice(noise_rows.shape[1], t, replace=False)
     outputs = signal + noise_sd * noise_rows[rng.integers(0, len(noise_rows), m)][:, columns]
-    fitted = fit_block(check_data(masks, outputs, alpha), BlockSettings(alpha=alpha, seed=seed, max_order=3))
+    data = check_data(masks, outputs, alpha)
+    fitted = fit_block(data, BlockSettings(alpha=alpha, seed=seed, max_order=3))
     result: dict[str, Any] = {"seed": seed, "gate_open": int((adjust(fitted.gate_p, "BH") <= LEVEL).sum()),
                               "gate_p": int((fitted.gate_p <= LEVEL).sum()), "targets": t}  # fmt: skip
     inside = np.abs(fitted.main - main) <= 1.96 * fitted.main_stderr
@@ -114,6 +117,10 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
         [kept_in, kept],
     )
     result["planted"] = sum(len(s) for s in truth)
+    sets = pool_sets([tables_of(data, fitted)], masks, alpha=alpha)
+    found = {tuple(s) for s, q in zip(sets["members"], sets["q_value"], strict=True) if q <= LEVEL}
+    somewhere = set().union(*truth)
+    result["pooled"] = [len(found), len(found & somewhere), len(somewhere)]
     return result
 
 
@@ -166,6 +173,8 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
             power = true / sum(line["planted"] for line in lines)
             rows.append(f"| false discovery rate at q <= .05 ({method}) | {np.mean(shares):.4f} | <= .05 |")
             rows.append(f"| power at q <= .05 ({method}) | {power:.3f} of {found} found | |")
+    if "pooled" in lines[0]:
+        rows += _pooled_rows(lines, arguments.mode)
     names = {"main": "coverage, main effects (all)", "considered": "coverage, sets considered, not kept",
              "considered2": "coverage, all pairs considered", "considered3": "coverage, all triples considered",
              "listed": "coverage, reported sets", "kept": "coverage, sets kept in the spectrum",
@@ -177,6 +186,19 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     inside, total = (sum(line["BH"][i] for line in lines) for i in (2, 0))
     rows.append(f"| coverage, sets with q <= .05 (BH) | {inside / max(total, 1):.4f} of {total} | .95 |")
     return "\n".join(rows)
+
+
+def _pooled_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
+    """Of the table of sets pooled over targets."""
+    if mode == "null":
+        share, bound = np.mean([line["pooled"][0] > 0 for line in lines]), 1.96 * math.sqrt(0.0475 / len(lines))
+        return [f"| campaigns with any pooled q <= .05 | {share:.4f} | .05 +- {bound:.4f} |"]
+    shares = [1 - line["pooled"][1] / line["pooled"][0] if line["pooled"][0] else 0.0 for line in lines]
+    power = sum(line["pooled"][1] for line in lines) / sum(line["pooled"][2] for line in lines)
+    return [
+        f"| false discovery rate at pooled q <= .05 | {np.mean(shares):.4f} | <= .05 |",
+        f"| power at pooled q <= .05, distinct sets | {power:.3f} | |",
+    ]
 
 
 def main() -> None:

@@ -10,13 +10,14 @@ import pyarrow as pa
 from prefect import flow
 
 from attribution.analysis import BlockAnalysis, assign_q_values
+from attribution.pooled_sets import pool_sets
 from conf.schema import CampaignConfig
 from flows.artifacts import publish_faithfulness
 from flows.cluster import session
 from flows.errors import IncompleteCampaign
 from flows.logs import stage_logger
 from flows.progress import Progress
-from flows.store import ANALYSIS_TABLES, Campaign, digest
+from flows.store import ANALYSIS_TABLES, LATER_TABLES, Campaign, digest
 from flows.survey import analysis_key
 from flows.target_blocks import TargetBlocks
 from flows.work import analyse_block
@@ -49,7 +50,8 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             data.n_targets, len(data.pooled_ids), len(data.fit_ids), data.n_left_out,
         )
         blocks = _analyse(config, data)
-        tables = _tables(blocks, config)
+        blocks = assign_q_values(blocks, method=config.attribution.fdr_method)
+        tables = _tables(blocks) | {"sets": _sets(blocks, config, data)}
         verdicts = tables["faithfulness"]["verdict"].to_pylist()
         about = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,13 +64,15 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "n_explained": len(verdicts),
             "n_open": sum(verdict == "interactions" for verdict in verdicts),
             "n_interactions": tables["interactions"].num_rows,
+            "n_sets": int((tables["sets"]["q_value"].to_numpy() <= config.attribution.fdr_level).sum()),
             "fdr_method": config.attribution.fdr_method,
             "family_size": sum(_sets_considered(block) for block in blocks),
         }
         campaign.publish_analysis(key, tables, about)
     log.info(
-        "%d of %d targets show interactions; %d member sets reported; %.0f s",
-        about["n_open"], about["n_explained"], about["n_interactions"], about["seconds"],
+        "%d of %d targets show interactions; %d member sets reported, %d found over all targets together; "
+        "%.0f s",
+        about["n_open"], about["n_explained"], about["n_interactions"], about["n_sets"], about["seconds"],
     )
     publish_faithfulness(campaign)
     return AttributeSummary(about["n_explained"], about["n_open"], about["n_interactions"])
@@ -87,13 +91,24 @@ def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
     return [done[index] for index in sorted(done)]
 
 
-def _tables(blocks: list[BlockAnalysis], config: CampaignConfig) -> dict[str, pa.Table]:
-    """The derived tables, with q-values over the whole campaign as one family."""
-    complete = assign_q_values(blocks, method=config.attribution.fdr_method)
+def _tables(blocks: list[BlockAnalysis]) -> dict[str, pa.Table]:
+    """The derived tables, one row per target and what was found on it."""
     return {
-        name: pa.concat_tables(pa.table(getattr(block, name), schema=schema) for block in complete)
+        name: pa.concat_tables(pa.table(getattr(block, name), schema=schema) for block in blocks)
         for name, schema in ANALYSIS_TABLES.items()
     }
+
+
+def _sets(blocks: list[BlockAnalysis], config: CampaignConfig, data: TargetBlocks) -> pa.Table:
+    """The table of member sets tested over all targets together."""
+    columns = pool_sets(
+        blocks,
+        data.fit_masks,
+        alpha=config.sampler.alpha,
+        groups=data.groups,
+        method=config.attribution.fdr_method,
+    )
+    return pa.table(columns, schema=LATER_TABLES["sets"])
 
 
 def _sets_considered(block: BlockAnalysis) -> int:

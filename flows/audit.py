@@ -19,7 +19,7 @@ from conf.schema import CampaignConfig
 from flows.errors import CoterieError, StoreError
 from flows.files import has_checksums, move, read_json, write_json
 from flows.roles import RowRange, count_rows, missing_shards
-from flows.store import ANALYSIS_TABLES, Campaign
+from flows.store import ANALYSIS_TABLES, LATER_TABLES, Campaign
 from flows.survey import wanted
 
 FROM_SEED = ("fit", "holdout")  # the masks of the other roles are frozen plans, not draws
@@ -221,7 +221,7 @@ def _check_tables(campaign: Campaign, report: AuditReport) -> None:
     try:
         analysis = campaign.analysis
         if analysis is not None:
-            for table in ANALYSIS_TABLES:
+            for table in (*ANALYSIS_TABLES, *LATER_TABLES):
                 campaign.read(table)
     except (StoreError, KeyError, TypeError) as error:
         # Without analysis.json the analysis does not count, and the next run makes it again.

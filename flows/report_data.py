@@ -17,6 +17,7 @@ from flows.store import Campaign
 Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 DEFAULT_FDR_LEVEL = 0.1
 RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 14, 300
+TOGETHER_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,21 @@ class RecurringSet:
 
 
 @dataclass(frozen=True)
+class PooledSet:
+    """A member set tested over all targets together."""
+
+    members: tuple[Picture, ...]
+    players: tuple[int, ...]
+    strongest: Picture
+    row: dict[str, Any]
+
+    @property
+    def kind_name(self) -> str:
+        kind = self.row["kind"]
+        return KIND_NAMES.get(kind, (kind,))[0] if kind != "uncertain" else "uncertain"
+
+
+@dataclass(frozen=True)
 class ExampleView:
     """A player by its effects on all targets explained."""
 
@@ -121,6 +137,8 @@ class ReportData:
     closed: list[TargetView] = field(default_factory=list)
     pooled: list[TargetView] = field(default_factory=list)
     recurring: list[RecurringSet] = field(default_factory=list)
+    together: list[PooledSet] = field(default_factory=list)  # found over all targets together
+    n_together: int = 0
     helpful: list[ExampleView] = field(default_factory=list)
     harmful: list[ExampleView] = field(default_factory=list)
     found_sets: list[SetView] = field(default_factory=list)
@@ -195,7 +213,9 @@ def read_report_data(
     data.found_sets = [
         _set_view(row, data) for row in sets.rows(sets.order[sets.found[sets.order]][:TABLE_ROWS])
     ]
-    data.recurring = _recurring(data, sets)
+    pooled = campaign.read("sets").to_pylist()
+    data.recurring = _recurring(data, sets, {tuple(row["members"]): row["q_value"] for row in pooled})
+    _choose_together(data, pooled)
     _strongest_examples(data, campaign)
     _read_outcomes(data, campaign)
     return data
@@ -277,14 +297,30 @@ def _set_view(row: dict[str, Any], data: ReportData) -> SetView:
     )
 
 
-def _recurring(data: ReportData, sets: _Sets) -> list[RecurringSet]:
+def _choose_together(data: ReportData, pooled: list[dict[str, Any]]) -> None:
+    """Sets found over all targets together, in the table's order: by evidence."""
+    found = [row for row in pooled if row["q_value"] <= data.fdr_level]
+    data.n_together = len(found)
+    data.together = [
+        PooledSet(
+            members=tuple(data.gallery.player(player) for player in row["members"]),
+            players=tuple(row["members"]),
+            strongest=data.gallery.target(row["strongest_target"]),
+            row=row,
+        )
+        for row in found[:TOGETHER_SHOWN]
+    ]
+
+
+def _recurring(
+    data: ReportData, sets: _Sets, pooled: dict[tuple[int, ...], float]
+) -> list[RecurringSet]:
     """Member sets found on at least two individual targets, by number of targets, then by evidence."""
     grouped: dict[tuple[int, ...], list[dict[str, Any]]] = {}
     for row in sets.rows(sets.order[(sets.found & (sets.target >= 0))[sets.order]]):
         grouped.setdefault(tuple(row["members"]), []).append(row)
     # A stable sort keeps the order of evidence among sets with as many targets.
     often = sorted((item for item in grouped.items() if len(item[1]) > 1), key=lambda item: -len(item[1]))
-    pooled = _pooled_q(data.analysis.get("pooled_sets"))
     return [
         RecurringSet(
             members=tuple(data.gallery.player(player) for player in players),
@@ -298,16 +334,6 @@ def _recurring(data: ReportData, sets: _Sets) -> list[RecurringSet]:
         )
         for players, rows in often[:RECURRING_SHOWN]
     ]
-
-
-def _pooled_q(pooled_sets: Any) -> dict[tuple[int, ...], float]:
-    """q-values of sets tested over all targets at once, when the analysis kept them."""
-    rows = pooled_sets if isinstance(pooled_sets, list) else []
-    return {
-        tuple(row["members"]): float(row["q_value"])
-        for row in rows
-        if isinstance(row, dict) and row.get("members") and isinstance(row.get("q_value"), int | float)
-    }
 
 
 def _strongest_examples(data: ReportData, campaign: Campaign) -> None:

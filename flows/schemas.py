@@ -49,6 +49,22 @@ INTERACTIONS = pa.schema(
     ]
 )
 
+# One row per member set tested over all explained targets together (attribution/pooled_sets.py).
+SETS = pa.schema(
+    [
+        ("members", pa.list_(pa.int32())),
+        ("order", pa.int8()),
+        ("statistic", _f64),  # weighted sum of z over targets, in standard errors; above 0: together they do less
+        ("largest_z", _f64),  # z on the target where it is largest
+        ("p_value", _f64),
+        ("q_value", _f64),
+        ("n_tested", pa.int32()),  # targets
+        ("n_targets", pa.int32()),  # of them, with q <= 0.05 by themselves
+        ("strongest_target", pa.int32()),
+        ("kind", pa.string()),  # on that target
+    ]
+)
+
 FAITHFULNESS = pa.schema(
     [
         ("target", pa.int32()),

@@ -4,7 +4,7 @@
     examples.parquet         the images: players, targets, audit examples
     masks/ outputs/          fragments; a row exists when its fragment does
     analysis.json            which analysis is current, its settings and the rows it came from
-    analyses/<key>/          effects, interactions, faithfulness
+    analyses/<key>/          effects, interactions, faithfulness, sets
     history/                 the resolved configuration and the versions of every run
     report.html
 
@@ -37,6 +37,8 @@ ANALYSIS_TABLES = {
     "interactions": schemas.INTERACTIONS,
     "faithfulness": schemas.FAITHFULNESS,
 }
+# Analyses of earlier versions lack these: they read as empty tables.
+LATER_TABLES = {"sets": schemas.SETS}
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,10 @@ class Campaign:
             return schemas.outputs_schema(self.n_targets)
         if table == "examples":
             return schemas.EXAMPLES
-        if table in ANALYSIS_TABLES:
-            return ANALYSIS_TABLES[table]
-        known = ["masks", "outputs", "examples", *ANALYSIS_TABLES]
+        derived = {**ANALYSIS_TABLES, **LATER_TABLES}
+        if table in derived:
+            return derived[table]
+        known = ["masks", "outputs", "examples", *derived]
         raise StoreError(f"no table named {table!r}. Tables: {', '.join(known)}")
 
     def planned(self) -> list[RowRange]:
@@ -228,6 +231,9 @@ class Campaign:
         schema = self.schema(table)
         if table in ANALYSIS_TABLES:
             paths = [self._analysis_folder() / f"{table}.parquet"]
+        elif table in LATER_TABLES:
+            later = self._analysis_folder() / f"{table}.parquet"
+            paths = [later] if later.is_file() else []
         elif table == "examples":
             paths = [self.folder / "examples.parquet"]
         else:
@@ -325,7 +331,7 @@ class Campaign:
         """Write the derived tables and then, in one rename, make them the current ones."""
         folder = self.folder / "analyses" / key
         for name, table in tables.items():
-            self._write(folder / f"{name}.parquet", table.cast(ANALYSIS_TABLES[name]))
+            self._write(folder / f"{name}.parquet", table.cast(self.schema(name)))
         write_json(self.folder / "analysis.json", {"key": key, **about})
 
     def record_run(self, stamp: str, content: dict[str, Any]) -> None:

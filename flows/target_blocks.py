@@ -25,6 +25,8 @@ class TargetBlocks:
         pairs = campaign.training_pairs("fit", targets=[])
         self.fit_masks, self.fit_ids, self.n_left_out = pairs.masks, pairs.mask_ids, pairs.n_left_out
         self.holdout_masks, self.holdout_ids = self._holdout()
+        # No split may divide a mask from its complement.
+        self.groups = self.fit_ids // 2 if config.sampler.kind == "antithetic" else None
         self.has_replicates = any(rows.role == "holdout" and rows.replicate > 0 for rows in campaign.trained())
         moments = RunningVariance(campaign.n_targets)
         for _, outputs, _ in campaign.output_blocks("fit"):
@@ -48,12 +50,11 @@ class TargetBlocks:
 
     def job(self, config: CampaignConfig) -> AnalysisJob:
         """What all blocks share."""
-        antithetic = config.sampler.kind == "antithetic"
         return AnalysisJob(
             n_players=self.campaign.n_players,
             packed_fit=_pack(self.fit_masks),
             packed_holdout=_pack(self.holdout_masks) if len(self.holdout_ids) else None,
-            groups=self.fit_ids // 2 if antithetic else None,  # no split may divide a mask from its complement
+            groups=self.groups,
             settings={
                 "alpha": config.sampler.alpha,
                 "max_order": self.settings.max_order,

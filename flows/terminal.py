@@ -113,6 +113,8 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     if not rows:
         console.print("No interaction was reported here.")
         return
+    if target is None:
+        _print_sets(console, campaign, min(top, 10))
     tried = verdicts(campaign)
     titles = ("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
     table = Table(*titles, *(["by experiment"] if tried else []))
@@ -129,6 +131,25 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
             f"{row['joint_surplus']:+.2f}",
             "open" if row["gate_open"] else "closed",
             *([by_experiment] if tried else []),
+        )
+    console.print(table)
+
+
+def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
+    """The strongest sets over all targets together, where the analysis tested them."""
+    rows = campaign.read("sets").slice(0, top).to_pylist()
+    if not rows:
+        return
+    titles = ("members", "kind", "over all targets", "q", "targets alone", "strongest on")
+    table = Table(*titles, title="All targets together")
+    for row in rows:
+        table.add_row(
+            ", ".join(map(str, row["members"])),
+            row["kind"],
+            f"{row['statistic']:+.1f}",
+            f"{row['q_value']:.1e}",
+            f"{row['n_targets']} of {row['n_tested']}",
+            f"{row['strongest_target']} (z {row['largest_z']:+.1f})",
         )
     console.print(table)
 

@@ -105,6 +105,7 @@ def make_campaign(
     size: tuple[int, int] = (8, 8),
     channels: int = 1,
     n_diverged: int = 2,
+    sets: list[dict] | None = None,
 ) -> Campaign:
     """A campaign folder with small tables, written the way the flows write them."""
     campaign = Campaign(folder)
@@ -178,6 +179,7 @@ def make_campaign(
             "effects": pa.Table.from_pylist(effects, schema=schemas.EFFECTS),
             "interactions": pa.Table.from_pylist(interactions, schema=schemas.INTERACTIONS),
             "faithfulness": pa.Table.from_pylist(faithfulness, schema=schemas.FAITHFULNESS),
+            **({} if sets is None else {"sets": pa.Table.from_pylist(sets, schema=schemas.SETS)}),
         },
         {
             "settings": {},

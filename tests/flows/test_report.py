@@ -314,3 +314,19 @@ def test_nothing_is_wider_than_a_narrow_screen(html: str, tmp_path: Path) -> Non
     widths = re.search(r"(\d+) of (\d+)", dom)
     assert widths is not None and widths[2] == "420"
     assert int(widths[1]) <= 420
+
+
+def test_sets_judged_by_all_targets_are_listed_with_their_evidence(tmp_path: Path) -> None:
+    row = {
+        "members": [2, 5], "order": 2, "statistic": 7.25, "largest_z": -4.5, "p_value": 1e-9, "q_value": 2e-6,
+        "n_tested": 5, "n_targets": 0, "strongest_target": 3, "kind": "redundancy",
+    }  # fmt: skip
+    page = render(make_campaign(tmp_path, sets=[row, {**row, "members": [1, 4], "q_value": 0.2}]))
+    part = page[page.index('<section id="together">') :]
+    part = part[: part.index("</section>")]
+    assert "1 set with a" in part and 'data-members="2 5"' in part and 'data-members="1 4"' not in part
+    assert "0 of 5" in part and "+7.2" in part and "\u22124.5" in part
+
+
+def test_an_analysis_without_such_a_test_has_no_such_part(tmp_path: Path) -> None:
+    assert 'id="together"' not in render(make_campaign(tmp_path))

@@ -41,24 +41,35 @@ class Solution:
 
 
 def least_of_each_class(
-    player_classes: NDArray[np.int64], n_keep: int, share: float, quotas: dict[int, int] | None = None
+    player_classes: NDArray[np.int64],
+    n_keep: int,
+    share: float,
+    quotas: dict[int, int] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> dict[int, int]:
     """Players of each class that stay at least: `share` of the class's part of n_keep, or the quota given for it.
 
-    Raises AttributionError when a quota asks for more than there is, or the quotas together for more than n_keep.
+    class_names: for messages. Raises AttributionError when a quota asks for more than there is, or the quotas together
+    for more than n_keep.
     """
     counts = {int(label): int((player_classes == label).sum()) for label in np.unique(player_classes) if label >= 0}
     least = {label: int(share * n_keep * count / len(player_classes)) for label, count in counts.items()}
     for label, quota in (quotas or {}).items():
         if quota > counts.get(label, 0):
+            name = label if class_names is None else class_names[label]
             raise AttributionError(
-                f"class {label} has {counts.get(label, 0)} players; its quota asks for {quota}. Lower the quota."
+                f"class {name} has {counts.get(label, 0)} players; its quota asks for {quota}. Lower it in "
+                "curate.class_quotas."
             )
+        if quota < 0:
+            raise AttributionError(f"a class quota must not be negative; got {quota}. Change curate.class_quotas.")
         least[label] = quota
     if sum(least.values()) > n_keep:
         raise AttributionError(
-            f"the class quotas ask for {sum(least.values())} players, the budget keeps {n_keep}. Raise the budget "
-            "(curate.keep_share or keep_count) or lower curate.class_quotas."
+            f"the class quotas ask for {sum(least.values())} players"
+            + (f" (classes without one keep at least {share:.0%} of their even share)" if quotas and share else "")
+            + f", the budget keeps {n_keep}. Raise the budget (curate.keep_share or curate.keep_count), or lower "
+            "curate.class_quotas or curate.least_class_share."
         )
     return least
 

@@ -27,8 +27,9 @@ VERDICTS: tuple[Verdict, ...] = ("certified", "refuted", "undecided")
 class Candidate:
     """A set to be tried on one target. predicted: the shrunken I(S), NaN where the campaign has no prediction.
 
-    origin: "reported", "random" or "named". matched_to: place of the reported set a random one stands beside, -1
-    otherwise. evidence: what it was ranked by. The rest is what the campaign said of it, kept for the tables.
+    origin: "reported" (the top sets), "kind" or "exploratory" (kind_sets.py), "random" or "named". matched_to: place of
+    the set a random one stands beside, -1 otherwise. evidence: what it was ranked by. The rest is what the campaign
+    said of it, kept for the tables.
     """
 
     members: tuple[int, ...]
@@ -65,19 +66,29 @@ def top_sets(interactions: Mapping[str, Sequence[Any]], count: int = 20, level: 
     for row, (target, gate) in enumerate(zip(interactions["target"], interactions["gate_open"], strict=True)):
         if target >= 0 and gate and q_value[row] <= level and math.isfinite(z[row]):
             rows.setdefault(tuple(interactions["members"][row]), []).append(row)
-    ranked = sorted(rows, key=lambda members: (-float(np.sum(z[rows[members]] ** 2)), members))
+    return candidates_of(interactions, rows, count)
+
+
+def candidates_of(
+    interactions: Mapping[str, Sequence[Any]], rows: Mapping[tuple[int, ...], Sequence[int]], count: int
+) -> list[Candidate]:
+    """The `count` sets of largest pooled evidence as candidates; rows: member set -> its rows that count."""
+    value = np.asarray(interactions["banzhaf"], dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.abs(value / np.asarray(interactions["stderr"], dtype=np.float64))
+    evidence = {members: float(np.sum(z[list(found)] ** 2)) for members, found in rows.items()}
     chosen = []
-    for members in ranked[:count]:
+    for members in sorted(rows, key=lambda members: (-evidence[members], members))[:count]:
         best = max(rows[members], key=lambda row: (z[row], -row))
         chosen.append(
             Candidate(
                 members=members,
                 target=int(interactions["target"][best]),
                 predicted=float(interactions["shrunken"][best]),
-                evidence=float(np.sum(z[rows[members]] ** 2)),
+                evidence=evidence[members],
                 banzhaf=float(value[best]),
                 joint_surplus=float(interactions["joint_surplus"][best]),
-                q_value=float(q_value[best]),
+                q_value=float(interactions["q_value"][best]),
                 kind=str(interactions["kind"][best]),
                 class_split=str(interactions["class_split"][best]),
             )

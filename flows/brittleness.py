@@ -54,11 +54,10 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     dataset = load(config)
     campaign.check_identity(full_identity(config, dataset))
     settings = config.brittleness
-    analysis = (campaign.analysis or {}).get("key")
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
     job = TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
-        key = digest({"analysis": analysis, "settings": settings.model_dump(mode="json")})[:16]
+        key = brittleness_key(config, campaign)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
         if not rounds:
             blocks = [{"removed": [], "n_seeds": settings.n_seeds, "offset": 0}]
@@ -83,6 +82,12 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
         summary.n_targets, summary.n_flipped, summary.ratio,
     )
     return summary
+
+
+def brittleness_key(config: CampaignConfig, campaign: Campaign) -> str:
+    """Names a search by the analysis it rests on and its settings."""
+    analysis = (campaign.analysis or {}).get("key")
+    return digest({"analysis": analysis, "settings": config.brittleness.model_dump(mode="json")})[:16]
 
 
 def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate:

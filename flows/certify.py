@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,22 +12,21 @@ import numpy as np
 from prefect import flow
 
 from attribution.certification import (
+    BasesPlan,
     Candidate,
     adjusted_level,
     bases_for_power,
     expected_sd,
-    matched_random_sets,
     more_bases,
     plan_bases,
-    top_sets,
-    with_prediction,
 )
 from attribution.factorial import factorial_masks, n_cells
+from attribution.kind_sets import planned_effect
 from conf.schema import CampaignConfig
 from flows.certify_results import candidate_of, measure_sets, publish_certification, tell
+from flows.certify_sets import BadRequest, choose_sets, nothing_eligible
 from flows.cluster import session
 from flows.dataset import full_identity, load
-from flows.errors import CoterieError
 from flows.experiments import (
     Batch,
     Plan,
@@ -39,17 +38,11 @@ from flows.experiments import (
 )
 from flows.logs import stage_logger
 from flows.store import Campaign, digest
-from flows.target_blocks import player_classes
 from flows.work import TrainingJob
 from training import sample_masks
 
 BASES_WITHOUT_PREDICTION = 32
-
-
-class BadRequest(CoterieError):
-    """A set or a target that this campaign does not have."""
-
-    exit_code = 2
+__all__ = ["BadRequest", "CertifySummary", "certify", "choose_sets", "experiment_key", "first_round", "masks_of"]
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,7 @@ def certify(config: CampaignConfig) -> CertifySummary:
     campaign.check_identity(full_identity(config, dataset))
     candidates = choose_sets(config, campaign)
     if not candidates:
-        level = config.attribution.fdr_level
-        log.info("no interaction is eligible (an open gate and q <= %.2g): nothing to certify", level)
+        log.info("%s: nothing to certify", nothing_eligible(config))
         publish_certification(campaign, log)
         return CertifySummary(0, 0, 0, 0, 0)
     key = experiment_key(config, candidates)
@@ -102,102 +94,52 @@ def certify(config: CampaignConfig) -> CertifySummary:
     )
 
 
-# --- what is tried ---------------------------------------------------------------------------------------------
-
-
-def choose_sets(config: CampaignConfig, campaign: Campaign) -> list[Candidate]:
-    """The sets of this experiment, random ones last. Raises BadRequest for a set or target that does not exist."""
-    settings = config.certify
-    table = campaign.read("interactions")
-    rows = table.to_pydict()
-    if settings.members is not None:
-        return [_named(config, campaign, rows)]
-    found = top_sets(rows, settings.top, config.attribution.fdr_level)
-    effects = campaign.read("effects", ["target", "player", "effect"])
-    target = effects["target"].to_numpy()
-    of_target = {}
-    for name in {candidate.target for candidate in found}:
-        chosen = target == name
-        values = np.zeros(campaign.n_players)
-        values[effects["player"].to_numpy()[chosen]] = effects["effect"].to_numpy()[chosen]
-        of_target[name] = values
-    beside = found[: settings.n_random]
-    reported = [
-        tuple(members)
-        for members, q in zip(rows["members"], rows["q_value"], strict=True)
-        if q <= config.attribution.fdr_level
-    ]
-    classes = player_classes(campaign)
-    return found + matched_random_sets(beside, of_target, classes, reported, settings.seed)
-
-
-def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]]) -> Candidate:
-    settings = config.certify
-    members = tuple(sorted(set(settings.members or ())))
-    unknown = [player for player in members if not 0 <= player < campaign.n_players]
-    if unknown or len(members) != len(settings.members or ()):
-        what = f"players {unknown} do not exist" if unknown else "a member is named twice"
-        raise BadRequest(
-            f"{what}; got --members {','.join(map(str, settings.members or ()))}. This campaign's players are "
-            f"0 to {campaign.n_players - 1}"
-        )
-    said = [
-        {name: rows[name][at] for name in rows}
-        for at, found in enumerate(rows["members"])
-        if tuple(found) == members
-    ]
-    target = settings.target
-    if target is None:
-        if not said:
-            raise BadRequest(f"the campaign reports nothing on {members}, so it has no best target. Give --target")
-        target = max(said, key=lambda row: abs(row["banzhaf"] / row["stderr"]))["target"]
-    n_classes = len(campaign.meta["class_names"])
-    if not -2 - n_classes < target < campaign.n_targets:
-        raise BadRequest(
-            f"target {target} has no outputs. Targets are 0 to {campaign.n_targets - 1}; -1 is the mean of all, "
-            f"-2 to {-1 - n_classes} the means of the {n_classes} classes"
-        )
-    n_cells(len(members))
-    row = next((row for row in said if row["target"] == target), None)
-    return with_prediction(Candidate(members, int(target), math.nan, origin="named"), row)
+# --- plans -----------------------------------------------------------------------------------------------------
 
 
 def experiment_key(config: CampaignConfig, candidates: Sequence[Candidate]) -> str:
-    """Names an experiment by what is tried and how; not by the predictions, which the first plan freezes."""
-    settings = config.certify.model_dump(mode="json", exclude={"members", "target"})
+    """Names an experiment by what is tried and how; not by the predictions, which the first plan freezes, nor by the
+    words that chose the sets."""
+    settings = config.certify.model_dump(mode="json", exclude={"members", "target", "kinds", "orders"})
     tried = [[item.origin, list(item.members), item.target] for item in candidates]
     return digest({"settings": settings, "sets": tried})[:16]
 
 
-# --- plans -----------------------------------------------------------------------------------------------------
-
-
-def _first_round(
-    config: CampaignConfig, campaign: Campaign, key: str, candidates: list[Candidate], log: Any
-) -> Plan:
+def first_round(
+    config: CampaignConfig, campaign: Campaign, candidates: Sequence[Candidate]
+) -> tuple[BasesPlan, float]:
+    """Base masks of every set as power asks for them, and the level of each interval. Trains and writes nothing."""
     settings = config.certify
     n_family = sum(candidate.origin != "random" for candidate in candidates)
     level = adjusted_level(settings.level, n_family)
     faith = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
     wanted = []
     for candidate in candidates:
-        row = faith.get(candidate.target)
+        row, effect = faith.get(candidate.target), planned_effect(candidate)
         if settings.n_bases is not None:
             wanted.append(settings.n_bases)
-        elif row is None or not math.isfinite(candidate.predicted) or candidate.predicted == 0:
+        elif row is None or not math.isfinite(effect) or effect == 0:
             wanted.append(BASES_WITHOUT_PREDICTION)
         else:
             sd = expected_sd(row["output_sd"], row["r2_datamodel"], candidate.order)
-            wanted.append(bases_for_power(candidate.predicted, sd, level, settings.power))
+            wanted.append(bases_for_power(effect, sd, level, settings.power))
     smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
     found = plan_bases(
         candidates, wanted, smallest=smallest, largest=settings.n_bases or settings.max_bases,
         max_models=settings.max_models,
     )  # fmt: skip
+    return found, level
+
+
+def _first_round(
+    config: CampaignConfig, campaign: Campaign, key: str, candidates: list[Candidate], log: Any
+) -> Plan:
+    found, level = first_round(config, campaign, candidates)
     log.info(
         "%d sets (%d of them random), %d to %d base masks each, %d models; each interval at level %.2g",
-        len(candidates), len(candidates) - n_family, min(found.n_bases), max(found.n_bases), found.n_models, level,
-    )
+        len(candidates), sum(candidate.origin == "random" for candidate in candidates), min(found.n_bases),
+        max(found.n_bases), found.n_models, level,
+    )  # fmt: skip
     return _freeze(config, campaign, key, candidates, list(range(len(candidates))), found.n_bases, 0, level)
 
 
@@ -227,7 +169,8 @@ def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: 
         candidate = candidate_of(block)
         candidates.append(candidate)
         found = measured[block["place"]]
-        asked = more_bases(candidate, found.adjusted, level, settings.power, largest=settings.max_bases)
+        aimed = replace(candidate, predicted=planned_effect(candidate))
+        asked = more_bases(aimed, found.adjusted, level, settings.power, largest=settings.max_bases)
         given = min(asked, budget // n_cells(candidate.order))
         if given >= 1:
             budget -= given * n_cells(candidate.order)

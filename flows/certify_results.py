@@ -55,13 +55,24 @@ def publish_certification(campaign: Campaign, log: Any) -> list[dict[str, Any]]:
             rows += _rows(key, rounds, measure_sets(campaign, rounds))
         else:
             log.info("experiment %s is not complete and left out of the table", key)
-    shares = {
-        origin: asdict(certified_share([row["verdict"] for row in rows if row["origin"] == origin]))
-        for origin in ("reported", "random", "named")
-    }
-    told = {"shares": plain(shares), "experiments": [*by_key]}
+    told = {"shares": plain(shares(rows)), "experiments": [*by_key]}
     publish(campaign, "certification", columns(rows, CERTIFICATION), told)
     return rows
+
+
+def shares(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Certified sets by origin: {origin: count, n, low, high}.
+
+    The headline, "reported", and the "random" sets beside it are those of the last experiment on the top sets alone:
+    no other experiment adds to them or takes away, and an earlier one on the same sets does not count twice.
+    """
+    last = next((row["experiment"] for row in reversed(rows) if row["origin"] == "reported"), None)
+    found = {}
+    for origin in ("reported", "random", "kind", "exploratory", "named"):
+        headline = last is not None and origin in ("reported", "random")
+        counted = [row for row in rows if row["origin"] == origin and (not headline or row["experiment"] == last)]
+        found[origin] = asdict(certified_share([row["verdict"] for row in counted]))
+    return found
 
 
 def _complete(plan: Plan, trained: Sequence[RowRange]) -> bool:
@@ -122,6 +133,9 @@ def _sentence(candidate: Candidate, found: SetMeasurement, verdict: str) -> str:
     text = f"measured {told.mean:+.2f} [{told.low:+.2f}, {told.high:+.2f}] over {told.n} base masks"
     if math.isfinite(candidate.predicted):
         text += f", predicted {candidate.predicted:+.2f}"
+    if candidate.origin in ("kind", "exploratory"):
+        text += f", reported as {candidate.kind.replace('_', ' ')} with q = {candidate.q_value:.2g}"
+        text += f", measured kind: {found.kind.replace('_', ' ')}"
     adjusted = f"[{found.adjusted.low:+.2f}, {found.adjusted.high:+.2f}] at the level of all sets tried"
     why = {
         "certified": f"the interval {adjusted} excludes 0 with the predicted sign",
@@ -134,12 +148,20 @@ def _sentence(candidate: Candidate, found: SetMeasurement, verdict: str) -> str:
     return f"{text}: {why}"
 
 
+SHARES_TOLD = (
+    ("reported", "of the top sets are certified"),
+    ("kind", "of the sets asked for by kind are certified"),
+    ("exploratory", "of the exploratory sets (above the false discovery rate, or behind a closed gate) are certified"),
+    ("random", "of the random sets are certified"),
+)
+
+
 def tell(rows: Sequence[dict[str, Any]], log: Any) -> None:
-    """Log every verdict, and the shares of reported and of random sets that are certified."""
+    """Log every verdict of an experiment, and the shares of its sets that are certified, random ones apart."""
     for row in rows:
         members = ", ".join(map(str, row["members"]))
-        log.info("%-8s %-10s %s -> %d: %s", row["origin"], row["verdict"], members, row["target"], row["reason"])
-    for origin, what in (("reported", "of the top sets are certified"), ("random", "of the random sets are certified")):
+        log.info("%-11s %-9s %s -> %d: %s", row["origin"], row["verdict"], members, row["target"], row["reason"])
+    for origin, what in SHARES_TOLD:
         share = certified_share([row["verdict"] for row in rows if row["origin"] == origin])
         if share.n:
             low, high = 100 * share.low, 100 * share.high

@@ -123,10 +123,10 @@ def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     _supervised(config, lambda: drive(stage, config, dry_run), alone=dry_run)
 
 
-def _decide(stage: str, config: CampaignConfig) -> None:
+def _decide(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     from flows.drive_decisions import drive_decision
 
-    _supervised(config, lambda: drive_decision(stage, config))
+    _supervised(config, lambda: drive_decision(stage, config, dry_run), alone=dry_run)
 
 
 def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = False) -> None:

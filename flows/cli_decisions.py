@@ -10,9 +10,9 @@ import typer
 
 from conf.compose import ConfigError, compose
 from conf.schema import CampaignConfig
-from flows.cli_arguments import Name, Overrides, Where
+from flows.cli_arguments import DryRun, Name, Overrides, Where
 
-Run = Callable[[str, CampaignConfig], None]
+Run = Callable[[str, CampaignConfig, bool], None]
 
 
 def register(app: typer.Typer, run: Run) -> None:
@@ -26,10 +26,13 @@ def register(app: typer.Typer, run: Run) -> None:
         target: Annotated[
             int | None, typer.Option(help="Its target; -1 is the mean of all. The best one reported when left out.")
         ] = None,
+        dry_run: DryRun = False,
     ) -> None:
         """Put the strongest interactions, or a set you name, to the test by a factorial retraining experiment.
 
         Says first what it costs; certified, refuted or undecided is written to certification.parquet.
+        certify.kinds=[synergy,boundary_synergy] or certify.orders=[3] tries the strongest sets of a kind or an order
+        instead; above the false discovery rate they are marked exploratory, and none counts for the top 20.
         """
         chosen = compose(config, overrides or ())
         if members is None and target is not None:
@@ -37,26 +40,26 @@ def register(app: typer.Typer, run: Run) -> None:
         if members is not None:
             update = {"members": _players(members), "target": target}
             chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
-        run("certify", chosen)
+        run("certify", chosen, dry_run)
 
     @app.command()
-    def curate(config: Name = "quickstart", overrides: Overrides = None) -> None:
+    def curate(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
         """Decide about every training example: keep, drop or review, each with its reason.
 
         curate.keep_share=0.8 drops 20%; curate.keep_count=1000 keeps 1,000; curate.keep_share=null drops what the
         rules alone say.
         """
-        run("curate", compose(config, overrides or ()))
+        run("curate", compose(config, overrides or ()), dry_run)
 
     @app.command()
-    def verify(config: Name = "quickstart", overrides: Overrides = None) -> None:
+    def verify(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
         """Retrain on what was decided and on other choices of the same size; compare on the audit examples."""
-        run("verify", compose(config, overrides or ()))
+        run("verify", compose(config, overrides or ()), dry_run)
 
     @app.command()
-    def brittleness(config: Name = "quickstart", overrides: Overrides = None) -> None:
+    def brittleness(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
         """The smallest removals that flip predictions, with and without interactions, confirmed by retraining."""
-        run("brittleness", compose(config, overrides or ()))
+        run("brittleness", compose(config, overrides or ()), dry_run)
 
     @app.command()
     def export(

@@ -114,9 +114,9 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
     settings = config.curate
     evidence = gather(config, campaign, dataset)
     n_keep = budget(config, campaign.n_players)
-    quotas = _quotas(config, campaign)
+    quotas = class_quotas(config, campaign)
     least = {} if n_keep is None else least_of_each_class(
-        evidence.player_classes, n_keep, settings.least_class_share, quotas
+        evidence.player_classes, n_keep, settings.least_class_share, quotas, evidence.class_names
     )  # fmt: skip
     rules = CurationRules(
         fdr_level=config.attribution.fdr_level,
@@ -131,7 +131,8 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
     return evidence, decide(evidence, rules)
 
 
-def _quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
+def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
+    """The user's quotas, by label. Raises AttributionError for a class that does not exist."""
     names = list(campaign.meta["class_names"])
     unknown = [name for name in config.curate.class_quotas or {} if name not in names]
     if unknown:

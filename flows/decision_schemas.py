@@ -11,7 +11,7 @@ CERTIFICATION = pa.schema(
     [
         ("experiment", pa.string()),
         ("place", pa.int32()),  # within its experiment; random sets follow the sets they stand beside
-        ("origin", pa.string()),  # reported, random or named
+        ("origin", pa.string()),  # reported (top sets), kind, exploratory (a kind above the rate), random or named
         ("matched_to", pa.int32()),  # place of the reported set a random one stands beside; -1
         ("target", pa.int32()),
         ("members", _players),

@@ -12,16 +12,25 @@ from flows.store import Campaign
 WITHOUT_RAY = ("curate",)
 
 
-def drive_decision(stage: str, config: CampaignConfig) -> None:
-    """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis."""
+def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) -> None:
+    """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis.
+
+    dry_run: only print what would be done, what it would train and how long that takes.
+    """
     log_to_stderr()
     prepare()
     campaign = Campaign(config.campaign.folder)
     if not campaign.exists or campaign.analysis is None:
         raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run` first")
     campaign.check_identity(identity_settings(config))
+    if dry_run:
+        from flows.dry_run_decisions import describe
+
+        for line in describe(stage, config, campaign):
+            print(line)
+        return
     if stage == "certify":
-        from flows.certify import choose_sets
+        from flows.certify_sets import choose_sets
 
         choose_sets(config, campaign)  # a set or target that does not exist is said before Ray and Prefect start
     drive._run(stage, config, needs_ray=stage not in WITHOUT_RAY)

@@ -127,7 +127,7 @@ def train_missing(
     if not left:
         log.info("all %d models of the experiment exist", total)
         return 0
-    log.info("%d of %d models to train%s", left, total, _expected(campaign, left, config))
+    log.info("%d of %d models to train%s", left, total, expected_time(campaign, left))
     failed = 0
     with Progress(total, "models", done=total - left) as progress:
         progress.show()
@@ -155,8 +155,8 @@ def train_missing(
     return left
 
 
-def _expected(campaign: Campaign, n_models: int, config: CampaignConfig) -> str:
-    """Rough time for n_models, from what the campaign's own models took."""
+def expected_time(campaign: Campaign, n_models: float) -> str:
+    """Rough time for as much training as n_models of the campaign's own, from what those took; "" when unknown."""
     seconds = campaign.read("outputs", ["train_seconds"])["train_seconds"].to_numpy(zero_copy_only=False)
     seconds = seconds[np.isfinite(seconds)].astype(np.float64)
     if not len(seconds):

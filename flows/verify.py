@@ -58,18 +58,14 @@ def verify(config: CampaignConfig) -> VerifySummary:
     """Put the current decisions to the test. The plan is frozen before anything is trained."""
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    decided = about(campaign, "decisions")
-    if decided is None or decided["key"] != curation_key(config, campaign):
-        raise IncompleteCampaign(
-            "there are no decisions to verify, or they were made from something else. Run `coterie curate` first"
-        )
+    decided = current_decisions(config, campaign)
     dataset = load(config)
     campaign.check_identity(full_identity(config, dataset))
     if not len(dataset.audit):
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:
         log.warning("verify.n_seeds is %d: an interval from fewer than 20 trainings is wide", config.verify.n_seeds)
-    key = digest({"decisions": decided["key"], "verify": config.verify.model_dump(mode="json")})[:16]
+    key = verification_key(config, decided["key"])
     evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
         plan = next((plan for plan in plans(campaign, "verify") if plan.key == key), None)
@@ -100,9 +96,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
         )
     least = found.solution is not None
     features = _features(config, dataset)
-    curve = {max(2, round(share * n)) for share in settings.curve} if settings.curve_seeds else set()
-    sizes = sorted(curve - {n_declared})
-    names = ["first", *(["second"] if settings.second_architecture else [])]
+    sizes, names = curve_sizes(config, n, n_declared), architectures(config)
     blocks: list[dict[str, Any]] = []
     for size in [n_declared, *sizes]:
         declared = size == n_declared
@@ -140,6 +134,33 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
         "seed": config.campaign.seed,
     }
     return freeze(campaign, "verify", key, at, plain(content))
+
+
+def curve_sizes(config: CampaignConfig, n_players: int, n_declared: int) -> list[int]:
+    """The removal curve's sizes, in players kept, without the declared one."""
+    settings = config.verify
+    curve = {max(2, round(share * n_players)) for share in settings.curve} if settings.curve_seeds else set()
+    return sorted(curve - {n_declared})
+
+
+def architectures(config: CampaignConfig) -> list[str]:
+    """The networks the declared size is tried with."""
+    return ["first", *(["second"] if config.verify.second_architecture else [])]
+
+
+def verification_key(config: CampaignConfig, decisions_key: str) -> str:
+    """Names a comparison by the decisions and by how they are compared."""
+    return digest({"decisions": decisions_key, "verify": config.verify.model_dump(mode="json")})[:16]
+
+
+def current_decisions(config: CampaignConfig, campaign: Campaign) -> dict[str, Any]:
+    """What the decisions were made from. Raises IncompleteCampaign when there are none, or none of this kind."""
+    decided = about(campaign, "decisions")
+    if decided is None or decided["key"] != curation_key(config, campaign):
+        raise IncompleteCampaign(
+            "there are no decisions to verify, or they were made from something else. Run `coterie curate` first"
+        )
+    return decided
 
 
 def _block(

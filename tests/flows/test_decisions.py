@@ -17,6 +17,7 @@ from flows import cluster
 from flows.brittleness import brittleness
 from flows.certify import BadRequest, certify
 from flows.curate import curate
+from flows.dry_run_decisions import describe
 from flows.errors import IncompleteCampaign
 from flows.experiments import about, finished, plans, read_derived
 from flows.export import BadExport, export
@@ -63,8 +64,10 @@ def written(folder: Path, name: str) -> str:
 def test_certify_tries_what_was_reported_beside_random_sets_and_no_fit_sees_its_rows(folder: Path) -> None:
     config = decided_config(folder, *CERTIFY)
     before = Campaign(folder).snapshot()
+    assert "36 of 36 models to train" in describe("certify", config, Campaign(folder))[-1]
     found = certify.fn(config)
     assert (found.n_tried, found.n_random, found.n_models) == (2, 1, 3 * 3 * 4)
+    assert describe("certify", config, Campaign(folder))[-1] == "all 36 models exist: nothing would be trained"
     rows = table(folder, "certification")
     assert [tuple(row["members"]) for row in rows[:2]] == [COPIES, SYNERGY]
     assert [(row["origin"], row["n_bases"]) for row in rows] == [("reported", 3)] * 2 + [("random", 3)]
@@ -112,9 +115,34 @@ def test_a_named_set_is_tried_beside_what_was_tried_before(folder: Path) -> None
     assert second.first >= first.last
 
 
+def test_sets_of_a_kind_are_tried_beside_the_top_sets_and_leave_their_share_alone(folder: Path) -> None:
+    certify.fn(decided_config(folder, *CERTIFY))
+    headline = (about(Campaign(folder), "certification") or {})["shares"]
+    found = certify.fn(decided_config(folder, *CERTIFY, "certify.kinds=[synergy]", "certify.n_random=0"))
+    assert (found.n_tried, found.n_random) == (1, 0)
+    rows = table(folder, "certification")
+    assert [row["origin"] for row in rows] == ["reported", "reported", "random", "kind"]
+    assert (rows[3]["members"], rows[3]["kind"]) == (list(SYNERGY), "synergy")
+    assert "reported as synergy with q = 1e-05, measured kind:" in rows[3]["reason"]
+    shares = (about(Campaign(folder), "certification") or {})["shares"]
+    assert [shares[origin] for origin in ("reported", "random")] == [headline[o] for o in ("reported", "random")]
+    assert shares["kind"]["n"] == 1
+    # What nobody reported is a result, not an error.
+    assert certify.fn(decided_config(folder, "certify.orders=[3]")).n_tried == 0
+
+
+def test_an_earlier_experiment_on_the_same_sets_does_not_count_twice(folder: Path) -> None:
+    certify.fn(decided_config(folder, *CERTIFY))
+    certify.fn(decided_config(folder, *CERTIFY, "certify.n_bases=4"))
+    assert [row["origin"] for row in table(folder, "certification")].count("reported") == 4
+    shares = (about(Campaign(folder), "certification") or {})["shares"]
+    assert (shares["reported"]["n"], shares["random"]["n"]) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (("certify.members=[2,3]", "certify.kinds=[synergy]"), "Give one of them"),
         (("certify.members=[2,99]", "certify.target=0"), r"players \[99\] do not exist"),
         (("certify.members=[2,2]", "certify.target=0"), "named twice"),
         (("certify.members=[2,3]", "certify.target=40"), "target 40 has no outputs"),
@@ -154,6 +182,8 @@ def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) 
         (("curate.keep_count=25",), "only 24 players"),
         (("curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}"), "the budget keeps 4"),
         (("curate.class_quotas={zero: 2}",), "the classes are 0, 1"),
+        (("curate.class_quotas={3: 20}",), "class 3 has . players; its quota asks for 20"),
+        (("curate.class_quotas={3: -1}",), "must not be negative"),
     ],
 )
 def test_budgets_that_cannot_be_met_are_refused(folder: Path, overrides: tuple[str, ...], message: str) -> None:
@@ -174,9 +204,13 @@ def test_verify_compares_arms_of_one_size_and_resumes_to_the_same_tables(folder:
     with pytest.raises(IncompleteCampaign, match="Run `coterie curate` first"):
         verify.fn(config)
     curate.fn(config)
+    campaign = Campaign(folder)
+    promised = describe("verify", config, campaign)[2]
     summary = verify.fn(config)
     assert summary.n_keep == 12
-    campaign = Campaign(folder)
+    n_models = sum(map(len, finished(campaign)))
+    assert promised.startswith(f"{n_models} of {n_models} models to train")
+    assert describe("verify", config, campaign)[2] == f"all {n_models} models exist: nothing would be trained"
     names = ("verification", "comparisons")
     whole = [written(folder, name) for name in names]
     rows = pq.read_table(folder / "verification.parquet").to_pylist()
@@ -202,6 +236,7 @@ def test_brittleness_confirms_removals_by_retraining(folder: Path) -> None:
         folder, "brittleness.n_targets=1", "brittleness.n_seeds=2", "brittleness.max_removals=3", "recipe.epochs=2"
     )
     found = brittleness.fn(config)
+    assert "models exist: nothing would be trained" in describe("brittleness", config, Campaign(folder))[0]
     rows = table(folder, "brittleness")
     assert found.n_targets == len({row["target"] for row in rows})
     for row in rows:

@@ -5,21 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attribution.boosted import BoostedProxy
     from attribution.datamodel import Datamodel
     from attribution.errors import AttributionError, AttributionWarning
     from attribution.interaction import Interaction
+    from attribution.pairwise_lasso import PairwiseLasso
     from attribution.proxyspex import ProxySPEX
+    from attribution.ridge import RidgeDatamodel
+    from attribution.sample_reuse import SampleReuseBanzhaf
     from attribution.spectrum import Spectrum
+    from attribution.weighted_least_squares import WeightedLeastSquares
 
-__all__ = ["AttributionError", "AttributionWarning", "Datamodel", "Interaction", "ProxySPEX", "Spectrum"]
+__all__ = [
+    "AttributionError",
+    "AttributionWarning",
+    "BoostedProxy",
+    "Datamodel",
+    "Interaction",
+    "PairwiseLasso",
+    "ProxySPEX",
+    "RidgeDatamodel",
+    "SampleReuseBanzhaf",
+    "Spectrum",
+    "WeightedLeastSquares",
+]
 
 _WHERE = {
     "AttributionError": "attribution.errors",
     "AttributionWarning": "attribution.errors",
+    "BoostedProxy": "attribution.boosted",
     "Datamodel": "attribution.datamodel",
     "Interaction": "attribution.interaction",
+    "PairwiseLasso": "attribution.pairwise_lasso",
     "ProxySPEX": "attribution.proxyspex",
+    "RidgeDatamodel": "attribution.ridge",
+    "SampleReuseBanzhaf": "attribution.sample_reuse",
     "Spectrum": "attribution.spectrum",
+    "WeightedLeastSquares": "attribution.weighted_least_squares",
 }
 
 

@@ -1,9 +1,10 @@
 """Ways to choose interactions, compared on a real campaign: what won is in attribution/, what lost is written down.
 
-    python benchmarks/attribution_selection.py [--campaign digits-200.npz]
+    python benchmarks/attribution_selection.py --work-folder build/selection [--campaign digits-200.npz]
 
 The 60 targets of highest variance, cross-fitted R2 over all 2,048 masks (five outer folds; each way sees only the
-other four). docs/NEGATIVE_RESULTS.md quotes the table.
+other four). docs/NEGATIVE_RESULTS.md quotes the table. Predictions of each group of ways are kept in the work folder
+and not computed twice.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +24,7 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from attribution import PairwiseLasso, RidgeDatamodel, SampleReuseBanzhaf, WeightedLeastSquares  # noqa: E402
 from attribution.block import BlockSettings, fit_block  # noqa: E402
 from attribution.booster import BoosterSettings  # noqa: E402
 from attribution.checks import check_data  # noqa: E402
@@ -29,6 +33,7 @@ from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
 from attribution.faithfulness import r2  # noqa: E402
 from attribution.proxy import fit_proxy  # noqa: E402
 from attribution.screen import set_columns  # noqa: E402
+from benchmarks.selection_trials import TRIALS, Block  # noqa: E402
 
 Array = np.ndarray
 
@@ -58,6 +63,67 @@ def ridge_with_sets(phi: Array, y: Array, new: Array, sets: list[tuple[int, ...]
     return model.predict(np.hstack([new, set_columns(new, padded)]))
 
 
+def first_ways(masks: Array, y: Array, new_masks: Array, fold: int) -> dict[str, Array]:
+    """The datamodel, the spectrum, the booster, and refits of the screen's or the booster's sets."""
+    phi, new = basis(masks, 0.5), basis(new_masks, 0.5)
+    pairs = np.column_stack(np.triu_indices(masks.shape[1], 1))
+    inner = assign_folds(np.arange(len(y)), 6, fold)
+    linear = fit_linear(phi, y, inner)
+    base = new @ linear.coef.T + linear.intercept
+    block = fit_block(check_data(masks, y, 0.5), BlockSettings(alpha=0.5))
+    settings, validation = BoosterSettings(n_rounds=600), inner == 0
+    proxy = fit_proxy(masks, y, settings, validation=validation)
+    residual = y - linear.predicted
+    second = fit_proxy(masks, residual, settings, validation=validation)
+    result = {
+        "LASSO datamodel": base,
+        "coterie's spectrum": np.column_stack([s.evaluate(new_masks) for s in block.spectra]),
+        "booster alone": proxy.predict(new_masks),
+        "LASSO + booster on its residual": base + second.predict(new_masks),
+    }
+    z = pair_z(phi, residual, pairs)
+    size = residual.std(axis=0) / np.sqrt(len(y))
+    for cut in (3.5, 4.0, 4.5, 5.0):
+        added, joint = base.copy(), base.copy()
+        for target in range(y.shape[1]):
+            chosen = np.flatnonzero(np.abs(z[target]) > cut)
+            if len(chosen):
+                added[:, target] += set_columns(new, pairs[chosen]) @ (z[target, chosen] * size[target])
+                joint[:, target] = lasso_with_sets(phi, y[:, target], new, pairs[chosen], inner)
+        result[f"LASSO + pairs with z > {cut}, unshrunken"] = added
+        result[f"LASSO refit, pairs with z > {cut}, one penalty"] = joint
+    for count in (10, 100):
+        screen, published = base.copy(), base.copy()
+        for target in range(y.shape[1]):
+            top = np.argsort(-np.abs(z[target]))[:count]
+            screen[:, target] = lasso_with_sets(phi, y[:, target], new, pairs[top], inner)
+            found = proxy.largest_sets(target, 0.5, 2, 3, count)
+            published[:, target] = ridge_with_sets(phi, y[:, target], new, found)
+        result[f"LASSO refit, {count} strongest pairs, one penalty"] = screen
+        result[f"ridge refit, booster's {count} largest sets"] = published
+    return result
+
+
+def estimators(masks: Array, y: Array, new_masks: Array, fold: int) -> dict[str, Array]:
+    """The baselines of attribution/ as they are."""
+    models = {
+        "ridge datamodel": RidgeDatamodel(),
+        "Banzhaf by maximum sample reuse": SampleReuseBanzhaf(),
+        "least squares (Bernoulli kernel)": WeightedLeastSquares(),
+    }
+    return {name: model.fit(masks, y).predict(new_masks) for name, model in models.items()}
+
+
+N_PAIRWISE = 12  # targets of the one way that is slow: 20,100 columns each
+
+
+def pairwise(masks: Array, y: Array, new_masks: Array, fold: int) -> dict[str, Array]:
+    """LASSO over all pairs, on the first targets; the others are NaN."""
+    predicted = np.full((len(new_masks), y.shape[1]), np.nan)
+    predicted[:, :N_PAIRWISE] = PairwiseLasso(seed=fold).fit(masks, y[:, :N_PAIRWISE]).predict(new_masks)
+    return {f"pairwise LASSO, all pairs ({N_PAIRWISE} targets)": predicted}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,62 +131,51 @@ def main() -> None:
     parser.add_argument(
         "--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz"
     )
+    parser.add_argument("--work-folder", type=Path, required=True)
     parser.add_argument("--targets", type=int, default=60)
     given = parser.parse_args()
+    given.work_folder.mkdir(parents=True, exist_ok=True)
     with np.load(given.campaign) as data:
         masks = np.unpackbits(data["masks"], axis=1, bitorder="little")[:, :200].astype(bool)
         outputs = data["outputs"].astype(np.float64)
     outputs = outputs[:, np.argsort(-outputs[:1792].var(axis=0))[: given.targets]]
-    phi_all = basis(masks, 0.5)
-    pairs = np.column_stack(np.triu_indices(masks.shape[1], 1))
     outer = np.random.default_rng(1).permutation(len(masks)) % 5
+    ways: dict[str, Callable[[Array, Array, Array, int], dict[str, Array]]] = {
+        "first": first_ways, "estimators": estimators, "pairwise": pairwise
+    }  # fmt: skip
     predicted: dict[str, Array] = {}
-
-    def put(name: str, rows: Array, values: Array) -> None:
-        predicted.setdefault(name, np.full(outputs.shape, np.nan))[rows] = values
-
-    for fold in range(5):
+    quick = [group for group in (*ways, *TRIALS) if group != "pairwise"]
+    for fold, groups in [(fold, quick) for fold in range(5)] + [(fold, ["pairwise"]) for fold in range(5)]:
         fit, held = outer != fold, outer == fold
-        phi, y, new = phi_all[fit], outputs[fit], phi_all[held]
-        inner = assign_folds(np.arange(len(y)), 6, fold)
-        linear = fit_linear(phi, y, inner)
-        base = new @ linear.coef.T + linear.intercept
-        put("LASSO datamodel", held, base)
-        block = fit_block(check_data(masks[fit], y, 0.5), BlockSettings(alpha=0.5))
-        put("coterie's spectrum", held, np.column_stack([s.evaluate(masks[held]) for s in block.spectra]))
-        settings, validation = BoosterSettings(n_rounds=600), inner == 0
-        proxy = fit_proxy(masks[fit], y, settings, validation=validation)
-        put("booster alone", held, proxy.predict(masks[held]))
-        residual = y - linear.predicted
-        second = fit_proxy(masks[fit], residual, settings, validation=validation)
-        put("LASSO + booster on its residual", held, base + second.predict(masks[held]))
-        z = pair_z(phi, residual, pairs)
-        size = residual.std(axis=0) / np.sqrt(len(y))
-        for cut in (3.5, 4.0, 4.5, 5.0):
-            added, joint = base.copy(), base.copy()
-            for target in range(given.targets):
-                chosen = np.flatnonzero(np.abs(z[target]) > cut)
-                if len(chosen):
-                    added[:, target] += set_columns(new, pairs[chosen]) @ (z[target, chosen] * size[target])
-                    joint[:, target] = lasso_with_sets(phi, y[:, target], new, pairs[chosen], inner)
-            put(f"LASSO + pairs with z > {cut}, unshrunken", held, added)
-            put(f"LASSO refit, pairs with z > {cut}, one penalty", held, joint)
-        for count in (10, 100):
-            screen, published = base.copy(), base.copy()
-            for target in range(given.targets):
-                top = np.argsort(-np.abs(z[target]))[:count]
-                screen[:, target] = lasso_with_sets(phi, y[:, target], new, pairs[top], inner)
-                found = proxy.largest_sets(target, 0.5, 2, 3, count)
-                published[:, target] = ridge_with_sets(phi, y[:, target], new, found)
-            put(f"LASSO refit, {count} strongest pairs, one penalty", held, screen)
-            put(f"ridge refit, booster's {count} largest sets", held, published)
+        block: Block | None = None
+        for group in groups:
+            kept = given.work_folder / f"{group}-{given.targets}-{fold}.npz"
+            if not kept.exists():
+                began = time.process_time()
+                if group in ways:
+                    found = ways[group](masks[fit], outputs[fit], masks[held], fold)
+                else:
+                    block = block or Block(masks[fit], outputs[fit], masks[held])
+                    found = TRIALS[group](block)
+                np.savez(kept, **found)
+                print(f"fold {fold}, {group}: {time.process_time() - began:.0f} CPU s", file=sys.stderr, flush=True)
+            with np.load(kept) as archive:
+                for name in archive.files:
+                    predicted.setdefault(name, np.full(outputs.shape, np.nan))[held] = archive[name]
     reference = r2(outputs, predicted["LASSO datamodel"])
     print(f"{given.targets} targets of highest variance, 2,048 masks, 200 players\n")
-    print("| way | mean R2 | worst target against LASSO | best |\n|---|---|---|---|")
-    for name, values in sorted(predicted.items(), key=lambda entry: -r2(outputs, entry[1]).mean()):
-        score = r2(outputs, values)
-        gain = score - reference
-        print(f"| {name} | {score.mean():.4f} | {gain.min():+.3f} | {gain.max():+.3f} |")
+    print("| way | mean R2 | worst target against LASSO | best | against the spectrum | 95% interval |")
+    print("|---|---|---|---|---|---|")
+    counts = np.random.default_rng(0).multinomial(len(masks), np.full(len(masks), 1 / len(masks)), 1000)
+    weights = np.concatenate([np.ones((1, len(masks))), counts])
+    spread = weights @ outputs**2 - (weights @ outputs) ** 2 / len(masks)
+    drawn = {name: 1 - weights @ (outputs - values) ** 2 / spread for name, values in predicted.items()}
+    for name, score in sorted(drawn.items(), key=lambda entry: -np.nanmean(entry[1][0])):
+        gain = score[0] - reference
+        over = np.nanmean(score - drawn["coterie's spectrum"], axis=1)
+        low, high = np.quantile(over[1:], [0.025, 0.975])
+        row = f"| {name} | {np.nanmean(score[0]):.4f} | {np.nanmin(gain):+.3f} | {np.nanmax(gain):+.3f} "
+        print(row + f"| {over[0]:+.4f} | {low:+.4f} .. {high:+.4f} |")
 
 
 if __name__ == "__main__":

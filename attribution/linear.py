@@ -1,0 +1,46 @@
+"""What every linear function of the mask shares: coefficients in Banzhaf units, an intercept, predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from attribution.checks import CheckedData, check_masks
+from attribution.players import player_blocks
+
+Array = NDArray[np.float64]
+
+
+class LinearMaskModel(RegressorMixin, BaseEstimator):
+    """Base of the linear estimators: y = intercept + masks @ coef'.
+
+    Attributes after fit: coef_ (t, n), the change of output by including a player; intercept_ (t,), the output at the
+    empty mask; single_, whether outputs came as a vector (then predict returns one); fixed_size_, whether every mask
+    includes equally many players: then the coefficients' common shift is not identified, and their mean is zero.
+    """
+
+    coef_: Array
+    intercept_: Array
+    single_: bool
+    fixed_size_: bool
+
+    def predict(self, masks: Any) -> Array:
+        """(m, n) bool -> (m,) or (m, t). A player whose coefficient is unknown (NaN) counts as zero.
+
+        Raises AttributionError for another number of players."""
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self, "coef_")
+        rows = check_masks(masks, self.n_features_in_)
+        predicted = np.tile(self.intercept_, (len(rows), 1))
+        for block in player_blocks(rows.shape[1]):
+            predicted += rows[:, block].astype(np.float64) @ np.nan_to_num(self.coef_[:, block]).T
+        return predicted[:, 0] if self.single_ else predicted
+
+    def _keep(self, data: CheckedData, coef: Array, intercept: Array) -> None:
+        self.coef_, self.intercept_ = coef, intercept
+        self.single_, self.fixed_size_ = data.single, data.fixed_size
+        self.n_features_in_ = data.masks.shape[1]

@@ -1,0 +1,295 @@
+"""Further ways to choose or estimate interactions, all on the same block; attribution_selection.py runs them.
+
+Every trial sees the fit masks only and returns {name of the way: predictions (h, t) of the held-out masks}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from attribution import candidates as candidates_module
+from attribution import selection as selection_module
+from attribution.booster import BoosterSettings
+from attribution.candidates import Candidates, find_candidates
+from attribution.checks import check_data
+from attribution.clusters import basis
+from attribution.crossfit import fit_linear
+from attribution.proxy import Proxy, fit_proxy
+from attribution.refit import Design
+from attribution.screen import N_Z_BINS, Z_STEP, add_to_histogram, set_columns
+from attribution.selection import Selection, select
+from attribution.setup import N_FOLDS, BlockSettings, BlockSetup
+from attribution.shrinkage import EffectPrior
+from attribution.significance import Considered
+
+Array = np.ndarray
+N_BAGS = 8
+
+
+class Block:
+    """The pieces of attribution/block.py up to the candidates, and the masks to predict."""
+
+    def __init__(self, masks: Array, outputs: Array, new_masks: Array) -> None:
+        self.setup = BlockSetup(check_data(masks, outputs, 0.5), BlockSettings(alpha=0.5))
+        self.y, self.new = outputs, basis(new_masks, 0.5)
+        self.masks, self.new_masks = masks, new_masks
+        self.linear = fit_linear(self.setup.phi, outputs, self.setup.folds)
+        self.residual = outputs - self.linear.predicted
+        self.candidates = find_candidates(self.setup, self.residual, Considered())
+        self.design = Design.of(self.setup.phi, None, self.setup.folds)
+        self.pairs = np.column_stack(np.triu_indices(masks.shape[1], 1))
+
+    def select(self, candidates: list[Candidates]) -> list[Selection]:
+        return [
+            select(self.setup, self.design, self.linear, candidates[target], target)
+            for target in range(self.y.shape[1])
+        ]
+
+    def predict(self, candidates: list[Candidates], selections: list[Selection]) -> Array:
+        columns = []
+        for found, chosen in zip(candidates, selections, strict=True):
+            value = self.new @ chosen.main + chosen.intercept
+            if chosen.kept.any():
+                value = value + set_columns(self.new, found.members[chosen.kept]) @ chosen.sets[chosen.kept]
+            columns.append(value)
+        return np.column_stack(columns)
+
+    def pair_z(self, residual: Array) -> Array:
+        """(t, pairs) one-step z of every pair."""
+        phi, result = self.setup.phi, np.empty((residual.shape[1], len(self.pairs)), dtype=np.float32)
+        for target in range(residual.shape[1]):
+            r = residual[:, target].astype(np.float32)
+            result[target] = ((phi * r[:, None]).T @ phi)[self.pairs[:, 0], self.pairs[:, 1]] / np.sqrt(r @ r)
+        return result
+
+    def main_z(self) -> Array:
+        """(t, n) one-step z of every main effect."""
+        effect = self.linear.fold_coef.mean(axis=0) + self.residual.T @ self.setup.phi / len(self.y)
+        return effect / (self.residual.std(axis=0) / np.sqrt(len(self.y)))[:, None]
+
+
+def heredity(block: Block) -> dict[str, Array]:
+    """A prior of its own for pairs of which both, one or neither member has a main effect of |z| above a cut."""
+    z, main, result = block.pair_z(block.residual), np.abs(block.main_z()), {}
+    for cut in (2.0, 4.0):
+        strong = (main > cut).astype(int)
+        stratum = strong[:, block.pairs[:, 0]] + strong[:, block.pairs[:, 1]]
+        priors = {level: _prior(z[stratum == level]) for level in range(3)}
+        changed = []
+        for target, found in enumerate(block.candidates):
+            mean, nil = found.mean.copy(), found.nil.copy()
+            pair = (found.members >= 0).sum(axis=1) == 2
+            own = strong[target][np.maximum(found.members[:, :2], 0)].sum(axis=1)
+            for level, prior in priors.items():
+                now = np.flatnonzero(pair & (own == level))
+                for row in range(N_FOLDS + 1):
+                    folds = block.setup.every if row == N_FOLDS else np.delete(block.setup.every, row)
+                    share = float(block.setup.fold_weight[folds].sum() / block.setup.fold_weight.sum())
+                    mean[row, now], nil[row, now] = prior.scaled(share).shrink(found.z(folds)[now])
+            changed.append(dataclasses.replace(found, mean=mean, nil=nil))
+        result[f"spectrum, heredity as prior (main |z| > {cut:g})"] = block.predict(changed, block.select(changed))
+    return result
+
+
+def relaxed(block: Block) -> dict[str, Array]:
+    """Relaxed L1 (Meinshausen 2007): blends of the L1 fit and least squares on its support, chosen by cross-fitting."""
+    blends = np.linspace(0.0, 1.0, 5)
+    selections = block.select(block.candidates)
+    result = {"LASSO datamodel, relaxed": [], "spectrum, relaxed": []}
+    for target in range(block.y.shape[1]):
+        linear, y = block.linear, block.y[:, target]
+        empty = np.zeros((len(y), 0), np.float32)
+        for name, columns, new_columns, fold_coef, coef in (
+            ("LASSO datamodel, relaxed", empty, np.zeros((len(block.new), 0), np.float32),
+             linear.fold_coef[:, target], linear.coef[target]),
+            ("spectrum, relaxed", *_spectrum_columns(block, target, selections[target])),
+        ):  # fmt: skip
+            x, new = np.hstack([block.setup.phi, columns]), np.hstack([block.new, new_columns])
+            error = np.zeros(len(blends))
+            for fold in range(N_FOLDS):
+                rows = block.setup.folds == fold
+                strict, loose = _both(x[~rows], y[~rows], fold_coef[fold], x[rows])
+                for k, blend in enumerate(blends):
+                    error[k] += ((y[rows] - (1 - blend) * strict - blend * loose) ** 2).sum()
+            strict, loose = _both(x, y, coef, new)
+            blend = blends[error.argmin()]
+            result[name].append((1 - blend) * strict + blend * loose)
+    return {name: np.column_stack(columns) for name, columns in result.items()}
+
+
+def relaxed_sets(block: Block) -> dict[str, Array]:
+    """The sets' penalties as they are, halved or lifted, beside the levels of strictness; chosen by cross-fitting."""
+    original = selection_module._eligible
+
+    def several(setup: Any, found: Candidates, without: int | None, levels: Array) -> tuple[Array, Array]:
+        used, penalties = original(setup, found, without, levels[:3])
+        return used, np.concatenate([penalties * factor for factor in (1.0, 0.5, 1e-6)])
+
+    settings = dataclasses.replace(block.setup.settings, levels=(0.1, 0.5, 0.9) * 3)
+    kept_settings, block.setup.settings = block.setup.settings, settings
+    with _replaced(selection_module, "_eligible", several):
+        selections = block.select(block.candidates)
+    block.setup.settings = kept_settings
+    return {"spectrum, sets' penalties relaxed": block.predict(block.candidates, selections)}
+
+
+def second_screen(block: Block) -> dict[str, Array]:
+    """Screen again with the spectrum's cross-fitted residuals; what is in the spectrum stays a candidate."""
+    first = block.select(block.candidates)
+    better = block.y - np.column_stack([chosen.predicted for chosen in first])
+    second = find_candidates(block.setup, better, Considered())
+    joined = []
+    for old, new, chosen in zip(block.candidates, second, first, strict=True):
+        inside = _subset(old, (chosen.fold_sets != 0).any(axis=0) | chosen.kept)
+        known = {tuple(row) for row in inside.members.tolist()}
+        fresh = np.array([tuple(row) not in known for row in new.members.tolist()], dtype=bool)
+        joined.append(candidates_module._joined([inside, _subset(new, fresh)]))
+    return {"spectrum, second screen on its residuals": block.predict(joined, block.select(joined))}
+
+
+def bagged(block: Block) -> dict[str, Array]:
+    """Boosters on bootstrap samples, stopped on what each left out: their mean prediction, and their candidates."""
+    single = fit_proxy(
+        block.masks, block.y, BoosterSettings(n_rounds=600), validation=block.setup.folds == 0
+    ).predict(block.new_masks)
+    mean = _Bag(block.masks, block.y).predict(block.new_masks)
+    spectrum = block.predict(block.candidates, block.select(block.candidates))
+    result = {
+        f"{N_BAGS} bagged boosters": mean,
+        "mean of spectrum and booster": (spectrum + single) / 2,
+        f"mean of spectrum and {N_BAGS} bagged boosters": (spectrum + mean) / 2,
+    }
+    prior = _prior(block.pair_z(block.residual))
+    from_one = [
+        candidates_module._joined(parts)
+        for parts in candidates_module._proposed_sets(block.setup, block.residual, range(2, 4), prior)
+    ]
+    result["spectrum of the proxy's candidates, no screen"] = block.predict(from_one, block.select(from_one))
+    with _replaced(candidates_module, "fit_proxy", lambda masks, outputs, *_, **__: _Bag(masks, outputs)):
+        parts_of_bags = candidates_module._proposed_sets(block.setup, block.residual, range(2, 4), prior)
+    from_bags = [candidates_module._joined(parts) for parts in parts_of_bags]
+    result["spectrum of bagged proxies' candidates, no screen"] = block.predict(from_bags, block.select(from_bags))
+    both = [
+        candidates_module._joined([found, *(candidates_module._without_known(part, [found]) for part in parts)])
+        for found, parts in zip(block.candidates, parts_of_bags, strict=True)
+    ]
+    result["spectrum, bagged proxies' candidates added"] = block.predict(both, block.select(both))
+    return result
+
+
+def residual_correction(block: Block) -> dict[str, Array]:
+    """ProxySHAP's correction: every coefficient of the proxy plus the mean of phi_S times the proxy's residual."""
+    folds, n = block.setup.folds, block.setup.n_players
+    settings, result = BoosterSettings(n_rounds=600), {}
+    one = fit_proxy(block.masks, block.y, settings, validation=folds == 0)
+    inside = block.y - one.predict(block.masks)
+    residual, base = np.empty_like(block.y), np.zeros((len(block.new), block.y.shape[1]))
+    for fold in range(N_FOLDS):
+        rest = np.flatnonzero(folds != fold)
+        proxy = fit_proxy(block.masks[rest], block.y[rest], settings, validation=folds[rest] == (fold + 1) % N_FOLDS)
+        residual[folds == fold] = block.y[folds == fold] - proxy.predict(block.masks[folds == fold])
+        base += proxy.predict(block.new_masks) / N_FOLDS
+    overlap = block.new.astype(np.float64) @ block.setup.phi.T
+    kernels = {"main effects": overlap, "main effects and pairs": overlap + (overlap**2 - n) / 2}
+    for name, kernel in kernels.items():
+        fitted = kernel @ (inside - inside.mean(axis=0)) / len(block.y)
+        result[f"booster, residual correction of {name}"] = one.predict(block.new_masks) + fitted
+        fitted = kernel @ (residual - residual.mean(axis=0)) / len(block.y)
+        result[f"booster, cross-fitted residual correction of {name}"] = base + fitted
+    result["mean of six boosters, each without a fold"] = base
+    stderr = residual.std(axis=0) / np.sqrt(len(residual))
+    main_z = (residual - residual.mean(axis=0)).T @ block.setup.phi / len(residual) / stderr[:, None]
+    pair_z = block.pair_z(residual - residual.mean(axis=0))
+    shrunken = base + block.new @ (_prior(main_z).shrink(main_z)[0] * stderr[:, None]).T
+    prior = _prior(pair_z)
+    columns = set_columns(block.new, block.pairs)
+    for target in range(shrunken.shape[1]):
+        mean = prior.shrink(pair_z[target])[0]
+        shrunken[:, target] += columns @ (mean * stderr[target]).astype(np.float32)
+    result["booster, shrunken residual correction of main effects and pairs"] = shrunken
+    return result
+
+
+TRIALS = {
+    "heredity": heredity,
+    "relaxed": relaxed,
+    "relaxed-sets": relaxed_sets,
+    "second-screen": second_screen,
+    "bagged": bagged,
+    "residual-correction": residual_correction,
+}
+
+
+class _Bag(Proxy):
+    """Several proxies as one: mean predictions, and sets by their mean coefficient."""
+
+    def __init__(self, masks: Array, outputs: Array) -> None:
+        object.__setattr__(self, "proxies", [])
+        for seed in range(N_BAGS):
+            drawn = np.random.default_rng(seed).integers(0, len(masks), len(masks))
+            left = np.setdiff1d(np.arange(len(masks)), drawn)
+            rows = np.concatenate([drawn, left])
+            held = np.arange(len(rows)) >= len(drawn)
+            self.proxies.append(fit_proxy(masks[rows], outputs[rows], BoosterSettings(), validation=held))
+
+    def predict(self, masks: Array) -> Array:
+        return np.mean([proxy.predict(masks) for proxy in self.proxies], axis=0)
+
+    def largest_sets(
+        self, target: int, alpha: float, min_order: int, max_order: int, count: int
+    ) -> list[tuple[int, ...]]:
+        total: dict[tuple[int, ...], float] = {}
+        for proxy in self.proxies:
+            for members, value in proxy.spectrum(target, alpha).terms.items():
+                if min_order <= len(members) <= max_order:
+                    total[members] = total.get(members, 0.0) + value
+        return sorted(total, key=lambda members: (-abs(total[members]), members))[:count]
+
+
+def _prior(z: Array) -> EffectPrior:
+    counts = np.zeros(N_Z_BINS, dtype=np.int64)
+    add_to_histogram(counts, np.asarray(z))
+    return EffectPrior.fit(counts, Z_STEP)
+
+
+def _both(x: Array, y: Array, coef: Array, new: Array) -> tuple[Array, Array]:
+    """Predictions of `new` by the given coefficients and by least squares on their support, both with intercept."""
+    used = np.flatnonzero(coef)
+    mean, mean_y = x.mean(axis=0, dtype=np.float64), y.mean()
+    strict = mean_y + (new - mean) @ coef
+    if len(used) == 0:
+        return strict, strict
+    solved = np.linalg.lstsq((x[:, used] - mean[used]).astype(np.float64), y - mean_y, rcond=1e-6)[0]
+    return strict, mean_y + (new[:, used] - mean[used]) @ solved
+
+
+def _spectrum_columns(block: Block, target: int, chosen: Selection) -> tuple[Array, Array, Array, Array]:
+    somewhere = np.flatnonzero(chosen.kept | (chosen.fold_sets != 0).any(axis=0))
+    members = block.candidates[target].members[somewhere]
+    return (
+        set_columns(block.setup.phi, members), set_columns(block.new, members),
+        np.hstack([chosen.fold_main, chosen.fold_sets[:, somewhere]]),
+        np.concatenate([chosen.main, chosen.sets[somewhere]]),
+    )  # fmt: skip
+
+
+def _subset(found: Candidates, keep: Array) -> Candidates:
+    return Candidates(
+        found.members[keep], found.sums[:, keep], found.squares[:, keep], found.proposed[:, keep],
+        found.screened[keep], found.mean[:, keep], found.nil[:, keep], found.cut[keep],
+    )  # fmt: skip
+
+
+@contextmanager
+def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    kept = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, kept)

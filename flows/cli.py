@@ -41,9 +41,30 @@ def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRu
 
 
 @app.command()
-def plan(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect."""
-    _stage("plan", compose(config, overrides or ()), dry_run)
+def plan(
+    config: Name = "quickstart",
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Say what it would cost and show (time, disk, faithfulness), and do nothing."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: as JSON.")] = False,
+) -> None:
+    """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
+
+    With --estimate: a few seconds of training calibrate this machine, sample files tell the disk space, and a learning
+    curve through what exists (or other campaigns, marked as such) tells the faithfulness to expect.
+    """
+    chosen = compose(config, overrides or ())
+    if as_json and not estimate:
+        raise typer.BadParameter("--json goes with --estimate")
+    if estimate:
+        from flows.estimate_print import print_estimate
+
+        print_estimate(chosen, as_json)
+        return
+    _stage("plan", chosen, dry_run)
 
 
 @app.command()

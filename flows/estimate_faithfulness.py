@@ -1,0 +1,113 @@
+"""Expected faithfulness of a configured campaign: from its own masks where there are enough, else from other campaigns.
+
+Its own: datamodel and spectrum are fitted to subsets of the masks trained so far and scored on masks they have not
+seen; attribution/learning_curve.py draws the curve and says how sure it is. Few targets serve, spread over those that
+would be explained.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from attribution.errors import AttributionError, AttributionWarning
+from attribution.learning_curve import MODELS, fit_curve, measure, ridge_curve
+from attribution.moments import RunningVariance, most_variable
+from conf.schema import CampaignConfig
+from flows.errors import IncompleteCampaign
+from flows.estimate import FaithfulnessForecast
+from flows.store import Campaign
+
+FEW_TARGETS = 12
+MOST_MASKS = 4096  # of those that exist, used for the curve
+MOST_PLAYERS_FOR_SETS = 400  # beyond, screening for the spectrum takes too long for an estimate
+LEAST_FIT, LEAST_HOLDOUT = 96, 64  # fewer: the prior says more
+HELD_BACK = 0.2  # of the fit masks, where there are no held-out ones yet
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A campaign's learning curves as they were measured: limit and effective players of `ridge_curve`."""
+
+    name: str
+    n_players: int
+    datamodel: tuple[float, float]
+    spectrum: tuple[float, float]
+
+
+# Fitted to R² at 128 to 1,792 masks of finished campaigns, mean over 15 of the 60 targets explained (2026-11-22).
+RECORDED = (
+    Recorded("quickstart (digits)", 200, (0.35, 33.0), (0.37, 40.0)),
+    Recorded("cifar2", 200, (0.36, 129.0), (0.36, 129.0)),
+)
+
+
+def forecast_faithfulness(config: CampaignConfig, campaign: Campaign, n_players: int) -> FaithfulnessForecast:
+    """The campaign's own curve, or the prior where it has too few trained models."""
+    sizes = sizes_to_tell(config.campaign.n_fit)
+    if campaign.exists:
+        try:
+            return own_curve(config, campaign, sizes)
+        except (IncompleteCampaign, AttributionError):
+            pass  # too few models yet, or outputs that do not vary: what is below is marked as a prior
+    return prior(sizes, n_players)
+
+
+def sizes_to_tell(n_fit: int) -> list[int]:
+    """Numbers of fit masks to forecast for: a quarter, half, as configured, twice and four times."""
+    return sorted({max(1, n_fit // 4), max(1, n_fit // 2), n_fit, 2 * n_fit, 4 * n_fit})
+
+
+def prior(sizes: list[int], n_players: int) -> FaithfulnessForecast:
+    """What recorded campaigns gave at as many masks a player: their mean, lowest and highest."""
+    rows = []
+    for n_fit in sizes:
+        row: dict[str, Any] = {"n_fit": n_fit}
+        for model in MODELS:
+            found = []
+            for recorded in RECORDED:
+                limit, players = getattr(recorded, model)
+                found.append(float(ridge_curve(n_fit * recorded.n_players / n_players, limit, players)))
+            row[model] = (sum(found) / len(found), min(found), max(found))
+        rows.append(row)
+    return FaithfulnessForecast(", ".join(recorded.name for recorded in RECORDED), True, 0, tuple(rows))
+
+
+def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> FaithfulnessForecast:
+    """Curves through subsets of what is trained. Raises IncompleteCampaign or AttributionError with too little."""
+    moments = RunningVariance(campaign.n_targets)
+    for _, outputs, _ in campaign.output_blocks("fit"):
+        moments.add(outputs)
+    if moments.count < LEAST_FIT:
+        raise IncompleteCampaign(f"{moments.count} fit masks are trained; a learning curve needs {LEAST_FIT}")
+    explained = most_variable(moments.variance, config.attribution.n_targets)
+    few = explained[:: max(1, len(explained) // FEW_TARGETS)].tolist()
+    fit = campaign.training_pairs("fit", targets=few)
+    masks, outputs, ids = fit.masks[:MOST_MASKS], fit.outputs[:MOST_MASKS], fit.mask_ids[:MOST_MASKS]
+    try:
+        held_out = campaign.training_pairs("holdout", targets=few)
+        unseen, truth = held_out.masks, held_out.outputs
+    except IncompleteCampaign:
+        unseen, truth = masks[:0], outputs[:0]
+    if len(unseen) < LEAST_HOLDOUT:
+        # Pairs of antithetic masks have neighbouring ids: the cut is at an even number.
+        kept = int(len(masks) * (1 - HELD_BACK)) // 2 * 2
+        masks, unseen = masks[:kept], masks[kept:]
+        outputs, truth, ids = outputs[:kept], outputs[kept:], ids[:kept]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AttributionWarning)  # of fewer masks than players: that is what is measured
+        points = measure(
+            masks, outputs, unseen, alpha=config.sampler.alpha, max_order=config.attribution.max_order,
+            seed=config.attribution.seed, groups=ids // 2 if config.sampler.kind == "antithetic" else None,
+            spectrum=campaign.n_players <= MOST_PLAYERS_FOR_SETS,
+        )  # fmt: skip
+    curves = {
+        model: fit_curve(points, truth, model, campaign.n_players, seed=config.attribution.seed)
+        for model in MODELS if model in points[0].predicted
+    }  # fmt: skip
+    rows = [
+        {"n_fit": n_fit, **{model: curves[model].at(n_fit) if model in curves else None for model in MODELS}}
+        for n_fit in sizes
+    ]
+    return FaithfulnessForecast("this campaign", False, len(masks), tuple(rows))

@@ -13,7 +13,7 @@ from attribution import faithfulness
 from attribution.block import BlockFit, BlockSettings, fit_block
 from attribution.booster import BoosterSettings
 from attribution.checks import CheckedData, check_data, check_masks, check_outputs
-from attribution.clusters import basis
+from attribution.clusters import Alpha, basis, rows_of
 from attribution.errors import AttributionError
 from attribution.interaction import interactions_of
 from attribution.proxy import Backend, fit_proxy
@@ -50,7 +50,9 @@ def analyse_targets(
     holdout_masks: Any = None,
     holdout_outputs: Any = None,
     holdout_replicates: Any = None,
-    alpha: float = 0.5,
+    alpha: Any = 0.5,
+    reference_alpha: float | None = None,
+    holdout_alpha: Any = None,
     max_order: int = 3,
     seed: int = 0,
     groups: Any = None,
@@ -66,9 +68,11 @@ def analyse_targets(
 
     masks: (m, n) bool, outputs (m, t): the fit rows. holdout_masks (h, n), holdout_outputs (h, t): scored only;
     rows with NaN are left out. holdout_replicates: (h, t), the same masks trained again (NaN where not), for the
-    noise ceiling. groups: (m,) rows no split may divide. player_classes (n,), target_classes (t,): negative means
-    none. target_ids: (t,) names of the targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic";
-    checked against the masks where it can be. settings: other fields of BlockSettings.
+    noise ceiling. alpha: of the masks, or (m,) one of each (several alphas: strata.py); holdout_alpha: (h,) those of
+    the held-out masks; reference_alpha: the one results are told at, by default the commonest. groups: (m,) rows no
+    split may divide. player_classes (n,), target_classes (t,): negative means none. target_ids: (t,) names of the
+    targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it can
+    be. settings: other fields of BlockSettings.
 
     Raises AttributionError for bad input. Without held-out masks R^2, LDS and noise ceiling are NaN.
     """
@@ -85,11 +89,12 @@ def analyse_targets(
         "booster": BoosterSettings(max_depth=max(3, int(max_order))),
         **(settings or {}),
     }
+    reference = _reference(data, alpha, reference_alpha)
     chosen = BlockSettings(
-        alpha=alpha, max_order=max_order, seed=seed, backend=cast(Backend, backend), **options
+        alpha=reference, max_order=max_order, seed=seed, backend=cast(Backend, backend), **options
     )
     fitted = fit_block(data, chosen)
-    faith = _faithfulness(data, fitted, chosen, holdout_masks, holdout_outputs, holdout_replicates)
+    faith = _faithfulness(data, fitted, chosen, holdout_masks, holdout_outputs, holdout_replicates, holdout_alpha)
     block = tables_of(data, fitted, ids, classes, players, higher_is_better)
     block.faithfulness.update(faith)
     return assign_q_values([block])[0]
@@ -240,6 +245,7 @@ def _faithfulness(
     holdout_masks: Any,
     holdout_outputs: Any,
     holdout_replicates: Any,
+    holdout_alpha: Any,
 ) -> Columns:
     """R^2 and LDS of datamodel, proxy and spectrum on the held-out masks, and the noise ceiling."""
     n_targets = data.outputs.shape[1]
@@ -259,19 +265,25 @@ def _faithfulness(
     replicates = None if holdout_replicates is None else np.asarray(holdout_replicates, dtype=np.float64)
     ceiling = faithfulness.noise_ceiling(outputs, replicates)
     columns = dict(zip(_ceiling_names(), (ceiling.value, ceiling.low, ceiling.high), strict=True))
+    alphas = _holdout_alphas(fitted, len(masks), holdout_alpha)
     known = np.isfinite(outputs).all(axis=1)
+    alphas = rows_of(alphas, known)
     masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
     validation = data.groups % 6 == 0
     proxy = fit_proxy(
-        data.masks[:, fitted.players], data.outputs, settings.booster, backend=settings.backend, validation=validation,
-        sample_weight=data.weight,
+        data.masks[:, fitted.players], fitted.strata.centred(data.outputs, data.alphas), settings.booster,
+        backend=settings.backend, validation=validation, sample_weight=data.weight,
     )  # fmt: skip
     linear = fitted.linear
     predicted = {
-        "datamodel": basis(masks[:, fitted.players], settings.alpha) @ linear.coef.T + linear.intercept,
+        "datamodel": basis(masks[:, fitted.players], alphas) @ linear.coef.T + linear.intercept,
         "proxy": proxy.predict(masks[:, fitted.players]),
-        "spectrum": np.column_stack([spectrum.evaluate(masks) for spectrum in fitted.spectra]),
+        "spectrum": fitted.predict(masks, alphas if isinstance(alphas, np.ndarray) else None),
     }
+    if isinstance(alphas, np.ndarray):
+        offsets = np.stack([fitted.strata.offset(float(value)) for value in alphas])
+        predicted["datamodel"] += offsets
+        predicted["proxy"] += offsets
     for name in names:
         interval = faithfulness.r2_interval(outputs, predicted[name], seed=settings.seed)
         columns |= {
@@ -280,6 +292,29 @@ def _faithfulness(
     for name in names:
         columns[f"lds_{name}"] = faithfulness.lds(outputs, predicted[name])
     return columns
+
+
+def _reference(data: CheckedData, alpha: Any, given: float | None) -> float:
+    """The alpha that results are told at."""
+    if data.alphas is None:
+        return float(np.ravel(alpha)[0])
+    if given is not None:
+        if not 0.0 < given < 1.0:
+            raise AttributionError(f"reference_alpha must lie in (0, 1); got {given!r}.")
+        return float(given)
+    values, counts = np.unique(data.alphas, return_counts=True)
+    return float(values[counts == counts.max()].max())
+
+
+def _holdout_alphas(fitted: BlockFit, n_masks: int, given: Any) -> Alpha:
+    """The held-out masks' alpha, or one for each where the fit has several."""
+    reference = fitted.spectra[0].alpha
+    if not fitted.strata.several:
+        return reference
+    alphas = np.asarray(reference if given is None else given, dtype=np.float64)
+    if alphas.ndim > 1 or (alphas.ndim == 1 and len(alphas) != n_masks):
+        raise AttributionError(f"holdout_alpha must be one number or {n_masks}; got shape {alphas.shape}.")
+    return np.broadcast_to(alphas, (n_masks,)).copy()
 
 
 def _ceiling_names() -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ from attribution.setup import BlockSettings, BlockSetup
 from attribution.shrinkage import EffectPrior
 from attribution.significance import Considered, gate_p_values, two_sided_p, z_of
 from attribution.spectrum import Spectrum
+from attribution.strata import Strata
 
 __all__ = ["BlockFit", "BlockSettings", "fit_block"]
 
@@ -44,6 +45,7 @@ class BlockFit:
     main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
     predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
     considered: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
+    strata: what several alphas mean for outputs and units.
     """
 
     linear: LinearFit
@@ -58,12 +60,26 @@ class BlockFit:
     reported: list[Reported]
     considered: Considered
     residuals: Array
+    strata: Strata
+
+    def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
+        """(m, n) masks drawn at `alphas` (m,), by default all at the fit's alpha -> (m, t), by the spectra."""
+        if alphas is None or not self.strata.several:
+            return np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
+        result = np.empty((len(masks), len(self.spectra)))
+        for alpha in np.unique(alphas):
+            rows = alphas == alpha
+            offset = self.strata.offset(float(alpha)) - self.strata.offset(self.spectra[0].alpha)
+            for target, spectrum in enumerate(self.spectra):
+                result[rows, target] = self.strata.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
+            result[rows] += offset
+        return result
 
 
 def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     """Fit a block of targets; data from checks.check_data. See the module's docstring."""
     setup = BlockSetup(data, settings)
-    y = data.outputs
+    y = setup.data.outputs
     linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed)
     considered = Considered()
     candidates = find_candidates(setup, y - linear.predicted, considered)
@@ -84,24 +100,26 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     return BlockFit(
         linear=linear,
         players=setup.players,
-        spectra=[_spectrum(setup, *pair) for pair in zip(candidates, chosen, strict=True)],
+        spectra=[_spectrum(setup, *found) for found in zip(range(setup.n_targets), candidates, chosen, strict=True)],
         main=main,
         main_stderr=main_stderr,
         main_shrunken=shrunken,
-        predicted=predicted,
+        predicted=data.outputs - residual,
         gate_p=gate_p,
         level=np.array([selection.level for selection in chosen], dtype=np.int64),
         reported=reported,
         considered=considered,
         residuals=y - linear.predicted,
+        strata=setup.strata,
     )
 
 
-def _spectrum(setup: BlockSetup, candidates: Candidates, selection: Selection) -> Spectrum:
-    terms: dict[tuple[int, ...], float] = {(): selection.intercept}
+def _spectrum(setup: BlockSetup, target: int, candidates: Candidates, selection: Selection) -> Spectrum:
+    strata = setup.strata
+    terms: dict[tuple[int, ...], float] = {(): selection.intercept + float(strata.offset(setup.alpha)[target])}
     for place in np.flatnonzero(selection.main):
-        terms[(int(setup.players[place]),)] = float(selection.main[place])
+        terms[(int(setup.players[place]),)] = float(selection.main[place]) * strata.unit(1)
     for position in np.flatnonzero(selection.kept):
         members = tuple(int(setup.players[i]) for i in candidates.members[position] if i >= 0)
-        terms[members] = float(selection.sets[position])
+        terms[members] = float(selection.sets[position]) * strata.unit(len(members))
     return Spectrum(terms, setup.n_all_players, setup.alpha)

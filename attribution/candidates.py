@@ -85,7 +85,7 @@ def _screen(
     hits = list(
         screen(
             clusters, setup.cluster_folds, clusters.sums(residual, order), keep_z, counts,
-            unit_variance=setup.alpha == 0.5,
+            unit_variance=setup.data.alphas is None and setup.alpha == 0.5,
         )
     )  # fmt: skip
     considered.add(order, counts)

@@ -18,7 +18,8 @@ MIN_GROUPS = 12  # two masks or more in every one of six folds
 @dataclass(frozen=True)
 class CheckedData:
     """masks (m, n) bool; outputs (m, t) float64; groups (m,) int64 codes 0..g-1; weight (m,) float64 of mean 1 or
-    None; single: outputs came as a vector; fixed_size: every mask includes equally many players."""
+    None; single: outputs came as a vector; fixed_size: every mask includes equally many players; alphas (m,) of
+    every mask where there are several, else None."""
 
     masks: NDArray[np.bool_]
     outputs: NDArray[np.float64]
@@ -26,6 +27,7 @@ class CheckedData:
     weight: NDArray[np.float64] | None
     single: bool
     fixed_size: bool
+    alphas: NDArray[np.float64] | None = None
 
 
 def check_masks(masks: Any, n_players: int | None = None, name: str = "masks") -> NDArray[np.bool_]:
@@ -94,6 +96,19 @@ def check_alpha(alpha: float, masks: NDArray[np.bool_]) -> float:
     return value
 
 
+def check_alphas(alphas: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """One alpha per mask, (m,) float64; None where they are all the same.
+
+    Raises AttributionError for another length, and for each alpha that its masks contradict (check_alpha)."""
+    given = np.asarray(alphas, dtype=np.float64)
+    if given.shape != (len(masks),):
+        raise AttributionError(f"alpha must be one number or one for every mask, ({len(masks)},); got {given.shape}.")
+    found = np.unique(given)
+    for value in found:
+        check_alpha(float(value), masks[given == value])
+    return given if len(found) > 1 else None
+
+
 def check_groups(groups: Any, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(m,) codes 0..g-1. Rows with equal masks (replicates) always share a group, whatever is given.
 
@@ -143,16 +158,20 @@ def check_weight(sample_weight: Any, n_masks: int) -> NDArray[np.float64] | None
 
 
 def check_data(
-    masks: Any, outputs: Any, alpha: float, *, groups: Any = None, sample_weight: Any = None
+    masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None
 ) -> CheckedData:
-    """All of the above, and warnings for what is defined but weak (AttributionWarning).
+    """All of the above, and warnings for what is defined but weak (AttributionWarning). alpha: a number, or one a mask.
 
     Raises AttributionError for fewer than 12 groups of masks. Warns of fewer masks than players, and of players
     that no mask, or every mask, includes: their effects cannot be told and are reported as NaN with p = 1.
     """
     rows = check_masks(masks)
     values = check_outputs(outputs, len(rows))
-    check_alpha(alpha, rows)
+    alphas = None
+    if np.ndim(alpha) == 0:
+        check_alpha(alpha, rows)
+    else:
+        alphas = check_alphas(alpha, rows)
     codes = check_groups(groups, rows)
     weight = check_weight(sample_weight, len(rows))
     n_groups = int(codes.max()) + 1
@@ -185,6 +204,7 @@ def check_data(
         weight=weight,
         single=np.ndim(outputs) == 1,
         fixed_size=rows.shape[1] > 1 and bool((sizes == sizes[0]).all()),
+        alphas=alphas,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,24 @@ class Clusters:
         return result
 
 
-def basis(masks: NDArray[np.bool_], alpha: float) -> NDArray[np.float32]:
-    """phi_i(x) = (x_i - p) / sigma of every mask and player: (m, n) bool -> (m, n) float32."""
-    sigma = (alpha * (1 - alpha)) ** 0.5
+# One probability for all masks, or one for each: (m,).
+Alpha = float | NDArray[np.float64]
+
+
+def rows_of(alpha: Alpha, rows: Any) -> Alpha:
+    """The alphas of some rows."""
+    return alpha[rows] if isinstance(alpha, np.ndarray) else alpha
+
+
+def basis(masks: NDArray[np.bool_], alpha: Alpha) -> NDArray[np.float32]:
+    """phi_i(x) = (x_i - p) / sigma of every mask and player, p of its own row: (m, n) bool -> (m, n) float32."""
     phi = masks.astype(np.float32)
+    if isinstance(alpha, np.ndarray):
+        sigmas = np.sqrt(alpha * (1 - alpha))
+        phi *= (1.0 / sigmas).astype(np.float32)[:, None]
+        phi -= (alpha / sigmas).astype(np.float32)[:, None]
+        return phi
+    sigma = (alpha * (1 - alpha)) ** 0.5
     phi *= np.float32(1.0 / sigma)
     phi -= np.float32(alpha / sigma)
     return phi
@@ -60,7 +75,7 @@ def make_clusters(
     masks: NDArray[np.bool_],
     groups: NDArray[np.int64],
     weight: NDArray[np.float64] | None,
-    alpha: float,
+    alpha: Alpha,
     identity: NDArray[np.bool_] | None = None,
 ) -> Clusters:
     """Clusters of (m, n) masks: equal masks of one group, and at alpha = 1/2 a mask with its complement.
@@ -69,11 +84,15 @@ def make_clusters(
     n_masks = len(masks)
     identity = masks if identity is None else identity
     # A single-player mask flipped to hold player 0 absent stands for itself and for its complement.
-    flip = identity[:, 0].copy() if alpha == 0.5 else np.zeros(n_masks, dtype=bool)
+    halves = not isinstance(alpha, np.ndarray) and alpha == 0.5
+    flip = identity[:, 0].copy() if halves else np.zeros(n_masks, dtype=bool)
     if len(np.unique(groups)) == n_masks:
         flip[:] = False  # every row is alone: nothing to fold
     packed = np.packbits(identity ^ flip[:, None], axis=1) if flip.any() else np.packbits(identity, axis=1)
-    keys = np.column_stack([np.ascontiguousarray(groups).view(np.uint8).reshape(n_masks, 8), packed])
+    labels = [np.ascontiguousarray(groups).view(np.uint8).reshape(n_masks, 8), packed]
+    if isinstance(alpha, np.ndarray):
+        labels.append(np.ascontiguousarray(alpha).view(np.uint8).reshape(n_masks, 8))
+    keys = np.column_stack(labels)
     keys = np.ascontiguousarray(keys)
     _, first, row_cluster = np.unique(
         keys.view(np.dtype((np.void, keys.shape[1]))).ravel(), return_index=True, return_inverse=True
@@ -81,7 +100,7 @@ def make_clusters(
     row_cluster = np.asarray(row_cluster, dtype=np.int64).ravel()
     sign = np.where(flip == flip[first][row_cluster], 1.0, -1.0)
     return Clusters(
-        phi=basis(masks[first], alpha),
+        phi=basis(masks[first], rows_of(alpha, first)),
         group=groups[first],
         row_cluster=row_cluster,
         row_sign=sign,

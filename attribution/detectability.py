@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from math import comb
 
 # A campaign that cannot see |I| below this, in standard deviations of the target's output, is warned about. Of the 49
@@ -13,7 +14,13 @@ HOPELESS = 0.65
 
 
 def smallest_detectable(
-    n_masks: int, alpha: float, n_players: int, n_targets: int = 1, *, level: float = 0.05, order: int = 2
+    n_masks: int,
+    alpha: float | Sequence[float],
+    n_players: int,
+    n_targets: int = 1,
+    *,
+    level: float = 0.05,
+    order: int = 2,
 ) -> float:
     """Smallest detectable |I(S)| in units of the output's standard deviation: z / (sigma^order * sqrt(n_masks)).
 
@@ -22,15 +29,19 @@ def smallest_detectable(
     Boolean Functions, ch. 8). z is the two-sided normal quantile at `level` divided by the number of sets of `order`
     players times `n_targets`: every one of them is looked at.
 
+    Several alphas, each with its share of the masks: sigma^order is their mean (strata.py).
+
     Raises ValueError for counts below one, alpha outside (0, 1) or more members than players.
     """
     from scipy.special import ndtri
 
     if n_masks < 1 or n_players < 1 or n_targets < 1:
         raise ValueError(f"counts must be at least 1; got {n_masks} masks, {n_players} players, {n_targets} targets")
-    if not 0 < alpha < 1:
+    alphas = [float(alpha)] if isinstance(alpha, (int, float)) else [float(value) for value in alpha]
+    if not alphas or not all(0 < value < 1 for value in alphas):
         raise ValueError(f"alpha must lie in (0, 1); got {alpha}. Set sampler.alpha")
     if not 1 <= order <= n_players:
         raise ValueError(f"order must lie in [1, {n_players}]; got {order}")
     z = -float(ndtri(level / (2 * comb(n_players, order) * n_targets)))
-    return z / (math.sqrt(alpha * (1 - alpha)) ** order * math.sqrt(n_masks))
+    spread = sum(math.sqrt(value * (1 - value)) ** order for value in alphas) / len(alphas)
+    return z / (spread * math.sqrt(n_masks))

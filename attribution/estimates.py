@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.candidates import Candidates
-from attribution.clusters import basis
+from attribution.clusters import basis, rows_of
 from attribution.conditional import conditional_estimate
 from attribution.players import player_blocks
 from attribution.screen import set_columns
@@ -55,6 +55,7 @@ def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[
                 for target in range(setup.n_targets)
             ]
         )
+    main, stderr = main * setup.strata.unit(1), stderr * setup.strata.unit(1)
     if setup.data.fixed_size:
         # The common shift is not identified; the minimum-norm convention is a mean of zero.
         main = main - main.mean(axis=1, keepdims=True)
@@ -75,9 +76,9 @@ def _with_the_others(
     every_stderr = np.empty_like(every)
     few, few_squares = sums.T.astype(np.float32), (sums.T**2).astype(np.float32)
     for block in player_blocks(setup.n_all_players):
-        phi = basis(setup.all_masks[setup.clusters.first, block], setup.alpha)
-        every[:, block] = (few @ phi) / total
-        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total
+        phi = basis(setup.all_masks[setup.clusters.first, block], rows_of(setup.row_alpha, setup.clusters.first))
+        every[:, block] = (few @ phi) / total * setup.strata.unit(1)
+        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total * setup.strata.unit(1)
         constant = (phi == phi[:1]).all(axis=0)
         every[:, block][:, constant] = np.nan
         every_stderr[:, block][:, constant] = np.nan
@@ -132,9 +133,11 @@ def report(
     shown = np.flatnonzero(np.abs(z) >= cut)
     shown = shown[np.argsort(p_value[shown], kind="stable")]
     centre, error = conditional_estimate(z[shown], cut[shown])
+    unit = np.array([setup.strata.unit(int(order)) for order in orders[shown]])
     shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)
     return Reported(
         [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
-        centre * raw_stderr[shown], error * raw_stderr[shown], raw[shown], raw_stderr[shown],
-        (shrink * raw)[shown], p_value[shown], selection.kept[wanted][shown],
+        centre * raw_stderr[shown] * unit, error * raw_stderr[shown] * unit, raw[shown] * unit,
+        raw_stderr[shown] * unit,
+        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown],
     )  # fmt: skip

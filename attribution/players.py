@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.clusters import basis
+from attribution.clusters import Alpha, basis, rows_of
 
 BLOCK = 2048  # players whose basis is in memory at a time
 
@@ -28,7 +28,7 @@ def dense_players(
     outputs: NDArray[np.float64],
     folds: NDArray[np.int64],
     weight: NDArray[np.float64] | None,
-    alpha: float,
+    alpha: Alpha,
     limit: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Players (u,) that enter the joint fits, and (k + 1, u) which of them may: without each fold, and on all masks.
@@ -47,7 +47,7 @@ def dense_players(
     rows = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
     strength = np.empty((n_folds + 1, n_players), dtype=np.float32)
     for block in player_blocks(n_players):
-        sums = np.stack([basis(masks[r, block], alpha).T @ y[r] for r in rows])
+        sums = np.stack([basis(masks[r, block], rows_of(alpha, r)).T @ y[r] for r in rows])
         total = sums.sum(axis=0)
         strength[n_folds, block] = np.abs(total).max(axis=1)
         for fold in range(n_folds):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.analysis import BlockAnalysis
-from attribution.clusters import basis, make_clusters
+from attribution.clusters import Alpha, basis, make_clusters, rows_of
 from attribution.kinds import kind_of
 from attribution.pooling import PooledTests, TargetPool
 from attribution.significance import LEVEL, Considered, Method, QValues, z_of
@@ -33,7 +33,7 @@ class CampaignPool:
         blocks: Sequence[BlockAnalysis],
         masks: NDArray[np.bool_],
         *,
-        alpha: float,
+        alpha: Alpha,
         groups: NDArray[np.int64] | None = None,
         max_players: int = MAX_POOLED_PLAYERS,
     ) -> None:
@@ -79,9 +79,8 @@ class CampaignPool:
     def of_sets(self, members: NDArray[np.int64]) -> PooledTests:
         """Tests of given sets of one order, by players of the campaign."""
         used, local = np.unique(members, return_inverse=True)
-        pool = TargetPool(
-            basis(self.masks[np.ix_(self.first, used)], self.alpha), self._sums[0], self._sums[1], self._main_z[:, used]
-        )
+        phi = basis(self.masks[np.ix_(self.first, used)], rows_of(self.alpha, self.first))
+        pool = TargetPool(phi, self._sums[0], self._sums[1], self._main_z[:, used])
         found = pool.of_sets(np.asarray(local).reshape(members.shape))
         return PooledTests(members, found.direction, found.largest, found.target, found.p_value)
 
@@ -90,7 +89,7 @@ def pool_sets(
     blocks: Sequence[BlockAnalysis],
     masks: NDArray[np.bool_],
     *,
-    alpha: float,
+    alpha: Alpha,
     groups: NDArray[np.int64] | None = None,
     method: Method = "BH",
     max_players: int = MAX_POOLED_PLAYERS,

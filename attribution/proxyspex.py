@@ -67,20 +67,30 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         higher_is_better: bool = True,
         player_labels: Any = None,
         target_labels: Any = None,
+        alpha: Any = None,
     ) -> ProxySPEX:
         """Fit to masks (m, n) bool and outputs (m,) or (m, t) of models trained on them.
 
         groups: (m,) rows no split may divide (antithetic partners; replicates are recognised). sample_weight: (m,)
         positive. higher_is_better: False turns the signs when kinds are named. player_labels (n,), target_labels
-        (t,): classes, for the class split. Raises AttributionError for bad input or settings.
+        (t,): classes, for the class split. alpha: (m,) of every mask, where a campaign has several; results are then
+        told at the estimator's own alpha (strata.py says what they mean). Raises AttributionError for bad input or
+        settings.
         """
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        given = self.alpha if alpha is None else alpha
+        data = check_data(masks, outputs, given, groups=groups, sample_weight=sample_weight)
+        if alpha is not None and data.alphas is None and float(np.ravel(alpha)[0]) != float(self.alpha):
+            raise AttributionError(
+                f"every mask has alpha {float(np.ravel(alpha)[0])} and the estimator {self.alpha}. Give the estimator "
+                "the masks' alpha, or leave alpha out."
+            )
         fitted = fit_block(data, self._settings())
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         sigma = fitted.spectra[0].sigma
         self.spectra_: list[Spectrum] = fitted.spectra
         self.n_features_in_ = n_players
         self.single_ = data.single
+        self._fitted = fitted
         self.gate_p_ = fitted.gate_p
         self.gate_q_ = adjust(fitted.gate_p, "BH")
         self.gate_open_ = self.gate_q_ <= LEVEL
@@ -96,11 +106,12 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         )  # fmt: skip
         return self
 
-    def predict(self, masks: Any) -> NDArray[np.float64]:
-        """(m, n) bool -> (m,) or (m, t)."""
+    def predict(self, masks: Any, alpha: Any = None) -> NDArray[np.float64]:
+        """(m, n) bool -> (m,) or (m, t). alpha: (m,) of every mask, after a fit to several."""
         self._check_fitted()
         rows = check_masks(masks, self.n_features_in_)
-        predicted = np.column_stack([spectrum.evaluate(rows) for spectrum in self.spectra_])
+        alphas = None if alpha is None else np.broadcast_to(np.asarray(alpha, dtype=np.float64), (len(rows),))
+        predicted = self._fitted.predict(rows, alphas)
         return predicted[:, 0] if self.single_ else predicted
 
     def interactions(self, target: int = 0, *, max_q: float = 1.0) -> list[Interaction]:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from attribution.booster import BoosterSettings
 from attribution.checks import CheckedData
-from attribution.clusters import Clusters, basis, make_clusters
+from attribution.clusters import Alpha, Clusters, basis, make_clusters
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.players import dense_players
 from attribution.proxy import Backend
+from attribution.strata import Strata
 
 __all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
 
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 class BlockSettings:
     """Settings of a fit.
 
+    alpha: of the masks; where they have several, the one that results are told at (strata.py).
     max_dense_players: the joint fits hold all players up to this many (players.py).
     levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
@@ -44,6 +46,7 @@ class BlockSettings:
 
 class BlockSetup:
     """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
+    row_alpha: of the masks; strata: what several of them mean for outputs and units.
 
     players (n,): the players of the joint fits. Everything here is numbered by them; `all_masks` holds every player,
     and allowed (k + 1, n) says which of them each fit may use (None: all)."""
@@ -51,17 +54,20 @@ class BlockSetup:
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
         self.settings = settings
         self.alpha = settings.alpha
+        self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
+        self.strata = Strata.of(data, settings.alpha)
+        data = replace(data, outputs=self.strata.centred(data.outputs, data.alphas))
         self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
         self.all_masks = data.masks
         self.players, self.allowed = dense_players(
-            data.masks, data.outputs, self.folds, data.weight, self.alpha, settings.max_dense_players
+            data.masks, data.outputs, self.folds, data.weight, self.row_alpha, settings.max_dense_players
         )
         self.n_all_players = data.masks.shape[1]
         if len(self.players) < self.n_all_players:
             # Clusters and groups were found on all players; only columns are left out.
             data = replace(data, masks=np.ascontiguousarray(data.masks[:, self.players]))
         self.data = data
-        self.phi: NDArray[np.float32] = basis(data.masks, settings.alpha)
+        self.phi: NDArray[np.float32] = basis(data.masks, self.row_alpha)
         self.n_masks, self.n_players = data.masks.shape
         self.n_targets = data.outputs.shape[1]
         self.weight: Array = np.ones(self.n_masks) if data.weight is None else data.weight
@@ -69,7 +75,7 @@ class BlockSetup:
         self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
         self.every = np.arange(N_FOLDS)
         self.clusters: Clusters = make_clusters(
-            data.masks, data.groups, data.weight, settings.alpha, identity=self.all_masks
+            data.masks, data.groups, data.weight, self.row_alpha, identity=self.all_masks
         )
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds

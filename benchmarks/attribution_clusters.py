@@ -24,6 +24,13 @@ from attribution import ProxySPEX  # noqa: E402
 from tests.games import clusters_of_copies  # noqa: E402
 
 
+def _interaction(k: int, alphas: tuple[float, ...]) -> float:
+    """I of a pair of k copies; of several alphas the mean that attribution/strata.py says."""
+    each = np.array(alphas)
+    weight = each * (1 - each)
+    return float(-(weight @ (1 - each) ** (k - 2)) / weight.sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,15 +44,17 @@ def main() -> None:
     )
     print("| copies | alpha | pair interaction | seen | whole | false sets |")
     print("|---|---|---|---|---|---|")
-    for alpha in (0.5, 0.3, 0.15):
-        for k in (2, 3, 4, 5, 7):
+    for alphas in ((0.5,), (0.3,), (0.15,), (0.5, 0.2), (0.5, 0.15), (0.5, 0.3, 0.15)):
+        for k in (2, 3, 4, 5, 6, 7):
             games = [
-                clusters_of_copies(60, [tuple(range(k))], seed, alpha, given.noise_sd, background=0.1)
+                clusters_of_copies(60, [tuple(range(k))], seed, alphas[0], given.noise_sd, background=0.1)
                 for seed in range(given.games)
             ]
-            masks = games[0].draw_masks(given.masks, 1)
+            # Row u is drawn at alphas[u mod number of alphas], as campaigns draw theirs.
+            alpha = np.array(alphas)[np.arange(given.masks) % len(alphas)]
+            masks = np.random.default_rng((1, 0)).random((given.masks, 60)) < alpha[:, None]
             outputs = np.column_stack([game.observe(masks, 10 + t) for t, game in enumerate(games)])
-            model = ProxySPEX(alpha=alpha).fit(masks, outputs)
+            model = ProxySPEX(alpha=alphas[0]).fit(masks, outputs, alpha=alpha)
             seen = whole = false = total = 0
             for target in range(given.games):
                 found = [set(i.members) for i in model.interactions(target, max_q=0.05)]
@@ -55,7 +64,7 @@ def main() -> None:
                 seen += bool(inside)
                 whole += bool(inside) and set.union(*inside) == set(range(k))
             print(
-                f"| {k} | {alpha} | {-((1 - alpha) ** (k - 2)):.3f} | {seen / given.games:.2f} | "
+                f"| {k} | {', '.join(map(str, alphas))} | {_interaction(k, alphas):.3f} | {seen / given.games:.2f} | "
                 f"{whole / given.games:.2f} | {false} of {total} |",
                 flush=True,
             )

@@ -55,13 +55,13 @@ def test_the_direction_is_normal_and_positive_for_what_is_redundant():
 
 @pytest.fixture(scope="module")
 def weak_everywhere():
-    """One pair, redundant on 30 targets by a third of what one target could show."""
+    """One pair, redundant on 30 targets too little for one target to show."""
     rng = np.random.default_rng(2)
     masks = rng.random((900, 40)) < 0.5
     phi = basis(masks, 0.5).astype(np.float64)
     main = rng.normal(size=(30, 40)) * 0.15
     main[:, [5, 6]] = 0.5
-    outputs = phi @ main.T - 0.07 * (phi[:, 5] * phi[:, 6])[:, None] + 0.6 * rng.normal(size=(900, 30))
+    outputs = phi @ main.T - 0.055 * (phi[:, 5] * phi[:, 6])[:, None] + 0.6 * rng.normal(size=(900, 30))
     options = {"max_order": 2}
     parts = [
         analyse_targets(masks, outputs[:, part], target_ids=np.arange(30)[part], **options)
@@ -73,8 +73,8 @@ def weak_everywhere():
 def test_what_is_weak_on_every_target_is_found_by_all_together(weak_everywhere):
     masks, _, _, blocks = weak_everywhere
     table = pool_sets(blocks, masks, alpha=0.5)
-    assert table["members"][0] == [5, 6] and table["q_value"][0] < 1e-6
-    assert table["kind"][0] == "redundancy" and table["statistic"][0] > 6
+    assert table["members"][0] == [5, 6] and table["q_value"][0] < 1e-4
+    assert table["kind"][0] == "redundancy" and table["statistic"][0] > 5
     assert table["n_targets"][0] < 5 and table["n_tested"][0] == 30
     assert sum(q <= 0.05 for q in table["q_value"]) <= 2
     assert len({len(column) for column in table.values()}) == 1
@@ -92,7 +92,7 @@ def test_how_targets_are_cut_into_blocks_does_not_matter(weak_everywhere):
 def test_more_players_than_can_be_screened_still_give_reported_sets_a_test(weak_everywhere):
     masks, _, _, blocks = weak_everywhere
     table = pool_sets(blocks, masks, alpha=0.5, max_players=10)
-    assert table["members"][0] == [5, 6] and table["q_value"][0] < 1e-5
+    assert table["members"][0] == [5, 6] and table["q_value"][0] < 1e-3
     few = pool_sets(blocks, masks, alpha=0.5, max_players=2)
     assert [5, 6] in few["members"]
 

@@ -1,9 +1,11 @@
-"""Every target of the real digits campaign: datamodel, proxy and spectrum on masks that nothing has seen.
+"""Every target of a real campaign: datamodel, proxy and spectrum on masks that nothing has seen.
 
-    python benchmarks/attribution_real.py [--campaign digits-200.npz]
+    python benchmarks/attribution_real.py [--campaign digits-200.npz | a campaign's folder] [--peer-input peer.npz]
 
-Fitted on the first 1,792 masks, scored on the last 256. Differences of R2 are means over targets; their intervals
-come from resampling the held-out masks, all targets together. The gate is decided on the fit masks alone.
+Fitted on the fit masks, scored on the held-out ones (the recorded digits: the first 1,792, the last 256). Differences
+of R2 are means over targets; their intervals come from resampling the held-out masks, all targets together. The gate is
+decided on the fit masks alone. --peer-input writes masks and the outputs of eight targets, evenly spaced among the
+quarter of largest variance, for attribution_peer_shapiq.py, and prints this project's R2 on the same eight.
 """
 
 from __future__ import annotations
@@ -39,35 +41,40 @@ def resampled_r2(outputs: np.ndarray, predicted: np.ndarray, counts: np.ndarray)
     return 1 - error / spread
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz"
-    )
-    parser.add_argument("--block", type=int, default=50)
-    given = parser.parse_args()
-    with np.load(given.campaign) as data:
+def recorded(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Masks and outputs to fit on, masks and outputs to score on, of a campaign's folder or of the recorded digits."""
+    if path.is_dir():
+        from flows.store import Campaign
+
+        campaign = Campaign(path)
+        fit, held = campaign.training_pairs("fit"), campaign.training_pairs("holdout")
+        return fit.masks, fit.outputs.astype(np.float64), held.masks, held.outputs.astype(np.float64)
+    with np.load(path) as data:
         masks = np.unpackbits(data["masks"], axis=1, bitorder="little")[:, :200].astype(bool)
         outputs = data["outputs"].astype(np.float64)
-    fit, held = slice(0, 1792), slice(1792, None)
+    return masks[:1792], outputs[:1792], masks[1792:], outputs[1792:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz")
+    parser.add_argument("--block", type=int, default=50)
+    parser.add_argument("--peer-input", type=Path, default=None)
+    given = parser.parse_args()
+    masks, outputs, held, y = recorded(given.campaign)
     began = time.process_time()
     predicted: dict[str, list[np.ndarray]] = {"LASSO": [], "booster": [], "spectrum": []}
     gate_p, blocks = [], []
     for start in range(0, outputs.shape[1], given.block):
         part = slice(start, start + given.block)
-        fitted = fit_block(check_data(masks[fit], outputs[fit, part], 0.5), BlockSettings(alpha=0.5))
+        fitted = fit_block(check_data(masks, outputs[:, part], 0.5), BlockSettings(alpha=0.5))
         blocks.append(fitted)
         gate_p.append(fitted.gate_p)
-        predicted["LASSO"].append(basis(masks[held], 0.5) @ fitted.linear.coef.T + fitted.linear.intercept)
-        predicted["spectrum"].append(np.column_stack([s.evaluate(masks[held]) for s in fitted.spectra]))
-        proxy = fit_proxy(
-            masks[fit], outputs[fit, part], BoosterSettings(), validation=np.arange(1792) % 6 == 0
-        )
-        predicted["booster"].append(proxy.predict(masks[held]))
+        predicted["LASSO"].append(basis(held, 0.5) @ fitted.linear.coef.T + fitted.linear.intercept)
+        predicted["spectrum"].append(np.column_stack([s.evaluate(held) for s in fitted.spectra]))
+        proxy = fit_proxy(masks, outputs[:, part], BoosterSettings(), validation=np.arange(len(masks)) % 6 == 0)
+        predicted["booster"].append(proxy.predict(held))
     seconds = time.process_time() - began
-    y = outputs[held]
     counts = np.random.default_rng(0).multinomial(len(y), np.full(len(y), 1 / len(y)), 1000).astype(float)
     counts = np.concatenate([np.ones((1, len(y))), counts])  # the first row is the sample itself
     scores = {name: resampled_r2(y, np.concatenate(p, axis=1), counts) for name, p in predicted.items()}
@@ -81,19 +88,21 @@ def main() -> None:
             found += [reported.members[k] for k in np.flatnonzero(q <= 0.05)]
     by_order = dict(Counter(map(len, found)))
     print(f"{outputs.shape[1]} targets, {seconds:.0f} CPU s, {is_open.sum()} gates open")
-    print(
-        f"{rule.n_tests} sets considered; q <= .05: {len(found)} ({by_order} by order), {len(set(found))} distinct\n"
-    )
+    print(f"{rule.n_tests} sets considered; q <= .05: {len(found)} ({by_order} by order), {len(set(found))} distinct\n")
     print("| difference of held-out R2 | targets | mean | 95% interval |\n|---|---|---|---|")
     for name, chosen in (("all", np.ones_like(is_open)), ("gate open", is_open), ("gate closed", ~is_open)):
         for other in ("LASSO", "booster"):
             gain = (scores["spectrum"] - scores[other])[:, chosen].mean(axis=1)
             low, high = np.quantile(gain[1:], [0.025, 0.975])
-            print(
-                f"| spectrum - {other}, {name} | {chosen.sum()} | {gain[0]:+.4f} | {low:+.4f} .. {high:+.4f} |"
-            )
+            print(f"| spectrum - {other}, {name} | {chosen.sum()} | {gain[0]:+.4f} | {low:+.4f} .. {high:+.4f} |")
     for name, score in scores.items():
         print(f"| R2 of {name}, all | {len(is_open)} | {score[0].mean():.4f} | |")
+    if given.peer_input:
+        by_variance = np.argsort(-outputs.var(axis=0))
+        eight = np.sort(by_variance[np.linspace(0, len(by_variance) // 4, 8).astype(int)])
+        np.savez(given.peer_input, masks=masks, outputs=outputs[:, eight], held_masks=held, held_outputs=y[:, eight])
+        for name, score in scores.items():
+            print(f"| R2 of {name} on {eight.tolist()} | " + " ".join(f"{r:.3f}" for r in score[0][eight]) + " |")
 
 
 if __name__ == "__main__":

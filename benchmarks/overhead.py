@@ -25,12 +25,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from flows.environment import prepare
 
@@ -39,7 +38,6 @@ prepare()  # one thread a process, before NumPy or torch is imported
 from conf.compose import compose  # noqa: E402
 from conf.schema import CampaignConfig  # noqa: E402
 
-MARK = "COTERIE_BENCHMARK"
 TICKS = os.sysconf("SC_CLK_TCK")
 ROLES = ("workers", "driver", "Ray's daemons", "Prefect's server")
 
@@ -47,20 +45,29 @@ ROLES = ("workers", "driver", "Ray's daemons", "Prefect's server")
 # --- processor seconds of processes ------------------------------------------------------------------------------
 
 
-def processor_seconds(mark: str) -> dict[tuple[int, str], float]:
-    """Processor seconds so far of this process and of all that inherited `mark`, by (pid, role)."""
-    found = {}
+def processor_seconds() -> dict[tuple[int, str], float]:
+    """Processor seconds so far of this process and of all that it started, at any remove, by (pid, role).
+
+    By parentage: Ray's agents overwrite the memory that a mark in the environment would be read from.
+    """
+    seen, parents = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            own = int(folder.name) == os.getpid()
-            if not own and f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
         except OSError:
-            continue  # it ended, or is not ours to look at
-        role = "driver" if own else role_of(command)
-        found[int(folder.name), role] = (int(fields[11]) + int(fields[12])) / TICKS
+            continue  # it ended
+        pid = int(folder.name)
+        parents[pid] = int(fields[1])
+        seen[pid] = (command, (int(fields[11]) + int(fields[12])) / TICKS)
+    own = os.getpid()
+    found = {}
+    for pid, (command, seconds) in seen.items():
+        above = pid
+        while above not in (own, 0, 1):
+            above = parents.get(above, 0)
+        if above == own:
+            found[pid, "driver" if pid == own else role_of(command)] = seconds
     return found
 
 
@@ -85,6 +92,17 @@ def by_role(after: dict[tuple[int, str], float], before: dict[tuple[int, str], f
 # --- the stage, metered ------------------------------------------------------------------------------------------
 
 
+class Meter(NamedTuple):
+    """One unit: clock at its start and end, its process's processor seconds at both, those inside `retrain`, pid."""
+
+    began: float
+    ended: float
+    processor_at_start: float
+    processor_at_end: float
+    inside: float
+    pid: int
+
+
 def metered_train_shard(job: Any, shard: Any) -> dict[str, Any]:
     """`flows.work.train_shard`, with the processor seconds it spent in all and inside `training.retrain`."""
     import time as clock
@@ -102,28 +120,29 @@ def metered_train_shard(job: Any, shard: Any) -> dict[str, Any]:
             inside[0] += clock.process_time() - began
 
     training.retrain = timed
-    began, processor = clock.time(), clock.process_time()
+    began, processor = clock.time(), clock.process_time()  # of this process: what came before the unit included
     try:
         columns = train_shard(job, shard)
     finally:
         training.retrain = plain
-    meter = (began, clock.time(), clock.process_time() - processor, inside[0])
-    return {**columns, "meter": meter}
+    return {**columns, "meter": Meter(began, clock.time(), processor, clock.process_time(), inside[0], os.getpid())}
 
 
 @dataclass(frozen=True)
 class StageCost:
     """One run of the retrain stage. Seconds are processor seconds unless the name says wall.
 
-    retrain: inside `training.retrain`, in all workers; unit: inside the whole unit of work; loop: of every process
-    while shards are trained, by role; before, after: the rest of the stage; idle: share of the workers' wall time in
-    the loop during which no unit ran.
+    retrain: inside `training.retrain`, in all workers; unit: inside the whole unit of work; first: of the workers
+    until each began its first unit (imports, mostly before the loop); loop: of every process while shards are
+    trained, by role; before, after: the rest of the stage; idle: share of the workers' wall time in the loop during
+    which no unit ran; idle_at_first, idle_at_last: the part of it before each worker's first and after its last unit.
     """
 
     models: int
     workers: int
     retrain: float
     unit: float
+    first: float
     loop: dict[str, float]
     before: dict[str, float]
     after: dict[str, float]
@@ -131,6 +150,8 @@ class StageCost:
     before_wall: float
     after_wall: float
     idle: float
+    idle_at_first: float
+    idle_at_last: float
 
     @property
     def ratio(self) -> float:
@@ -162,41 +183,46 @@ def run_stage(config: CampaignConfig) -> StageCost:
     from flows.plan import plan
 
     plan.fn(config)
-    mark = os.environ[MARK] = uuid.uuid4().hex
-    looks, meters, plain_map = [(time.time(), processor_seconds(mark))], [], Cluster.map
+    looks, meters, plain_map = [(time.time(), processor_seconds())], [], Cluster.map
 
     def watched(self: Cluster, *arguments: Any, **keywords: Any) -> Iterator[Any]:
-        looks.append((time.time(), processor_seconds(mark)))
+        looks.append((time.time(), processor_seconds()))
         for outcome in plain_map(self, *arguments, **keywords):
             if outcome.error is None:
                 meters.append(outcome.value.pop("meter"))
             yield outcome
-        looks.append((time.time(), processor_seconds(mark)))
+        looks.append((time.time(), processor_seconds()))
 
     flows.retrain.train_shard = metered_train_shard  # type: ignore[assignment]
     Cluster.map = watched  # type: ignore[method-assign, assignment]
     stop_session, drive.cluster.stop_session = drive.cluster.stop_session, lambda: None
     try:
         drive._run("retrain", config, needs_ray=True)
-        looks.append((time.time(), processor_seconds(mark)))
+        looks.append((time.time(), processor_seconds()))
     finally:
         Cluster.map, drive.cluster.stop_session = plain_map, stop_session  # type: ignore[method-assign]
         stop_session()
     (began, first), (started, second), (ended, third), (finished, fourth) = looks
-    busy = sum(stop - start for start, stop, _, _ in meters)
+    busy = sum(meter.ended - meter.began for meter in meters)
     workers = config.compute.workers or 1
+    available = workers * (ended - started)
+    firsts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: -meter.began)}
+    lasts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: meter.ended)}
     return StageCost(
         models=config.campaign.n_fit,
         workers=workers,
-        retrain=round(sum(inside for *_, inside in meters), 2),
-        unit=round(sum(unit for _, _, unit, _ in meters), 2),
+        retrain=round(sum(meter.inside for meter in meters), 2),
+        unit=round(sum(meter.processor_at_end - meter.processor_at_start for meter in meters), 2),
+        first=round(sum(meter.processor_at_start for meter in firsts.values()), 2),
         loop=by_role(third, second),
         before=by_role(second, first),
         after=by_role(fourth, third),
         loop_wall=round(ended - started, 2),
         before_wall=round(started - began, 2),
         after_wall=round(finished - ended, 2),
-        idle=round(1 - busy / (workers * (ended - started)), 4),
+        idle=round(1 - busy / available, 4),
+        idle_at_first=round(sum(meter.began - started for meter in firsts.values()) / available, 4),
+        idle_at_last=round(sum(ended - meter.ended for meter in lasts.values()) / available, 4),
     )
 
 

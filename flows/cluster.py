@@ -116,7 +116,7 @@ class Cluster:
                 )
                 self._owned = True
             self._started = True
-            warm = ray.remote(num_cpus=1)(_import_torch)
+            warm = ray.remote(num_cpus=1)(_load_training)
             self._warming = [warm.remote() for _ in range(self.cpus)] if self.is_local else []
 
     def _init_local(self, ray: Any) -> None:
@@ -227,9 +227,12 @@ def _offer(total: dict[str, float]) -> str:
     return f"{total.get('CPU', 0):g} CPU, {total.get('GPU', 0):g} GPU, {gibibytes:.1f} GiB"
 
 
-def _import_torch() -> None:
-    """Pay for the import while something else is waited for."""
+def _load_training() -> None:
+    """Pay for the imports of a unit of work while something else is waited for."""
     import torch
+
+    import flows.work  # noqa: F401
+    import training.engine  # noqa: F401
 
     torch.set_num_threads(1)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.coverage import Coverage, CoverageState
 from attribution.errors import AttributionError
 from attribution.surrogate import State, Surrogate
 
@@ -75,7 +76,7 @@ def least_of_each_class(
 
 
 def choose(
-    surrogate: Surrogate,
+    surrogate: Surrogate | Coverage,
     n_keep: int,
     *,
     player_classes: NDArray[np.int64] | None = None,
@@ -87,8 +88,8 @@ def choose(
     """The players to keep; see the module's docstring.
 
     player_classes: (n,), least: as least_of_each_class gives it. bundles: disjoint sets that go together or stay.
-    seed: of the random exchanges. Without member sets the greedy pass and its exchanges are the optimum's
-    neighbourhood already, and no random ones are tried.
+    seed: of the random exchanges. surrogate: of a utility, or of every target (coverage.py). Of a utility without
+    member sets the greedy pass and its exchanges are the optimum's neighbourhood already, and no random ones are tried.
     Raises AttributionError for a budget outside 1..n, and when bundles and quotas leave no way to reach it.
     """
     n = surrogate.n_players
@@ -97,7 +98,7 @@ def choose(
     search = _Search(surrogate, player_classes, least or {}, bundles, confidence)
     search.remove(n - n_keep)
     exchanges = search.exchange()
-    if surrogate.sets:
+    if surrogate.sets or isinstance(surrogate, Coverage):
         exchanges += search.iterate(np.random.default_rng((seed, 30)))
     state = search.state
     return Solution(state.present.copy(), state.value, search.bound(), state.gains(), exchanges)
@@ -106,13 +107,13 @@ def choose(
 class _Search:
     def __init__(
         self,
-        surrogate: Surrogate,
+        surrogate: Surrogate | Coverage,
         player_classes: NDArray[np.int64] | None,
         least: dict[int, int],
         bundles: Sequence[Sequence[int]],
         confidence: float,
     ) -> None:
-        self.state = State(surrogate)
+        self.state = CoverageState(surrogate) if isinstance(surrogate, Coverage) else State(surrogate)
         self.confidence = confidence
         n = surrogate.n_players
         self.classes = np.zeros(n, dtype=np.int64) if player_classes is None else np.asarray(player_classes)
@@ -232,7 +233,7 @@ class _Search:
             variance = self.state.variance
             value = self.state.value
             new = np.maximum(variance + self.state.variance_gains()[entering], 0.0)
-            total = value + self.state.gains()[entering] - self.confidence * np.sqrt(new) - base
+            total = value + self.state.gains_of(entering) - self.confidence * np.sqrt(new) - base
             self.state.flip(out)
             for back, gain in zip(entering.tolist(), total.tolist(), strict=True):
                 same = self.classes[back] == self.classes[out]

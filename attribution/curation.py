@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.budget import Solution, choose
+from attribution.coverage import Coverage
 from attribution.detectability import smallest_detectable
 from attribution.errors import AttributionError
 from attribution.look_alikes import GroupTest
@@ -48,8 +49,9 @@ class PlayerEffects:
 class Evidence:
     """What decisions rest on. interactions, effects: columns of the campaign's tables. overall: on the mean probability
     of the correct class of all targets; own_class: of the targets of the player's class; by_class: (C, n), of every
-    class's. surrogate: of `overall`.
-    look_alikes: groups of players that look alike, with their tests (None where they were not tested)."""
+    class's. surrogate: of `overall`. coverage: of every target, what a budget is met by; where it is None the
+    surrogate takes its place. look_alikes: groups of players that look alike, with their tests (None where they were
+    not tested)."""
 
     player_classes: NDArray[np.int64]
     class_names: Sequence[str]
@@ -61,6 +63,12 @@ class Evidence:
     by_class: PlayerEffects
     surrogate: Surrogate
     look_alikes: Sequence[GroupTest] = ()
+    coverage: Coverage | None = None
+
+    @property
+    def objective(self) -> Surrogate | Coverage:
+        """What a budget is met by."""
+        return self.surrogate if self.coverage is None else self.coverage
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ def curate(evidence: Evidence, rules: CurationRules) -> Curation:
     solution = None
     if rules.n_keep is not None:
         solution = choose(
-            evidence.surrogate, rules.n_keep, player_classes=evidence.player_classes, least=rules.least,
+            evidence.objective, rules.n_keep, player_classes=evidence.player_classes, least=rules.least,
             bundles=bundles, confidence=rules.confidence,
         )  # fmt: skip
     decisions = [Decision(player) for player in range(evidence.surrogate.n_players)]
@@ -251,9 +259,12 @@ class _Teller:
             decision.rule = "budget"
             told = (
                 f"The budget keeps {int(solution.keep.sum())} players, and no exchange of this one for a kept one pays "
-                f"(by itself, bringing it back would change the utility by {_points(solution.cost[player])})."
+                f"(by itself, bringing it back would change {self._what()} by {_points(solution.cost[player])})."
             )
             decision.reason = told + (" Its synergistic set leaves as a whole." if decision.protected_by else "")
+
+    def _what(self) -> str:
+        return "the utility" if self.evidence.coverage is None else "the expected correctness over all targets"
 
     def _tell_redundant(self, decision: Decision) -> None:
         player, other = decision.player, decision.stands_in

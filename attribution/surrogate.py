@@ -199,6 +199,10 @@ class State:
         np.add.at(slope, self._member, held.weights[self._set] * self._without)
         return np.where(self.present, -slope, slope)
 
+    def gains_of(self, players: NDArray[np.int64]) -> Array:
+        """Those of some players."""
+        return self.gains()[players]
+
     def variance_gains(self) -> Array:
         """(n,): change of the variance by flipping each player."""
         held, p = self.surrogate, self.surrogate.alpha

@@ -90,6 +90,25 @@ class SamplerConfig(Section):
 
     kind: Literal["bernoulli", "fixed_size", "antithetic"] = "bernoulli"
     alpha: float = Field(default=0.5, gt=0, lt=1, description="Probability that a player is in the training set.")
+    other_alphas: tuple[float, ...] | None = Field(
+        default=None,
+        description="Further alphas: masks take alpha and these in turn. Small ones show large clusters of copies; "
+        "results are told at alpha, and every model takes the training steps of alpha. Empty: alpha alone.",
+    )
+
+    @property
+    def alphas(self) -> tuple[float, ...]:
+        """All of them; masks take them in turn by their mask_id."""
+        return (self.alpha, *(self.other_alphas or ()))
+
+    @model_validator(mode="after")
+    def _several_are_drawn_independently(self) -> SamplerConfig:
+        others = self.other_alphas or ()
+        if others and self.kind != "bernoulli":
+            raise ValueError(f"several alphas need sampler.kind=bernoulli; got {self.kind}")
+        if not all(0 < value < 1 for value in others) or len(set(self.alphas)) != len(self.alphas):
+            raise ValueError(f"sampler.other_alphas must lie in (0, 1) and differ; got {list(others)}")
+        return self
 
     @model_validator(mode="after")
     def _antithetic_needs_half(self) -> SamplerConfig:

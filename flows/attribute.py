@@ -104,7 +104,7 @@ def _sets(blocks: list[BlockAnalysis], config: CampaignConfig, data: TargetBlock
     columns = pool_sets(
         blocks,
         data.fit_masks,
-        alpha=config.sampler.alpha,
+        alpha=data.campaign.alphas_of(data.fit_ids),
         groups=data.groups,
         method=config.attribution.fdr_method,
     )

@@ -160,8 +160,8 @@ def _check_masks(campaign: Campaign, fragments: list[tuple[RowRange, Path]], rep
         content = campaign.read_fragment("masks", path)
         ids = content["mask_id"].to_numpy()
         expected = sample_masks(
-            campaign.n_players, alpha=identity["sampler.alpha"], seed=identity["campaign.seed"],
-            sampler=identity["sampler.kind"], ids=ids,
+            campaign.n_players, alpha=campaign.meta.get("alphas") or identity["sampler.alpha"],
+            seed=identity["campaign.seed"], sampler=identity["sampler.kind"], ids=ids,
         )
         packed = np.packbits(expected, axis=1, bitorder="little")
         found = np.frombuffer(b"".join(content["mask"].to_pylist()), np.uint8).reshape(packed.shape)

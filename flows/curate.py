@@ -145,7 +145,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
     alpha, n_classes = float(campaign.meta["alpha"]), len(campaign.meta["class_names"])
     interactions = campaign.read("interactions").to_pydict()
     effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
-    pairs = campaign.training_pairs("fit")
+    pairs = campaign.training_pairs("fit", one_alpha=True)  # the surrogate is written at one alpha
     check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
     groups = pairs.mask_ids // 2 if campaign.meta["sampler"] == "antithetic" else None
     classes, of_player = target_classes(campaign), player_classes(campaign)

@@ -83,10 +83,10 @@ def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> F
         raise IncompleteCampaign(f"{moments.count} fit masks are trained; a learning curve needs {LEAST_FIT}")
     explained = most_variable(moments.variance, config.attribution.n_targets)
     few = explained[:: max(1, len(explained) // FEW_TARGETS)].tolist()
-    fit = campaign.training_pairs("fit", targets=few)
+    fit = campaign.training_pairs("fit", targets=few, one_alpha=True)
     masks, outputs, ids = fit.masks[:MOST_MASKS], fit.outputs[:MOST_MASKS], fit.mask_ids[:MOST_MASKS]
     try:
-        held_out = campaign.training_pairs("holdout", targets=few)
+        held_out = campaign.training_pairs("holdout", targets=few, one_alpha=True)
         unseen, truth = held_out.masks, held_out.outputs
     except IncompleteCampaign:
         unseen, truth = masks[:0], outputs[:0]

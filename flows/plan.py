@@ -19,6 +19,7 @@ from flows.schemas import packed_width
 from flows.store import Campaign, pack_masks
 from flows.survey import wanted
 from training import Dataset, sample_masks
+from training.masks import mask_alphas
 
 FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
 
@@ -76,6 +77,7 @@ def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None
             "class_names": list(dataset.class_names),
             "player_names": list(dataset.player_names),
             "alpha": config.sampler.alpha,
+            **({"alphas": list(config.sampler.alphas)} if config.sampler.other_alphas else {}),
             "sampler": config.sampler.kind,
             "output": config.recipe.output,
             "shard_size": config.campaign.shard_size,
@@ -86,9 +88,9 @@ def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None
 def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:
     """Rows of the masks table, from the campaign's seed and the mask ids alone."""
     ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
-    masks = sample_masks(
-        n_players, alpha=config.sampler.alpha, seed=config.campaign.seed, sampler=config.sampler.kind, ids=ids
-    )
+    several = bool(config.sampler.other_alphas)
+    alpha = config.sampler.alphas if several else config.sampler.alpha
+    masks = sample_masks(n_players, alpha=alpha, seed=config.campaign.seed, sampler=config.sampler.kind, ids=ids)
     return pa.table(
         {
             "mask_id": ids,
@@ -96,6 +98,7 @@ def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Ta
             "role": pa.array([rows.role] * len(ids)),
             "seed_group": ids,  # every mask is its own seed group
             "mask": pack_masks(masks),
+            **({"alpha": mask_alphas(ids, config.sampler.alphas)} if several else {}),
         }
     )
 
@@ -104,7 +107,7 @@ def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
     """Log what a campaign of this size could see, and warn when that is hopeless."""
     n_targets = config.attribution.n_targets or len(dataset.targets)
     n_players: int = dataset.n_players
-    smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alpha, n_players, n_targets)
+    smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alphas, n_players, n_targets)
     text = (
         f"{config.campaign.n_fit:,} fit masks for {n_players:,} players "
         f"({config.campaign.n_fit / n_players:.1f} each): "

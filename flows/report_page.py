@@ -191,7 +191,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Classes", ", ".join(map(str, meta.get("class_names", [])))),
         ("Recipe", network if recipe else ""),
         ("Output", str(recipe.get("output") or "")),
-        ("Sampler", f"{sampler.get('kind')}, alpha = {sampler.get('alpha')}" if sampler else ""),
+        ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
         ("q-values", family),
         (
@@ -206,6 +206,10 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Identity", str(meta.get("identity_hash") or "")),
     ]
     return [(name, value) for name, value in rows if value and value != text.DASH]
+
+
+def _alphas(sampler: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value}" for value in (sampler.get("alpha"), *(sampler.get("other_alphas") or ())))
 
 
 def _analysis_told(analysis: Mapping[str, Any]) -> str:

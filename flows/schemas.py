@@ -89,8 +89,9 @@ FAITHFULNESS = pa.schema(
 )
 
 
-def masks_schema(n_players: int) -> pa.Schema:
-    """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit."""
+def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
+    """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit. A campaign of several
+    alphas tells each mask's."""
     return pa.schema(
         [
             ("mask_id", pa.int64()),
@@ -98,6 +99,7 @@ def masks_schema(n_players: int) -> pa.Schema:
             ("role", pa.string()),
             ("seed_group", pa.int64()),
             ("mask", pa.binary(packed_width(n_players))),
+            *([("alpha", pa.float64())] if several_alphas else []),
         ]
     )
 

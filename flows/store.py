@@ -96,6 +96,15 @@ class Campaign:
     def shard_size(self) -> int:
         return int(self.meta["shard_size"])
 
+    def alphas_of(self, mask_ids: np.ndarray) -> float | np.ndarray:
+        """The probability that masks include a player: one number, or (m,) where the campaign has several."""
+        several = self.meta.get("alphas")
+        if several is None:
+            return float(self.meta["alpha"])
+        from training.masks import mask_alphas
+
+        return mask_alphas(mask_ids, several)
+
     def create(self, identity: dict[str, Any], facts: dict[str, Any]) -> None:
         """Make this folder the campaign of `identity`. Raises CampaignMismatch when it holds another one."""
         if self.exists:
@@ -143,7 +152,7 @@ class Campaign:
     def schema(self, table: str) -> pa.Schema:
         """Arrow schema of a table of this campaign."""
         if table == "masks":
-            return schemas.masks_schema(self.n_players)
+            return schemas.masks_schema(self.n_players, several_alphas="alphas" in self.meta)
         if table == "outputs":
             return schemas.outputs_schema(self.n_targets)
         if table == "examples":
@@ -283,11 +292,12 @@ class Campaign:
         return table["mask_id"].to_numpy()[good], outputs, int((~good).sum())
 
     def training_pairs(
-        self, role: str = "fit", replicate: int = 0, targets: Sequence[int] | None = None
+        self, role: str = "fit", replicate: int = 0, targets: Sequence[int] | None = None, *, one_alpha: bool = False
     ) -> TrainingPairs:
         """Masks and outputs of a role, aligned; rows without a number are left out and counted.
 
-        `targets` keeps memory to the columns that are wanted. Raises IncompleteCampaign when nothing is trained.
+        `targets` keeps memory to the columns that are wanted; `one_alpha`: only masks drawn at the campaign's own
+        alpha, where it has several. Raises IncompleteCampaign when nothing is trained.
         """
         columns = slice(None) if targets is None else np.asarray(targets, dtype=np.int64)
         ids, values, left_out = [], [], 0
@@ -300,6 +310,9 @@ class Campaign:
             raise IncompleteCampaign(f"no trained models of role {role!r} in {self.folder}. Run `coterie retrain`")
         order = np.argsort(mask_ids)
         mask_ids, outputs = mask_ids[order], np.concatenate(values)[order]
+        if one_alpha:
+            own = np.broadcast_to(self.alphas_of(mask_ids) == self.meta["alpha"], mask_ids.shape)
+            mask_ids, outputs = mask_ids[own], outputs[own]
         start = first_id(role)
         masks, _ = self.masks(RowRange(role, replicate, int(mask_ids[0]) - start, int(mask_ids[-1]) - start + 1))
         return TrainingPairs(masks[mask_ids - mask_ids[0]], outputs, mask_ids, left_out)

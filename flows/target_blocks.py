@@ -56,7 +56,9 @@ class TargetBlocks:
             packed_holdout=_pack(self.holdout_masks) if len(self.holdout_ids) else None,
             groups=self.groups,
             settings={
-                "alpha": config.sampler.alpha,
+                "alpha": self.campaign.alphas_of(self.fit_ids),
+                "holdout_alpha": self.campaign.alphas_of(self.holdout_ids),
+                "reference_alpha": config.sampler.alpha,
                 "max_order": self.settings.max_order,
                 "seed": self.settings.seed,
                 "player_classes": player_classes(self.campaign),

@@ -61,7 +61,7 @@ def next_goal(config: CampaignConfig, request: TopUpRequest) -> Goal:
         return Goal(None, f"the budget of {request.budget} fit masks is used up")
     if request.precision is not None:
         n_targets = config.attribution.n_targets or campaign.n_targets
-        seen = smallest_detectable(planned, config.sampler.alpha, campaign.n_players, n_targets)
+        seen = smallest_detectable(planned, config.sampler.alphas, campaign.n_players, n_targets)
         if seen <= request.precision:
             return Goal(None, f"the precision is reached: {seen:.3f} standard deviations ({request.precision} asked)")
     goal = planned + request.models if request.budget is None else min(planned + request.models, request.budget)

@@ -17,7 +17,7 @@ _WORDS_AT_ONCE = 2**23  # 64 MB of words: bounds memory when a campaign has 50,0
 def sample_masks(
     n_players: int,
     count: int | None = None,
-    alpha: float = 0.5,
+    alpha: float | Sequence[float] = 0.5,
     seed: int = 0,
     *,
     sampler: str = "bernoulli",
@@ -34,6 +34,9 @@ def sample_masks(
     - `antithetic`: ids 2j and 2j + 1 are complements of each other; alpha must be 1/2, because the complement
       of an alpha mask has 1 - alpha.
 
+    Several alphas (`bernoulli` only): the mask of id k is drawn at the (k mod number of alphas)-th of them
+    (`mask_alphas`), from the same words as at a single one.
+
     Row k uses the k-th row of a Philox table keyed by the seed (for `antithetic` row k // 2), so it does not
     depend on which other rows are asked for. A Bernoulli row may be all False; `training.retrain` says what
     then happens.
@@ -43,17 +46,43 @@ def sample_masks(
     players.
     """
     row_ids = _row_ids(count, first, ids)
-    size = _check(n_players, alpha, sampler)
+    several = _several(n_players, alpha, sampler)
+    size = 0 if several is not None else _check(n_players, alpha, sampler)  # type: ignore[arg-type]
     masks = np.empty((len(row_ids), n_players), dtype=bool)
     table_rows = row_ids // 2 if sampler == "antithetic" else row_ids
     for start, stop in _runs(table_rows, max(1, _WORDS_AT_ONCE // n_players)):
         low = int(table_rows[start])
         words = word_rows("masks", seed, low, int(table_rows[stop - 1]) - low + 1, n_players)
-        block = _smallest(words, size) if sampler == "fixed_size" else words < np.uint64(round(alpha * 2**64))
+        if several is not None:
+            asked = np.arange(low, low + len(words)) % len(several)
+            block = words < several[asked][:, None]
+        elif sampler == "fixed_size":
+            block = _smallest(words, size)
+        else:
+            block = words < np.uint64(round(alpha * 2**64))  # type: ignore[operator]
         masks[start:stop] = block[table_rows[start:stop] - low]
     if sampler == "antithetic":
         masks[row_ids % 2 == 1] ^= True
     return masks
+
+
+def mask_alphas(ids: Sequence[int] | np.ndarray, alphas: Sequence[float]) -> np.ndarray:
+    """(m,) float64: the alpha that each id's mask is drawn at, where a campaign has several."""
+    return np.asarray(alphas, dtype=np.float64)[np.asarray(ids, dtype=np.int64) % len(alphas)]
+
+
+def _several(n_players: int, alpha: float | Sequence[float], sampler: str) -> np.ndarray | None:
+    """Thresholds of several alphas, (k,) uint64; None for a single one. Raises TrainingInputError."""
+    if isinstance(alpha, (int, float, np.floating)):
+        return None
+    alphas = list(alpha)
+    if not alphas or len(set(alphas)) != len(alphas):
+        raise TrainingInputError(f"several alphas must differ from each other; got {alphas}.")
+    for one in alphas:
+        _check(n_players, one, sampler)
+    if sampler != "bernoulli":
+        raise TrainingInputError(f"several alphas need sampler 'bernoulli'; got {sampler!r}.")
+    return np.array([np.uint64(round(one * 2**64)) for one in alphas], dtype=np.uint64)
 
 
 def _row_ids(count: int | None, first: int, ids: Sequence[int] | np.ndarray | None) -> np.ndarray:

@@ -27,6 +27,7 @@ def identity(key: str, value: object) -> dict[str, object]:
         ("sampler.alpha", 0.3),
         ("sampler.kind", "fixed_size"),
         ("sampler.kind", "antithetic"),
+        ("sampler.other_alphas", [0.2]),
         ("recipe.epochs", 16),
         ("recipe.width", 9),
         ("recipe.flip", True),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import SAMPLERS, TrainingInputError, sample_masks, training_seed
+from training.masks import mask_alphas
 from training.randomness import word_rows
 
 
@@ -132,3 +133,27 @@ def test_training_seeds_depend_on_all_three_numbers_and_do_not_collide():
 def test_a_negative_replicate_is_refused():
     with pytest.raises(TrainingInputError, match="replicate must be a whole number"):
         training_seed(0, 0, -1)
+
+
+def test_several_alphas_take_turns_by_mask_id_and_leave_the_first_ones_masks_as_they_are():
+    ids = np.array([7, 2, 0, 3, 1_000_000_001, 5])
+    masks = sample_masks(40, alpha=(0.5, 0.2, 0.8), seed=3, ids=ids)
+    assert mask_alphas(ids, (0.5, 0.2, 0.8)).tolist() == [0.2, 0.8, 0.5, 0.5, 0.8, 0.8]
+    for mask, mask_id, alpha in zip(masks, ids, mask_alphas(ids, (0.5, 0.2, 0.8)), strict=True):
+        assert np.array_equal(mask, sample_masks(40, alpha=float(alpha), seed=3, ids=[mask_id])[0])
+    many = sample_masks(30, 9_000, (0.5, 0.2, 0.8), 1)
+    assert np.allclose([many[k::3].mean() for k in range(3)], [0.5, 0.2, 0.8], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sampler", "message"),
+    [
+        ((0.5, 0.5), "bernoulli", "differ"),
+        ((), "bernoulli", "differ"),
+        ((0.5, 1.5), "bernoulli", "alpha must lie"),
+        ((0.5, 0.2), "fixed_size", "bernoulli"),
+    ],
+)
+def test_several_alphas_that_make_no_sense_are_refused(alpha, sampler, message):
+    with pytest.raises(TrainingInputError, match=message):
+        sample_masks(20, 4, alpha, 0, sampler=sampler)

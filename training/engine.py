@@ -43,7 +43,7 @@ class ChunkResult:
 class Engine:
     """One data set and one recipe on one device, ready to train chunks of members one way.
 
-    way: what was asked for, or what comes closest to it here (`training.ways.usable`).
+    Made by `make_engine`, which sees to it that the way can be had here.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Engine:
             raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.recipe, self.dtype = recipe, DTYPES[dtype]
         self.device = check_device(device)
-        self.way = usable(Way.parse(way), recipe, self.device, self.dtype)
+        self.way = Way.parse(way)
         height, width, channels = dataset.train.images.shape[1:]
         self.image_shape = (height, width, channels)
         self.n_classes = len(dataset.class_names)
@@ -150,9 +150,14 @@ class Engine:
             self._renew_statistics(model, rows, words, slots)
         return finite
 
+    @property
+    def n_renewed(self) -> int:
+        """Batches that normalisation's statistics for averaged weights are taken from: as many as hold one epoch."""
+        return min(self.n_steps, math.ceil(self.n_steps / self.recipe.epochs))
+
     def _renew_statistics(self, model: nn.Module, rows: Tensor, words: Tensor, slots: Slots | None) -> None:
-        """Normalisation for the averaged weights, from the last batches: as many as hold one epoch."""
-        n_batches = min(self.n_steps, math.ceil(self.n_steps / self.recipe.epochs))
+        """Normalisation for the averaged weights, from the last batches (`n_renewed`)."""
+        n_batches = self.n_renewed
         first = self.n_steps - n_batches
 
         def forward(batch: int) -> None:
@@ -185,6 +190,10 @@ class Engine:
         members = len(present)
         forward = prepare(model, self.way, members)
         logits = [self._logits(forward, pixels, members) for pixels, _ in self.evaluated]
+        return self._result(logits, present, finite)
+
+    def _result(self, logits: list[Tensor], present: np.ndarray, finite: Tensor) -> ChunkResult:
+        """What is recorded, from the logits (K, n, n_classes) of training examples, targets and audit examples."""
         labels = [found for _, found in self.evaluated]
         for found in logits:
             finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
@@ -217,8 +226,16 @@ class Engine:
 def make_engine(
     dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32", way: str | Way = "grouped"
 ) -> Engine:
-    """The engine of that way. Raises TrainingInputError as `Engine` and `Way.parse` do."""
-    return Engine(dataset, recipe, device=device, dtype=dtype, way=way)
+    """The engine of that way, or of what comes closest to it here, which the log then says.
+
+    Raises TrainingInputError for a device, type or way that does not exist and a recipe these images cannot have.
+    """
+    chosen = usable(Way.parse(way), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
+    if chosen.name == "native":
+        from training.native import NativeEngine
+
+        return NativeEngine(dataset, recipe, device=device, dtype=dtype, way=chosen)
+    return Engine(dataset, recipe, device=device, dtype=dtype, way=chosen)
 
 
 def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:

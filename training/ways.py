@@ -69,7 +69,9 @@ class Way:
 def why_not(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
     """Why this recipe cannot be trained that way here; empty when it can."""
     if way.name == "native":
-        return "it is not built yet"
+        from training.native import why_not_native
+
+        return why_not_native(recipe, device, dtype)
     if way.name == "vmap" and recipe.batching != "packed":
         return "vmap trains packed batches only"
     if way.arithmetic and dtype.itemsize != 4:

@@ -1,0 +1,185 @@
+"""The way `native`: every member is trained by compiled C++ (native.cpp), one after the other in the processor's cache.
+
+A network of K members streams K times the activations through memory for every layer. Alone, a small network's
+activations stay in the cache from forward to backward, and nothing but the arithmetic is left to pay for. A member's
+result depends on nothing but its mask and its seed, bit for bit, whatever K is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.averaging import WeightAverage
+from training.batches import _field, member_draws
+from training.engine import ChunkResult, Engine
+from training.models import build_model, initialise
+from training.native_library import NoLibrary, library
+from training.recipe import Recipe
+
+EVALUATED_AT_ONCE = 32  # images; a multiple of every vector length
+# What native.cpp does. A recipe with a field this file has never heard of is left to the other ways.
+KNOWN_FIELDS = frozenset(
+    "architecture width blocks batch_size epochs nominal_alpha learning_rate momentum nesterov weight_decay "
+    "warmup_fraction label_smoothing flip crop_padding cutout flip_at_test average_last output batching".split()
+)
+
+
+def why_not_native(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
+    """Why this recipe cannot be trained by compiled code here; empty when it can."""
+    unknown = [
+        field.name for field in fields(recipe)
+        if field.name not in KNOWN_FIELDS and getattr(recipe, field.name) != field.default
+    ]
+    if unknown:
+        return f"it does not know recipe.{unknown[0]}"
+    if recipe.architecture != "resnet" or recipe.batching != "packed":
+        return "it trains packed batches of the architecture resnet only"
+    if device.type != "cpu":
+        return "it runs on a CPU only"
+    try:
+        library(str(dtype).removeprefix("torch."))
+    except NoLibrary as error:
+        return str(error)
+    return ""
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int64) for name in ("channels", "height", "width", "first_width", "blocks", "classes")
+    ]
+
+
+class _Optimiser(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_double)
+        for name in ("momentum", "weight_decay", "smoothing", "nesterov", "average_from", "renewed")
+    ]
+
+
+class NativeEngine(Engine):
+    """The engine whose steps and evaluation are compiled. Threads: as many members at a time as torch has threads."""
+
+    def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+        members = len(seeds)
+        model = build_model(self.recipe, members, self.image_shape, self.n_classes).to(self.dtype)
+        initialise(model, seeds)
+        parameters = _by_member([parameter.detach() for parameter in model.parameters()], members)
+        running = _by_member(_running_statistics(model), members)
+        finite = np.ones(members, dtype=bool)
+        logits = [self._empty_logits(members, len(labels)) for _, labels in self.evaluated]
+
+        def one(member: int) -> None:
+            if present[member].any():
+                finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
+            for (pixels, _), found in zip(self.evaluated, logits, strict=True):
+                self._logits_of(pixels, parameters[member], running[member], found[member])
+
+        with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), members)) as pool:
+            list(pool.map(one, range(members)))
+        return self._result([torch.from_numpy(found) for found in logits], present, torch.from_numpy(finite))
+
+    def _empty_logits(self, members: int, n_examples: int) -> np.ndarray:
+        return np.zeros((members, n_examples, self.n_classes), dtype=str(self.dtype).removeprefix("torch."))
+
+    def _steps_of(
+        self, member: int, present: np.ndarray, seed: int, parameters: np.ndarray, running: np.ndarray
+    ) -> bool:
+        """Train one member in place; whether its loss stayed finite."""
+        recipe, windows = self.recipe, self.batches.windows
+        draws = member_draws(seed, present, self.n_steps * recipe.batch_size)
+        rows, words = torch.from_numpy(draws.rows), torch.from_numpy(draws.words.view(np.int64))
+        shifts = 2 * recipe.crop_padding + 1
+        of_side, of_row, of_y, of_x = windows.stride()[:4]
+        offsets = rows * of_row + _field(words, 0, shifts) * of_y + _field(words, 1, shifts) * of_x
+        if recipe.flip:
+            offsets += (words & 1) * of_side
+        corners, cut = self._cutout(words) if recipe.cutout else (None, np.zeros(2, dtype=np.int64))
+        labels = self.batches.labels[rows]
+        rates = np.array(recipe.learning_rates(self.n_steps), dtype=np.float64)
+        average_from = WeightAverage(recipe, self.n_steps).first if recipe.average_last else -1
+        how = _Optimiser(
+            recipe.momentum, recipe.weight_decay, recipe.label_smoothing, recipe.nesterov, average_from, self.n_renewed
+        )
+        code = self._library().coterie_train(
+            ctypes.byref(self._shape()), ctypes.byref(how), _long(recipe.batch_size), _long(self.n_steps),
+            _at(windows), _at(np.array(windows.stride()[4:], dtype=np.int64)), _at(offsets), _at(corners), _at(cut),
+            _at(labels), _at(rates), _at(self.batches.mean), _at(self.batches.scale), _at(parameters[member]),
+            _at(running[member]),
+        )  # fmt: skip
+        if code < 0:
+            raise MemoryError("one model does not fit the memory")
+        return bool(code == 0)
+
+    def _cutout(self, words: Tensor) -> tuple[Tensor, np.ndarray]:
+        cut = [min(self.recipe.cutout, side) for side in self.batches.size]
+        corners = [
+            _field(words, 2 + which, side - cut[which] + 1) for which, side in enumerate(self.batches.size)
+        ]
+        return torch.stack(corners, dim=-1).contiguous(), np.array(cut, dtype=np.int64)
+
+    def _logits_of(self, pixels: Tensor, parameters: np.ndarray, running: np.ndarray, found: np.ndarray) -> None:
+        """Logits (n, n_classes) of one member, written into `found`."""
+        if not len(pixels):
+            return
+        offsets = torch.arange(len(pixels)) * pixels.stride(0)
+        _, down, right = pixels.stride()[1:]
+        self._evaluate_one(pixels, offsets, (pixels.stride(1), down, right), parameters, running, found)
+        if self.recipe.flip_at_test:
+            mirrored = np.empty_like(found)
+            last = (pixels.shape[3] - 1) * right
+            self._evaluate_one(pixels, offsets + last, (pixels.stride(1), down, -right), parameters, running, mirrored)
+            found += mirrored
+            found /= 2
+
+    def _evaluate_one(
+        self,
+        pixels: Tensor,
+        offsets: Tensor,
+        strides: tuple[int, int, int],
+        parameters: np.ndarray,
+        running: np.ndarray,
+        found: np.ndarray,
+    ) -> None:
+        code = self._library().coterie_evaluate(
+            ctypes.byref(self._shape()), _long(EVALUATED_AT_ONCE), _long(len(pixels)), _at(pixels),
+            _at(np.array(strides, dtype=np.int64)), _at(offsets), _at(self.batches.mean), _at(self.batches.scale),
+            _at(parameters), _at(running), _at(found),
+        )  # fmt: skip
+        if code:
+            raise MemoryError("one model does not fit the memory")
+
+    def _library(self) -> ctypes.CDLL:
+        return library(str(self.dtype).removeprefix("torch."))
+
+    def _shape(self) -> _Shape:
+        height, width, channels = self.image_shape
+        return _Shape(channels, height, width, self.recipe.width, self.recipe.blocks, self.n_classes)
+
+
+def _by_member(tensors: list[Tensor], members: int) -> np.ndarray:
+    """(members, numbers of one member): tensors whose first axis runs member by member, one behind the other."""
+    return np.ascontiguousarray(torch.cat([found.reshape(members, -1) for found in tensors], dim=1).numpy())
+
+
+def _running_statistics(model: nn.Module) -> list[Tensor]:
+    """Means and variances, normalisation by normalisation, as native.cpp keeps them."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    found = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    return [statistic for statistic in found if statistic is not None]
+
+
+def _long(value: int) -> ctypes.c_int64:
+    return ctypes.c_int64(value)
+
+
+def _at(values: np.ndarray | Tensor | None) -> ctypes.c_void_p:
+    """Where an array's numbers begin."""
+    if values is None:
+        return ctypes.c_void_p(None)
+    return ctypes.c_void_p(values.data_ptr() if isinstance(values, Tensor) else values.ctypes.data)

@@ -1,0 +1,190 @@
+"""What a second of training buys: held-out R2 of the datamodel at equal processor time, one way of spending it a row.
+
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --models 1024
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path ../shared/cifar10 --models 512
+
+Every arm trains until it has used the processor seconds that `--models` models of the base arm took, then the
+datamodel (LASSO) is fitted on a quarter, a half and all of them. It is scored on 256 masks that nothing was fitted
+on, trained twice for the noise ceiling: by the arm's own recipe and alpha ("own") and by the base's at alpha 1/2
+("base"; what one arm's outputs say about another's is on the same scale of R2, a squared correlation there, because
+recipes change the spread of the outputs). Means over all targets of the test set; intervals over masks are about
+.02 wide either way and shared by the rows, which are scored on the same masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attribution import Datamodel
+from training import RECIPES, Dataset, Recipe, load_dataset, retrain, sample_masks, training_seed
+
+DATA = {
+    "digits": {"source": "digits"},
+    "small16": {
+        "source": "parquet",
+        "classes": ["automobile", "truck"],
+        "n_train": 200,
+        "n_targets": 100,
+        "image_size": 16,
+    },
+}
+# The recipes as they were when this was measured first; what RECIPES says now is the arm "recipe of today".
+BEFORE = {
+    "digits": Recipe(epochs=15, batch_size=25, learning_rate=0.2),
+    "small16": Recipe(epochs=30, batch_size=25, learning_rate=0.2, flip=True, crop_padding=1),
+}
+MEMBERS = 32
+N_HELD_OUT = 256
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way of spending the budget: which masks, how often each, with which seeds, under which recipe."""
+
+    name: str
+    alpha: float = 0.5
+    sampler: str = "bernoulli"
+    replicates: int = 1
+    common_seed: bool = False
+    changes: dict[str, object] = field(default_factory=dict)
+
+
+def arms_of(data: str) -> list[Arm]:
+    before, today = BEFORE[data], RECIPES[data]
+    arms = [
+        Arm("base"),
+        Arm("antithetic", sampler="antithetic"),
+        Arm("fixed size", sampler="fixed_size"),
+        Arm("alpha .3", alpha=0.3),
+        Arm("alpha .7", alpha=0.7),
+        Arm("two replicates", replicates=2),
+        Arm("one seed for all", common_seed=True),
+        Arm("half of the steps", changes={"epochs": before.epochs / 2}),
+        Arm("weights averaged", changes={"average_last": 0.5}),
+        Arm("half of the steps, weights averaged", changes={"epochs": before.epochs / 2, "average_last": 0.5}),
+        Arm("batches of 10", changes={"batch_size": 10, "learning_rate": 0.1}),
+    ]
+    if before.flip:
+        arms.append(Arm("mirror images averaged", changes={"flip_at_test": True}))
+    return [*arms, Arm("recipe of today", changes=asdict(today))]
+
+
+@dataclass
+class Spent:
+    """Masks (m, n), outputs (m, t), processor seconds after each row (m,), accuracy of the models on the targets."""
+
+    masks: np.ndarray
+    outputs: np.ndarray
+    seconds: np.ndarray
+    accuracy: float
+
+
+def train(dataset: Dataset, arm: Arm, recipe: Recipe, budget: float | None, n_models: int | None) -> Spent:
+    """Chunks of `MEMBERS` models until the budget (processor seconds) or the number of models is reached."""
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    used, first = 0.0, 0
+    while (budget is not None and used < budget) or (n_models is not None and first < n_models):
+        rows = np.arange(first, first + MEMBERS)
+        masks = sample_masks(
+            dataset.n_players, alpha=arm.alpha, seed=1, sampler=arm.sampler, ids=rows // arm.replicates
+        )
+        seeds = [
+            training_seed(1, 0 if arm.common_seed else int(row) // arm.replicates, int(row) % arm.replicates)
+            for row in rows
+        ]
+        start = time.process_time()
+        result = retrain(dataset, masks, seeds, recipe, members=MEMBERS)
+        spent = time.process_time() - start
+        after = used + spent * np.arange(1, MEMBERS + 1) / MEMBERS
+        parts.append((masks, result.outputs, after, result.target_accuracy))
+        used, first = used + spent, first + MEMBERS
+    masks, outputs, seconds, accuracy = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Spent(masks, outputs.astype(np.float64), seconds, float(np.nanmean(accuracy)))
+
+
+def held_out(dataset: Dataset, alpha: float, recipe: Recipe) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks (h, n) and their outputs (h, t) from two seeds each, of ids that no arm fits on."""
+    masks = sample_masks(dataset.n_players, N_HELD_OUT, alpha, seed=2)
+    both = [
+        retrain(dataset, masks, [training_seed(2, row, at) for row in range(N_HELD_OUT)], recipe, members=MEMBERS)
+        for at in (0, 1)
+    ]
+    return masks, both[0].outputs.astype(np.float64), both[1].outputs.astype(np.float64)
+
+
+def ceiling(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(t,) covariance of the replicates over their mean variance."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    return 2 * (a * b).sum(axis=0) / ((a**2).sum(axis=0) + (b**2).sum(axis=0))
+
+
+def r_squared(predicted: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    return 1 - ((seen - predicted) ** 2).sum(axis=0) / ((seen - seen.mean(axis=0)) ** 2).sum(axis=0)
+
+
+def squared_correlation(predicted: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    a, b = predicted - predicted.mean(axis=0), seen - seen.mean(axis=0)
+    scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    r = (a * b).sum(axis=0) / np.where(scale > 0, scale, np.inf)
+    return np.sign(r) * r**2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=sorted(DATA), default="digits")
+    parser.add_argument("--path", default=None, help="folder of image Parquet files (small16)")
+    parser.add_argument("--models", type=int, default=1024, help="models of the base arm that set the budget")
+    parser.add_argument("--arms", nargs="*", default=None, help="names; all of them without")
+    parser.add_argument("--json", type=Path, default=None, help="append the rows to this file as they are made")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    dataset = load_dataset(**DATA[arguments.data], path=arguments.path)
+    base = BEFORE[arguments.data]
+    retrain(dataset, sample_masks(dataset.n_players, 4, 0.5, seed=0), range(4), base, members=4)  # loads kernels
+    scored_on = {(0.5, base): held_out(dataset, 0.5, base)}
+    base_masks, base_first, _ = scored_on[0.5, base]
+    budget = None
+    print("| arm | models | s a model | accuracy | noise ceiling | R2 at 1/4 | 1/2 | budget | on base masks, r2 |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for arm in arms_of(arguments.data):
+        if arguments.arms and arm.name not in arguments.arms:
+            continue
+        recipe = replace(base, **arm.changes)  # type: ignore[arg-type]
+        if (arm.alpha, recipe) not in scored_on:
+            scored_on[arm.alpha, recipe] = held_out(dataset, arm.alpha, recipe)
+        masks, first, second = scored_on[arm.alpha, recipe]
+        spent = train(dataset, arm, recipe, budget, arguments.models if budget is None else None)
+        budget = float(spent.seconds[-1]) if budget is None else budget
+        row: dict[str, object] = {
+            "arm": arm.name,
+            "models": len(spent.masks),
+            "seconds": float(spent.seconds[-1]) / len(spent.masks),
+            "accuracy": spent.accuracy,
+            "ceiling": float(ceiling(first, second).mean()),
+        }
+        for share in (0.25, 0.5, 1.0):
+            used = spent.seconds <= share * budget + 1e-9
+            groups = np.arange(len(used)) // (arm.replicates if arm.sampler != "antithetic" else 2)
+            model = Datamodel(alpha=arm.alpha).fit(spent.masks[used], spent.outputs[used], groups=groups[used])
+            row[f"r2_{share}"] = float(r_squared(model.predict(masks), first).mean())
+        row["base_r2"] = float(squared_correlation(model.predict(base_masks), base_first).mean())
+        print(
+            f"| {row['arm']} | {row['models']} | {row['seconds']:.3f} | {row['accuracy']:.3f} "
+            f"| {row['ceiling']:.3f} | {row['r2_0.25']:.3f} | {row['r2_0.5']:.3f} | {row['r2_1.0']:.3f} "
+            f"| {row['base_r2']:.3f} |",
+            flush=True,
+        )
+        if arguments.json:
+            with open(arguments.json, "a", encoding="utf-8") as handle:
+                handle.write(json.dumps({"data": arguments.data, **row}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from attribution.datamodel import Datamodel
     from attribution.errors import AttributionError, AttributionWarning
     from attribution.interaction import Interaction
+    from attribution.noise_stability import OrderWeights, order_weights
     from attribution.pairwise_lasso import PairwiseLasso
     from attribution.proxyspex import ProxySPEX
     from attribution.ridge import RidgeDatamodel
@@ -22,12 +23,14 @@ __all__ = [
     "BoostedProxy",
     "Datamodel",
     "Interaction",
+    "OrderWeights",
     "PairwiseLasso",
     "ProxySPEX",
     "RidgeDatamodel",
     "SampleReuseBanzhaf",
     "Spectrum",
     "WeightedLeastSquares",
+    "order_weights",
 ]
 
 _WHERE = {
@@ -36,12 +39,14 @@ _WHERE = {
     "BoostedProxy": "attribution.boosted",
     "Datamodel": "attribution.datamodel",
     "Interaction": "attribution.interaction",
+    "OrderWeights": "attribution.noise_stability",
     "PairwiseLasso": "attribution.pairwise_lasso",
     "ProxySPEX": "attribution.proxyspex",
     "RidgeDatamodel": "attribution.ridge",
     "SampleReuseBanzhaf": "attribution.sample_reuse",
     "Spectrum": "attribution.spectrum",
     "WeightedLeastSquares": "attribution.weighted_least_squares",
+    "order_weights": "attribution.noise_stability",
 }
 
 

@@ -12,6 +12,7 @@ from attribution.booster import BoosterSettings
 from attribution.checks import check_data, check_masks
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.errors import AttributionError
+from attribution.linear import one_alpha
 from attribution.proxy import BACKENDS, Proxy, fit_proxy
 from attribution.spectrum import Spectrum
 
@@ -49,7 +50,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
 
         groups: (m,) labels of rows that the split for early stopping may not divide. sample_weight: (m,) positive.
         Raises AttributionError for bad input (checks.check_data) or settings."""
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         if self.backend not in BACKENDS:
             raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
         settings = BoosterSettings(

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from attribution.checks import CheckedData, check_masks
+from attribution.errors import AttributionError
 from attribution.players import player_blocks
 
 Array = NDArray[np.float64]
+
+
+def one_alpha(alpha: Any) -> Any:
+    """alpha as given. Raises AttributionError where it is one for every mask."""
+    if np.ndim(alpha) != 0:
+        raise AttributionError("this estimator takes one alpha for all masks; several were given. Use ProxySPEX.")
+    return alpha
 
 
 class LinearMaskModel(RegressorMixin, BaseEstimator):

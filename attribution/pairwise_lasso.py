@@ -13,6 +13,7 @@ from attribution.checks import check_data, check_masks
 from attribution.clusters import basis
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.errors import AttributionError
+from attribution.linear import one_alpha
 from attribution.spectrum import Spectrum
 
 Float32 = NDArray[np.float32]
@@ -57,7 +58,7 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
 
         groups: (m,) labels of rows no split may divide. sample_weight: (m,) positive. Raises AttributionError for
         bad input (checks.check_data), and for more players than max_players."""
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         if n_players > self.max_players:
             raise AttributionError(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attribution.checks import check_data
 from attribution.clusters import basis
 from attribution.errors import AttributionError
-from attribution.linear import LinearMaskModel
+from attribution.linear import LinearMaskModel, one_alpha
 from attribution.players import player_blocks
 
 Array = NDArray[np.float64]
@@ -51,7 +51,7 @@ class RidgeDatamodel(LinearMaskModel):
         groups: (m,) labels of rows no split may divide. sample_weight: (m,) positive. Raises AttributionError for
         bad input (checks.check_data), penalties that are not positive, another criterion, and "gcv" with groups.
         """
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         if self.criterion not in CRITERIA:
             raise AttributionError(f"criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}.")
         single_rows = int(data.groups.max()) + 1 == len(data.groups)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.checks import check_data
-from attribution.linear import LinearMaskModel
+from attribution.linear import LinearMaskModel, one_alpha
 from attribution.players import player_blocks
 
 Array = NDArray[np.float64]
@@ -35,7 +35,7 @@ class SampleReuseBanzhaf(LinearMaskModel):
 
         groups: (m,) rows that are not independent; sample_weight: (m,) positive. Raises AttributionError for bad
         input (checks.check_data)."""
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_masks, n_players = data.masks.shape
         weight = np.ones(n_masks) if data.weight is None else data.weight
         mean = weight @ data.outputs / weight.sum()

@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from attribution.checks import check_data
 from attribution.errors import AttributionError, AttributionWarning
-from attribution.linear import LinearMaskModel
+from attribution.linear import LinearMaskModel, one_alpha
 
 Array = NDArray[np.float64]
 KERNELS = ("bernoulli", "shapley", "lime")
@@ -51,7 +51,7 @@ class WeightedLeastSquares(LinearMaskModel):
         groups are checked and not needed: nothing is chosen by splits. sample_weight: (m,) positive, multiplied
         with the kernel's. Raises AttributionError for bad input (checks.check_data), another kernel or width.
         """
-        data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         if self.kernel not in KERNELS:
             raise AttributionError(f"kernel must be one of {', '.join(KERNELS)}; got {self.kernel!r}.")
         if not (isinstance(self.width, (int, float)) and 0 < self.width < math.inf):

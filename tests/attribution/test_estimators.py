@@ -64,6 +64,8 @@ def test_one_interface(estimator):
         alone.predict(masks[:, :4])
     with pytest.raises(AttributionError, match="contradicts the masks"):
         estimator(alpha=0.2).fit(masks, outputs)
+    with pytest.raises(AttributionError, match="one alpha for all masks"):
+        estimator(alpha=np.full(300, 0.5)).fit(masks, outputs)
     assert getattr(attribution, estimator.__name__) is estimator and estimator.__name__ in attribution.__all__
 
 

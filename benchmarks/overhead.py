@@ -159,6 +159,19 @@ class StageCost:
         return sum(self.loop.values()) / self.retrain
 
     @property
+    def own_cores_ratio(self) -> float:
+        """The same where nothing else wants the cores.
+
+        Daemons work by the clock, and a loop drawn out by other programs gives them more of it: here they take their
+        share of a core from `workers` cores that train all the time. The imports that a late worker still pays for
+        in the loop are taken out (they are in `first`).
+        """
+        late = self.first - self.before["workers"]
+        work = self.loop["workers"] - max(late, 0.0) + self.loop["driver"]
+        by_the_clock = (self.loop["Ray's daemons"] + self.loop["Prefect's server"]) / self.loop_wall / self.workers
+        return work / self.retrain / (1 - by_the_clock)
+
+    @property
     def whole_ratio(self) -> float:
         """The whole stage, start of Ray and Prefect included, over the training in it."""
         return sum(sum(part.values()) for part in (self.before, self.loop, self.after)) / self.retrain
@@ -300,7 +313,8 @@ def main() -> None:
                     Path(folder) / "c", arguments.models, arguments.workers, arguments.config, arguments.overrides
                 )
             )
-        found["stage"].append({**asdict(cost), "ratio": cost.ratio, "whole_ratio": cost.whole_ratio})
+        ratios = {name: getattr(cost, name) for name in ("ratio", "own_cores_ratio", "whole_ratio")}
+        found["stage"].append({**asdict(cost), **ratios})
         found["unevaluated"].append(run_bare(arguments, arguments.bare_models, evaluated=False))
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1))
@@ -326,6 +340,8 @@ def print_figures(found: dict[str, Any]) -> None:
         what = "workers, the rest" if role == "workers" else role
         print(f"| {what}, while training | {own * per_model:.2f} | {own / retrain:.4f} |")
     print(f"| all of it, while training | {middle('ratio') * retrain * per_model:.2f} | **{middle('ratio'):.3f}** |")
+    own = middle("own_cores_ratio")
+    print(f"| the same with cores of its own | {own * retrain * per_model:.2f} | **{own:.3f}** |")
     whole = middle("whole_ratio")
     print(f"| with the start of Ray and Prefect and the end | {whole * retrain * per_model:.2f} | {whole:.3f} |")
     ratio = median(

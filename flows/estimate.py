@@ -8,7 +8,7 @@ too little, from other campaigns, marked as such.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from flows.disk_space import DiskSpace, disk_space
 from flows.roles import count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import missing_models, wanted
+from flows.throughput import throughput
 from flows.work import resolve_device
 from training import Dataset, Recipe
 from training.calibrate import Calibration, calibrate
@@ -39,7 +40,8 @@ class TimeForecast:
 
     seconds_per_model: of one worker; core_hours: workers' threads times their hours; gpu_hours: 0 on a processor;
     training_seconds: wall time with `workers` at work on cores of their own; other_seconds: start, attribution and
-    report; load: programs that want a core now, besides this one.
+    report; load: programs that want a core now, besides this one; training_seconds_at_load: wall time if they stay and
+    share the cores evenly; seconds_per_model_so_far: of the models that this campaign has, by the clock, or None.
     """
 
     way: str
@@ -55,6 +57,8 @@ class TimeForecast:
     core_hours: float
     gpu_hours: float
     load: float
+    training_seconds_at_load: float
+    seconds_per_model_so_far: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
     time, unknown = None, ""
     try:
         time = forecast_time(config, dataset, n_missing, measured(config, dataset, cache))
+        if campaign.exists and campaign.trained():
+            time = replace(time, seconds_per_model_so_far=_so_far(campaign))
     except ValueError as error:  # no such device here: disk and faithfulness are told all the same
         unknown = str(error)
     n_explained = config.attribution.n_targets or len(dataset.targets)
@@ -152,6 +158,8 @@ def forecast_time(
     # The last round leaves workers idle; with one shard a worker or less it is the whole.
     training = min(rounds * per_shard, (n_missing / shard / workers + 0.5) * per_shard) if n_missing else 0.0
     training = max(training, min(n_missing, shard) * calibration.seconds_per_model)
+    load = max(0.0, os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0.0
+    crowding = 1.0 if on_gpu else max(1.0, (load + workers) / cores)
     core_seconds = n_missing * calibration.seconds_per_model * calibration.threads
     return TimeForecast(
         way=calibration.way,
@@ -166,8 +174,16 @@ def forecast_time(
         other_seconds=START_AND_END_SECONDS + attribution_seconds(config, dataset) / min(workers, cores),
         core_hours=core_seconds / 3600,
         gpu_hours=n_missing * calibration.seconds_per_model * (compute.gpus_per_shard or 1) / 3600 if on_gpu else 0.0,
-        load=max(0.0, os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0.0,
+        load=load,
+        training_seconds_at_load=float(training) * crowding,
     )
+
+
+def _so_far(campaign: Campaign) -> float | None:
+    """Mean seconds a model of what is trained, over all hosts."""
+    hosts = throughput(campaign)
+    models = sum(host.n_models for host in hosts)
+    return sum(host.n_models * host.seconds_per_model for host in hosts) / models if models else None
 
 
 def _workers_here(config: CampaignConfig, cores: int, on_gpu: bool) -> int:

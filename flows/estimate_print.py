@@ -59,7 +59,10 @@ def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
         ),
     ]
     if time.load > BUSY * time.workers:
-        told.append(("", f"on cores of its own: {time.load:.1f} programs want this machine's cores now"))
+        at_load = clock(time.training_seconds_at_load)
+        told.append(("", f"on cores of its own; beside the {time.load:.1f} programs at work now: training {at_load}"))
+    if time.seconds_per_model_so_far is not None:
+        told.append(("so far", f"{time.seconds_per_model_so_far:.3g} s a model by the clock, in this campaign"))
     return told
 
 

@@ -14,7 +14,7 @@ from flows.cli import app
 from flows.dataset import load
 from flows.disk_space import disk_space
 from flows.estimate import estimate, forecast_time
-from flows.estimate_faithfulness import prior
+from flows.estimate_faithfulness import level, prior
 from flows.plan import plan
 from flows.retrain import outputs_table
 from flows.roles import RowRange
@@ -194,3 +194,10 @@ def test_json_without_an_estimate_is_wrong_usage(tmp_path: Path) -> None:
 def test_the_rows_of_a_plan_are_all_counted(tmp_path: Path) -> None:
     found = estimate(train_missing(small_config(tmp_path / "c")) and small_config(tmp_path / "c", "campaign.n_fit=28"))
     assert found.n_models == 28 + 8 + 8 and found.n_missing == len(RowRange("fit", 0, 20, 28))
+    assert found.time is not None and found.time.seconds_per_model_so_far is not None
+
+
+def test_few_targets_take_over_the_level_of_all() -> None:
+    scores = np.array([0.6, 0.2, 0.4, 0.2])
+    assert level(scores, slice(None, None, 2)) == pytest.approx(0.35 / 0.5)
+    assert level(np.array([0.01, 0.3]), slice(None, None, 2)) == 1, "nothing is scaled by what is nearly zero"

@@ -84,19 +84,21 @@ def choose(
     bundles: Sequence[Sequence[int]] = (),
     confidence: float = 1.0,
     seed: int = 0,
+    pool: NDArray[np.bool_] | None = None,
 ) -> Solution:
     """The players to keep; see the module's docstring.
 
     player_classes: (n,), least: as least_of_each_class gives it. bundles: disjoint sets that go together or stay.
     seed: of the random exchanges. surrogate: of a utility, or of every target (coverage.py). Of a utility without
     member sets the greedy pass and its exchanges are the optimum's neighbourhood already, and no random ones are tried.
+    pool: (n,) players that may stay at all; everybody when None.
     Raises AttributionError for a budget outside 1..n, and when bundles and quotas leave no way to reach it.
     """
     n = surrogate.n_players
     if not 1 <= n_keep <= n:
         raise AttributionError(f"the budget keeps 1 to {n} players; got {n_keep}. Change curate.keep_count.")
-    search = _Search(surrogate, player_classes, least or {}, bundles, confidence)
-    search.remove(n - n_keep)
+    search = _Search(surrogate, player_classes, least or {}, bundles, confidence, pool)
+    search.remove(int(search.state.present.sum()) - n_keep)
     exchanges = search.exchange()
     if surrogate.sets or isinstance(surrogate, Coverage):
         exchanges += search.iterate(np.random.default_rng((seed, 30)))
@@ -112,6 +114,7 @@ class _Search:
         least: dict[int, int],
         bundles: Sequence[Sequence[int]],
         confidence: float,
+        pool: NDArray[np.bool_] | None,
     ) -> None:
         self.state = CoverageState(surrogate) if isinstance(surrogate, Coverage) else State(surrogate)
         self.confidence = confidence
@@ -123,6 +126,8 @@ class _Search:
         for bundle in self.bundles:
             self.bundled[bundle] = True
         self.variance = 0.0
+        self.pool = np.ones(n, dtype=bool) if pool is None else np.asarray(pool, dtype=bool)
+        self._flip(np.flatnonzero(~self.pool).tolist())
 
     def bound(self) -> float:
         return self.state.value - self.confidence * np.sqrt(max(self.state.variance, 0.0))
@@ -215,7 +220,7 @@ class _Search:
             if len(free) == 0:
                 return
             out = int(generator.choice(free))
-            alike = np.flatnonzero(~present & ~self.bundled & (self.classes == self.classes[out]))
+            alike = np.flatnonzero(~present & self.pool & ~self.bundled & (self.classes == self.classes[out]))
             if len(alike):
                 self._flip([out, int(generator.choice(alike))])
 
@@ -223,7 +228,7 @@ class _Search:
         gains = self._bound_gains()
         present = self.state.present
         leaving = _first(np.flatnonzero(present & ~self.bundled), gains)
-        entering = _first(np.flatnonzero(~present & ~self.bundled), gains)
+        entering = _first(np.flatnonzero(~present & self.pool & ~self.bundled), gains)
         spare = self._spare()
         best, cost = None, 1e-12 * max(1.0, abs(self.state.value))
         base = self.bound()

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.budget import Solution, choose
+from attribution.budget import Solution
 from attribution.coverage import Coverage
 from attribution.detectability import smallest_detectable
 from attribution.errors import AttributionError
 from attribution.look_alikes import GroupTest
+from attribution.meet_budget import meet_budget
 from attribution.redundancy import (
     Cluster,
     bundles_of,
@@ -51,7 +52,7 @@ class Evidence:
     of the correct class of all targets; own_class: of the targets of the player's class; by_class: (C, n), of every
     class's. surrogate: of `overall`. coverage: of every target, what a budget is met by; where it is None the
     surrogate takes its place. look_alikes: groups of players that look alike, with their tests (None where they were
-    not tested)."""
+    not tested). features: (k, n, d) of k networks, by which near duplicates are told; None leaves that out."""
 
     player_classes: NDArray[np.int64]
     class_names: Sequence[str]
@@ -64,6 +65,7 @@ class Evidence:
     surrogate: Surrogate
     look_alikes: Sequence[GroupTest] = ()
     coverage: Coverage | None = None
+    features: Array | None = None
 
     @property
     def objective(self) -> Surrogate | Coverage:
@@ -75,7 +77,7 @@ class Evidence:
 class CurationRules:
     """fdr_level: of interactions that count. level, drop_level: false discovery rate of harmful players to review and
     to drop. replaceable: see redundancy. n_keep: the budget, None for the rules alone. least: players of each class
-    that stay. confidence: of the lower bound."""
+    that stay. confidence: of the lower bound. near_duplicate_share: see meet_budget."""
 
     fdr_level: float = 0.1
     level: float = 0.1
@@ -85,6 +87,7 @@ class CurationRules:
     n_keep: int | None = None
     least: dict[int, int] = field(default_factory=dict)
     confidence: float = 1.0
+    near_duplicate_share: float = 0.0
 
 
 @dataclass
@@ -155,18 +158,20 @@ def curate(evidence: Evidence, rules: CurationRules) -> Curation:
     edges += look_alike_edges(groups, evidence.player_classes)
     worth = evidence.overall.effect - rules.confidence * evidence.overall.stderr
     clusters = clusters_of(edges, worth, rules.replaceable)
-    solution = None
+    solution, near = None, {}
     if rules.n_keep is not None:
-        solution = choose(
+        met = meet_budget(
             evidence.objective, rules.n_keep, player_classes=evidence.player_classes, least=rules.least,
-            bundles=bundles, confidence=rules.confidence,
+            bundles=bundles, confidence=rules.confidence, features=evidence.features,
+            near_duplicate_share=rules.near_duplicate_share,
         )  # fmt: skip
+        solution, near = met.solution, met.near
     decisions = [Decision(player) for player in range(evidence.surrogate.n_players)]
     _note_clusters(decisions, clusters, evidence)
     for members, rows in protected.items():
         for player in members:
             decisions[player].protected_by += rows
-    teller = _Teller(evidence, rules, harm_q, n_hurt, n_explained, clusters)
+    teller = _Teller(evidence, rules, harm_q, n_hurt, n_explained, clusters, near)
     for decision in decisions:
         teller.decide(decision, solution)
     return Curation(decisions, harm_q, n_hurt, n_explained, clusters, solution)
@@ -210,8 +215,9 @@ class _Teller:
         n_hurt: NDArray[np.int64],
         n_explained: NDArray[np.int64],
         clusters: Sequence[Cluster],
+        near: Mapping[int, tuple[int, float]],
     ) -> None:
-        self.evidence, self.rules, self.harm_q = evidence, rules, harm_q
+        self.evidence, self.rules, self.harm_q, self.near = evidence, rules, harm_q, near
         self.n_hurt, self.n_explained, self.clusters = n_hurt, n_explained, clusters
         classes = evidence.player_classes
         self.conflict: dict[int, list[int]] = {}
@@ -255,6 +261,16 @@ class _Teller:
             decision.reason = f"{self._harm(player)}: probably {self._suspicion(player)}."
         elif decision.stands_in >= 0 and stays:
             self._tell_redundant(decision)
+        elif player in self.near:
+            other, similarity = self.near[player]
+            decision.rule = "near_duplicate"
+            beside = "none of its class stays"
+            if other >= 0:
+                beside = f"player {other} of its class stays, at {similarity:.2f}"
+            decision.reason = (
+                f"By the networks' features it was of the most similar pair left in its class ({beside}); "
+                f"{self.rules.near_duplicate_share:.0%} of what the budget drops are near duplicates."
+            )
         elif solution is not None:
             decision.rule = "budget"
             told = (

@@ -26,7 +26,7 @@ def n_cells(order: int) -> int:
     """Models of one base mask, 2^order. Raises AttributionError for orders no experiment is made for."""
     if not 2 <= order <= MAX_ORDER:
         raise AttributionError(
-            f"an interaction to certify has 2 to {MAX_ORDER} members; got {order}. Name a smaller set."
+            f"an interaction to certify has 2 to {MAX_ORDER} members; got {order}. Name as many players, e.g. 17,204."
         )
     return 1 << order
 

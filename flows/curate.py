@@ -10,6 +10,7 @@ import numpy as np
 from prefect import flow
 
 from attribution.budget import least_of_each_class
+from attribution.coverage import fit_coverage
 from attribution.curation import (
     Z95,
     Curation,
@@ -26,6 +27,7 @@ from conf.schema import CampaignConfig
 from flows.dataset import full_identity, load_planted
 from flows.decision_schemas import DECISIONS
 from flows.experiments import about, columns, plain, publish
+from flows.features import player_features
 from flows.logs import stage_logger
 from flows.planted_scores import planted_scores
 from flows.store import Campaign, digest
@@ -72,14 +74,14 @@ def curate(config: CampaignConfig) -> CurateSummary:
             "counts": vars(summary),
             "rules": dict(Counter(f"{row['decision']}: {row['rule']}" for row in rows)),
             "n_clusters": len(found.clusters),
-            "surrogate_value_full": float(evidence.surrogate.predict(np.ones((1, campaign.n_players), bool))[0]),
-            "surrogate_value_decided": float(evidence.surrogate.predict(found.keep[None])[0]),
+            "surrogate_value_full": float(evidence.objective.predict(np.ones((1, campaign.n_players), bool))[0]),
+            "surrogate_value_decided": float(evidence.objective.predict(found.keep[None])[0]),
             "planted": scores,
         }
         publish(campaign, "decisions", columns(rows, DECISIONS), plain(told))
     log.info("%d players kept, %d dropped, %d to review", summary.kept, summary.dropped, summary.to_review)
     for row in rows:
-        if row["decision"] != "keep" and row["rule"] not in ("budget",):
+        if row["decision"] != "keep" and row["rule"] not in ("budget", "near_duplicate"):
             log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
     _tell_planted(planted, scores, log)
     return summary
@@ -92,6 +94,7 @@ def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
             "analysis": (campaign.analysis or {}).get("key"),
             "wanted": analysis_key(config, campaign),
             "curate": config.curate.model_dump(mode="json"),
+            "embedding_models": config.verify.embedding_models if config.curate.near_duplicate_share else None,
             "fdr_level": config.attribution.fdr_level,
         }
     )[:16]
@@ -103,7 +106,8 @@ def budget(config: CampaignConfig, n_players: int) -> int | None:
     if chosen.keep_count is not None:
         if chosen.keep_count > n_players:
             raise AttributionError(
-                f"curate.keep_count = {chosen.keep_count}, but there are only {n_players} players. Keep fewer."
+                f"curate.keep_count = {chosen.keep_count}, but there are only {n_players} players. Lower it, or give "
+                "curate.keep_share instead."
             )
         return chosen.keep_count
     return None if chosen.keep_share is None else max(1, round(chosen.keep_share * n_players))
@@ -127,6 +131,7 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
         n_keep=n_keep,
         least=least,
         confidence=settings.confidence,
+        near_duplicate_share=settings.near_duplicate_share,
     )
     return evidence, decide(evidence, rules)
 
@@ -163,6 +168,12 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
     )
     shrunken = shrink_normal(overall.effect, overall.stderr)
     surrogate = Surrogate(alpha, float(found.mean[0]), shrunken, overall.stderr, sets, weights, errors)
+    coverage = None
+    if config.curate.objective == "coverage":
+        coverage = fit_coverage(
+            pairs.masks, pairs.outputs, alpha, overall.stderr, groups=groups, interactions=interactions,
+            level=config.attribution.fdr_level,
+        )  # fmt: skip
     alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups) if config.curate.similarity else []
     return Evidence(
         player_classes=of_player,
@@ -175,7 +186,13 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
         by_class=PlayerEffects(found.effect[1:], found.stderr[1:]),
         surrogate=surrogate,
         look_alikes=alike,
+        coverage=coverage,
+        features=player_features(config, dataset) if _needs_features(config, campaign) else None,
     )
+
+
+def _needs_features(config: CampaignConfig, campaign: Campaign) -> bool:
+    return config.curate.near_duplicate_share > 0 and budget(config, campaign.n_players) is not None
 
 
 def look_alikes(

@@ -12,6 +12,7 @@ from prefect import flow
 from attribution.baselines import balanced_random, without_near_duplicates
 from attribution.budget import choose, least_of_each_class
 from attribution.curation import Evidence, harmful_q_values
+from attribution.meet_budget import meet_budget
 from attribution.redundancy import bundles_of, protected_sets
 from conf.schema import CampaignConfig
 from flows.cluster import session
@@ -29,13 +30,13 @@ from flows.experiments import (
     read_derived,
     train_missing,
 )
+from flows.features import player_features
 from flows.logs import stage_logger
 from flows.roles import RowRange
 from flows.store import Campaign, digest
 from flows.verify_results import publish_verification, tell
-from flows.work import TrainingJob, resolve_device
-from training import Dataset, Recipe, training_seed
-from training.features import embed
+from flows.work import TrainingJob
+from training import Dataset
 
 ARMS = ("curated", "random", "main_effects", "embedding")  # and "full", at its own size
 SMALLEST_RESNET9 = 12  # pixels a side
@@ -95,7 +96,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
             "(curate.keep_share) and run `coterie curate` again"
         )
     least = found.solution is not None
-    features = _features(config, dataset)
+    features = player_features(config, dataset)
     sizes, names = curve_sizes(config, n, n_declared), architectures(config)
     blocks: list[dict[str, Any]] = []
     for size in [n_declared, *sizes]:
@@ -118,7 +119,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
     )
     predicted = {
         str(size): {
-            arm: float(evidence.surrogate.predict(kept[None])[0])
+            arm: float(evidence.objective.predict(kept[None])[0])
             for arm, kept in _deterministic_arms(config, evidence, features, size, None, least).items()
         }
         for size in [n_declared, *sizes]
@@ -188,30 +189,17 @@ def _deterministic_arms(
         protected = protected_sets(evidence.interactions, config.attribution.fdr_level, surely)
         # A bundle larger than what is kept cannot stay whole, so it does not bind at that size.
         bundles = [bundle for bundle in bundles_of(list(protected)) if len(bundle) <= size]
-        decided = choose(
-            evidence.surrogate, size, player_classes=classes, least=least, bundles=bundles,
-            confidence=config.curate.confidence,
-        ).keep  # fmt: skip
+        decided = meet_budget(
+            evidence.objective, size, player_classes=classes, least=least, bundles=bundles,
+            confidence=config.curate.confidence, features=evidence.features,
+            near_duplicate_share=config.curate.near_duplicate_share,
+        ).solution.keep  # fmt: skip
     alone = choose(evidence.surrogate.without_sets(), size, player_classes=classes, least=least, confidence=0.0)
     return {
         "curated": decided,
         "main_effects": alone.keep,
         "embedding": without_near_duplicates(features, classes, size, least),
     }
-
-
-def _features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
-    """(k, n_players, d): features of the campaign's own recipe trained on everything; a group has its mean's."""
-    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
-    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
-    features, _ = embed(dataset, recipe, seeds, device=resolve_device(config.compute.device))
-    if dataset.n_players == len(dataset.train):
-        return features[:, np.argsort(dataset.players)]
-    counts = np.bincount(dataset.players, minlength=dataset.n_players)
-    total = np.zeros((len(features), dataset.n_players, features.shape[2]))
-    for network, rows in zip(total, features, strict=True):
-        np.add.at(network, dataset.players, rows)
-    return total / counts[None, :, None]
 
 
 def _recipe(config: CampaignConfig, dataset: Dataset, architecture: str) -> dict[str, Any]:

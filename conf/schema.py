@@ -217,6 +217,14 @@ class CurateConfig(Section):
     least_class_share: float = Field(
         default=0.5, ge=0, le=1, description="Part of its even share that every class keeps at least."
     )
+    objective: Literal["coverage", "mean"] = Field(
+        default="coverage",
+        description="What a budget maximises: targets expected to be right, returns diminishing; or a mean utility.",
+    )
+    near_duplicate_share: float = Field(
+        default=0.5, ge=0, le=1,
+        description="Part of what a budget drops that goes as near duplicates by features, before the objective.",
+    )
     confidence: float = Field(default=1.0, ge=0, le=5, description="Standard errors the lower bound lies below.")
     replaceable: float = Field(
         default=0.5, gt=0, le=1, description="Part of a member's own effect that the others must stand in for."
@@ -231,14 +239,6 @@ class CurateConfig(Section):
     def _names_of_classes(cls, given: object) -> object:
         # YAML and Hydra read the class name 0 as a number.
         return {str(name): quota for name, quota in given.items()} if isinstance(given, dict) else given
-    objective: Literal["coverage", "mean"] = Field(
-        default="coverage",
-        description="What a budget maximises: targets expected to be right, returns diminishing; or a mean utility.",
-    )
-    near_duplicate_share: float = Field(
-        default=0.5, ge=0, le=1,
-        description="Part of what a budget drops that goes as near duplicates by features, before the objective.",
-    )
 
 
 class VerifyConfig(Section):

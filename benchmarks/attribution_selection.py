@@ -133,6 +133,8 @@ def main() -> None:
     )
     parser.add_argument("--work-folder", type=Path, required=True)
     parser.add_argument("--targets", type=int, default=60)
+    parser.add_argument("--folds", type=int, default=5, help="how many of the five outer folds to predict and score")
+    parser.add_argument("--skip", nargs="*", default=[], help="groups of ways to leave out, e.g. pairwise")
     given = parser.parse_args()
     given.work_folder.mkdir(parents=True, exist_ok=True)
     with np.load(given.campaign) as data:
@@ -144,8 +146,10 @@ def main() -> None:
         "first": first_ways, "estimators": estimators, "pairwise": pairwise
     }  # fmt: skip
     predicted: dict[str, Array] = {}
-    quick = [group for group in (*ways, *TRIALS) if group != "pairwise"]
-    for fold, groups in [(fold, quick) for fold in range(5)] + [(fold, ["pairwise"]) for fold in range(5)]:
+    wanted = [group for group in (*ways, *TRIALS) if group not in given.skip]
+    slow = [group for group in wanted if group == "pairwise"]
+    quick = [group for group in wanted if group not in slow]
+    for fold, groups in [(fold, part) for part in (quick, slow) for fold in range(given.folds)]:
         fit, held = outer != fold, outer == fold
         block: Block | None = None
         for group in groups:
@@ -162,13 +166,15 @@ def main() -> None:
             with np.load(kept) as archive:
                 for name in archive.files:
                     predicted.setdefault(name, np.full(outputs.shape, np.nan))[held] = archive[name]
+    scored = outer < given.folds
+    outputs, predicted = outputs[scored], {name: values[scored] for name, values in predicted.items()}
     reference = r2(outputs, predicted["LASSO datamodel"])
-    print(f"{given.targets} targets of highest variance, 2,048 masks, 200 players\n")
+    print(f"{given.targets} targets of highest variance, {len(outputs)} masks predicted, 200 players\n")
     print("| way | mean R2 | worst target against LASSO | best | against the spectrum | 95% interval |")
     print("|---|---|---|---|---|---|")
-    counts = np.random.default_rng(0).multinomial(len(masks), np.full(len(masks), 1 / len(masks)), 1000)
-    weights = np.concatenate([np.ones((1, len(masks))), counts])
-    spread = weights @ outputs**2 - (weights @ outputs) ** 2 / len(masks)
+    counts = np.random.default_rng(0).multinomial(len(outputs), np.full(len(outputs), 1 / len(outputs)), 1000)
+    weights = np.concatenate([np.ones((1, len(outputs))), counts])
+    spread = weights @ outputs**2 - (weights @ outputs) ** 2 / len(outputs)
     drawn = {name: 1 - weights @ (outputs - values) ** 2 / spread for name, values in predicted.items()}
     for name, score in sorted(drawn.items(), key=lambda entry: -np.nanmean(entry[1][0])):
         gain = score[0] - reference

@@ -109,9 +109,9 @@ def _between(
 
 
 RECIPES: dict[str, Recipe] = {
-    # 8x8 grey images, a few hundred of them: no augmentation. Against 15 epochs in batches of 25 (learning rate .2, last
-    # step's weights): the same accuracy (.87), noise ceiling .40 instead of .32 (median over 400 targets), two thirds of
-    # the time, and a datamodel as good from a quarter of the masks (benchmarks/README.md).
+    # 8x8 grey images, a few hundred of them: no augmentation. Against 15 epochs in batches of 25 (learning rate .2, the
+    # last step's weights): the same accuracy (.87), a noise ceiling of .40 instead of .32 (median of 400 targets), two
+    # thirds of the time, and a datamodel as good from a quarter of the masks (benchmarks/README.md).
     "digits": Recipe(epochs=6, batch_size=10, learning_rate=0.1, average_last=0.6),
     # Colour images of 16x16, two classes, a few hundred images. Shifts and decay raise the noise ceiling; twice the
     # width does too, at more than twice the cost. Small batches, a quarter of the epochs first used, averaged weights

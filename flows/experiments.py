@@ -26,10 +26,11 @@ import pyarrow as pa
 from conf.schema import CampaignConfig
 from flows import decision_schemas as tables
 from flows.cluster import Cluster
+from flows.compute import resources, settle
 from flows.errors import IncompleteCampaign, StoreError
 from flows.files import read_json, read_table, write_json, write_table
 from flows.progress import Progress
-from flows.retrain import failure_table, outputs_table, resources
+from flows.retrain import failure_table, outputs_table
 from flows.roles import RowRange, count_rows, first_id, missing_shards
 from flows.shards import shard_units
 from flows.store import Campaign, pack_masks
@@ -135,7 +136,8 @@ def train_missing(
             if not shards:
                 continue
             units = shard_units(config.campaign.seed, campaign, shards)
-            for outcome in cluster.map(train_shard, batch.job, units, resources(config.compute)):
+            job = settle(config, campaign, cluster, batch.job, log)
+            for outcome in cluster.map(train_shard, job, units, resources(config.compute)):
                 rows = shards[outcome.index]
                 if outcome.error is not None:
                     log.error("shard %s failed: %s", rows.name, outcome.error)
@@ -185,7 +187,7 @@ def _write_results(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) 
             "reason": ["loss was not finite" if bad else "" for bad in diverged],
             "outputs": pa.FixedSizeListArray.from_arrays(values, n_examples, mask=pa.array(diverged)),
             "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "members": np.full(n_models, columns["members"], np.int32),
+            "members": np.broadcast_to(np.asarray(columns["members"], np.int32), n_models),
             **{name: [columns[name]] * n_models for name in ("way", "host", "device")},
             "code_version": [code_version()] * n_models,
         }

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 from prefect import flow
 
-from conf.schema import CampaignConfig, ComputeConfig
+from conf.schema import CampaignConfig
 from flows.artifacts import publish_progress
-from flows.cluster import Outcome, Resources, session
+from flows.cluster import Outcome, session
+from flows.compute import resources, settle
 from flows.dataset import full_identity, load
 from flows.errors import IncompleteCampaign
 from flows.logs import stage_logger
@@ -52,10 +53,11 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
         log.info("%d of %d models to train, in %d shards; waiting for Ray", count_rows(shards), models, len(shards))
         waited = cluster.start()
         log.info("Ray is ready after another %.1f s; the first shard starts when its worker has loaded torch", waited)
+        job = settle(config, campaign, cluster, _job(config, dataset), log)
         with Progress(models, "models", done=models - count_rows(shards)) as progress:
             outcomes = cluster.map(
                 train_shard,
-                _job(config, dataset),
+                job,
                 shard_units(config.campaign.seed, campaign, shards),
                 resources(config.compute),
                 on_start=progress.show,
@@ -70,12 +72,6 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
             "run the same command again to retry the failed ones"
         )
     return summary
-
-
-def resources(compute: ComputeConfig) -> Resources:
-    """What one shard asks of Ray."""
-    memory = None if compute.memory_gb_per_shard is None else int(compute.memory_gb_per_shard * 2**30)
-    return Resources(1.0, compute.gpus_per_shard, memory, compute.max_retries)
 
 
 def _job(config: CampaignConfig, dataset: Dataset) -> TrainingJob:
@@ -120,7 +116,7 @@ def outputs_table(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -
                 for name in ("train_accuracy", "target_accuracy", "audit_accuracy")
             },
             "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "members": np.full(n_models, columns["members"], np.int32),
+            "members": np.broadcast_to(np.asarray(columns["members"], np.int32), n_models),
             **{name: [columns[name]] * n_models for name in ("way", "host", "device")},
             "code_version": [code_version()] * n_models,
         }

@@ -22,6 +22,8 @@ class TrainingJob:
     recipe: dict[str, Any]
     members: int
     device: str
+    way: str = "grouped"
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class Shard:
 
 def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
     """Retrain one shard; columns of the outputs table, as arrays."""
+    import torch
+
     from training import Recipe, retrain
 
+    torch.set_num_threads(job.threads)
     n_players = job.dataset.n_players
     masks = np.unpackbits(shard.packed_masks, axis=1, bitorder="little", count=n_players).astype(bool)
     result = retrain(
@@ -46,6 +51,7 @@ def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
         recipe=Recipe(**job.recipe),
         members=job.members,
         device=resolve_device(job.device),
+        way=job.way,
     )
     return {
         "status": [str(status) for status in result.status],
@@ -54,11 +60,29 @@ def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
         "target_accuracy": result.target_accuracy,
         "audit_accuracy": result.audit_accuracy,
         "train_seconds": result.train_seconds,
-        "members": result.members,
+        "members": result.members_used,
         "way": result.way,
         "device": result.device,
         "host": socket.gethostname(),
     }
+
+
+def calibrate_here(job: TrainingJob, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Which way is fastest on the machine this runs on; wanted: keyword arguments of `training.calibrate`."""
+    from training import Recipe, calibrate
+
+    recipe = Recipe(**job.recipe)
+    found = calibrate(job.dataset, recipe, resolve_device(job.device), **wanted)
+    trials = [
+        f"{trial.way}, {trial.members} models, {trial.threads} thread{'s' * (trial.threads > 1)}: "
+        f"{trial.seconds_per_model(job.dataset, recipe):.3g} s a model"
+        for trial in found.trials
+    ]
+    numbers = {
+        name: getattr(found, name)
+        for name in ("way", "members", "threads", "seconds_per_model", "device_name", "cached", "seconds")
+    }
+    return {**numbers, "trials": trials, "text": str(found)}
 
 
 def resolve_device(device: str) -> str:

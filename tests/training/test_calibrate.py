@@ -1,0 +1,78 @@
+"""A calibration measures once, keeps what it found, and chooses what was fastest."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import Dataset, Recipe, calibrate
+from training.calibrate import Trial
+from training.ways import Way
+
+RECIPE = Recipe(epochs=2, batch_size=10, width=2)
+
+
+def test_the_fastest_trial_is_chosen_and_all_are_kept(small_digits: Dataset, tmp_path: Path) -> None:
+    found = calibrate(small_digits, RECIPE, ways=("grouped", "batched"), max_members=8, cache=tmp_path)
+    assert not found.cached and {Way.parse(trial.way).name for trial in found.trials} <= {"grouped", "batched"}
+    best = min(found.trials, key=lambda trial: trial.seconds_per_model(small_digits, RECIPE))
+    assert (found.way, found.members) == (best.way, best.members) and 1 <= found.members <= 8
+    assert found.seconds_per_model == best.seconds_per_model(small_digits, RECIPE) > 0
+    (kept,) = tmp_path.glob("calibration-*.json")
+    assert len(json.loads(kept.read_text())["trials"]) == len(found.trials)
+    again = calibrate(small_digits, RECIPE, ways=("grouped", "batched"), max_members=8, cache=tmp_path)
+    assert again.cached and again.trials == found.trials and again.way == found.way
+
+
+def test_another_recipe_or_image_size_is_measured_again(small_digits: Dataset, tmp_path: Path) -> None:
+    arguments = {"ways": ("grouped",), "members": 4, "cache": tmp_path, "seconds": 0.0}
+    calibrate(small_digits, RECIPE, **arguments)
+    assert not calibrate(small_digits, replace(RECIPE, width=4), **arguments).cached
+    # How many steps a model takes does not change what a step costs.
+    longer = calibrate(small_digits, replace(RECIPE, epochs=20.0), **arguments)
+    assert longer.cached
+    assert longer.seconds_per_model > calibrate(small_digits, RECIPE, **arguments).seconds_per_model
+
+
+def test_a_spoilt_cache_is_measured_again(small_digits: Dataset, tmp_path: Path) -> None:
+    arguments = {"ways": ("grouped",), "members": 4, "cache": tmp_path, "seconds": 0.0}
+    calibrate(small_digits, RECIPE, **arguments)
+    (kept,) = tmp_path.glob("calibration-*.json")
+    kept.write_text("{")
+    assert not calibrate(small_digits, RECIPE, **arguments).cached
+    assert calibrate(small_digits, RECIPE, **arguments).cached
+
+
+def test_without_time_one_trial_is_made(small_digits: Dataset, tmp_path: Path) -> None:
+    found = calibrate(small_digits, RECIPE, ways=("grouped", "batched", "vmap"), seconds=0.0, cache=tmp_path)
+    assert len(found.trials) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(small_digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = calibrate(small_digits, RECIPE, ways=("grouped",), seconds=0.0, cache=tmp_path / "file" / "folder")
+    assert found.way == "grouped"
+
+
+def test_calibrating_leaves_torch_s_threads_as_they_were(small_digits: Dataset, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    calibrate(small_digits, RECIPE, ways=("grouped",), seconds=0.0, threads=2, cache=tmp_path)
+    assert torch.get_num_threads() == before
+
+
+def test_seconds_per_model_are_steps_and_evaluations(small_digits: Dataset) -> None:
+    trial = Trial("grouped", 4, 1, step_seconds=0.5, evaluation_seconds=0.01)
+    n_examples = len(small_digits.train) + len(small_digits.targets) + len(small_digits.audit)
+    expected = RECIPE.steps(40) * 0.5 + n_examples * 0.01
+    assert trial.seconds_per_model(small_digits, RECIPE) == pytest.approx(expected)
+
+
+def test_a_calibration_keeps_to_its_seconds(small_digits: Dataset, tmp_path: Path) -> None:
+    began = time.process_time()
+    calibrate(small_digits, RECIPE, ways=("grouped", "batched"), seconds=1.0, cache=tmp_path)
+    assert time.process_time() - began < 3.0

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attribution.proxy import fit_proxy
-from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples, set_statistics
+from attribution.screen import N_Z_BINS, Z_STEP, Hits, add_to_histogram, screen_pairs, screen_triples, set_statistics
 from attribution.setup import N_FOLDS, BlockSetup
 from attribution.shrinkage import EffectPrior
+from attribution.sieve import sieve_triples
 from attribution.significance import Considered, QValues
 
 Array = NDArray[np.float64]
@@ -59,6 +61,11 @@ def find_candidates(setup: BlockSetup, residual: Array, considered: Considered) 
         prior = _screen(setup, residual, order, screens[order], players, considered, found)
         if len(players) == setup.n_players:
             exhaustive = order
+        elif order == 3 and _can_sieve(setup):
+            sieved = _strongest(setup, settings.max_sieve_players)
+            _sieve(setup, residual, sieved, players, considered, found)
+            if len(sieved) == setup.n_players:
+                exhaustive = order
     larger = range(max(3, exhaustive + 1), settings.max_order + 1)
     if len(larger) and settings.n_proxy_sets and prior is not None and setup.n_players >= larger[0]:
         for target, parts in enumerate(_proposed_sets(setup, residual, larger, prior)):
@@ -102,6 +109,62 @@ def _screen(
         everyone = np.ones((2, len(hit.members)), dtype=bool)
         found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, cut))
     return prior
+
+
+_SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
+_SURELY_SEEN = 5.0  # |z| from which hardly a triple is turned away
+
+
+def _can_sieve(setup: BlockSetup) -> bool:
+    """Signs are all the sieve can multiply; with few masks it would turn away what it should find."""
+    halves = setup.data.alphas is None and setup.alpha == 0.5
+    enough = setup.clusters.size >= 2 * setup.settings.n_sieve_masks
+    return halves and enough and setup.settings.max_sieve_players > setup.settings.max_triple_players
+
+
+def _sieve(
+    setup: BlockSetup,
+    residual: Array,
+    players: NDArray[np.int64],
+    screened: NDArray[np.int64],
+    considered: Considered,
+    found: list[list[Candidates]],
+) -> None:
+    """Triples among `players` that a sieve finds, without those of `screened` players only, which were looked at."""
+    clusters = setup.clusters if len(players) == setup.n_players else setup.clusters.of_players(players)
+    hits = sieve_triples(
+        clusters, setup.cluster_folds, clusters.sums(residual, 3), setup.settings.n_sieve_masks, _SURVIVORS
+    )
+    n_sets = comb(len(players), 3) - comb(len(screened), 3)
+    known = np.isin(players, screened)
+    kept, sizes = [], []
+    for hit in hits:
+        new = ~known[hit.members].all(axis=1)
+        kept.append(Hits(players[hit.members[new]], hit.sums[:, new], hit.squares[:, new]))
+        sizes.append(np.abs(kept[-1].sums.sum(axis=0)) / np.sqrt(np.maximum(kept[-1].squares.sum(axis=0), 1e-300)))
+    counts = np.zeros(N_Z_BINS, dtype=np.int64)
+    for z in sizes:
+        add_to_histogram(counts, z)
+    # Turned away: nil for the false discovery rate. For the prior, below where all are seen, what chance would bring.
+    prior_counts = counts.copy()
+    prior_counts[: int(_SURELY_SEEN / Z_STEP)] = _nil_counts(n_sets * len(hits))[: int(_SURELY_SEEN / Z_STEP)]
+    counts[0] += n_sets * len(hits) - int(counts.sum())
+    considered.add(3, counts)
+    prior = EffectPrior.fit(prior_counts, Z_STEP)
+    cut = max(_tail(5.0, n_sets), _SURELY_SEEN)
+    for target, (hit, z) in enumerate(zip(kept, sizes, strict=True)):
+        large = z >= _tail(10.0, n_sets)
+        part = Hits(hit.members[large], hit.sums[:, large], hit.squares[:, large])
+        everyone = np.ones((2, int(large.sum())), dtype=bool)
+        found[target].append(_with_prior(setup, part, everyone, everyone[0], prior, cut))
+
+
+def _nil_counts(n_tests: int) -> NDArray[np.int64]:
+    """The histogram of |z| that n_tests nil effects are expected to have."""
+    from scipy.special import ndtr
+
+    edges = np.arange(N_Z_BINS + 1, dtype=np.float64) * Z_STEP
+    return np.rint(n_tests * 2 * np.diff(-ndtr(-edges))).astype(np.int64)
 
 
 def _strongest(setup: BlockSetup, limit: int) -> NDArray[np.int64]:

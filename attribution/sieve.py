@@ -1,0 +1,79 @@
+"""All triples of a thousand players, by a sieve: most are turned away on the few masks that say most.
+
+The statistic of a triple is sum phi_S r over masks. Masks of large |r| carry it: of normal residuals the eighth of the
+masks where |r| is largest holds half of sum r^2, so a triple whose z is 7 on all masks has 5 on them (its mean there is
+z times the root of their share). On these masks alone every triple is computed, in 8-bit integers, and what reaches the
+threshold is computed again on all masks, exactly. The false discovery rate counts every triple; those that were turned
+away count as nil (|z| = 0), which makes q-values larger, never smaller.
+"""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.clusters import Clusters
+from attribution.screen import Hits, set_statistics
+
+_BLOCKS = 4  # of rows of each product, so that little is computed left of the diagonal
+
+
+def sieve_triples(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    n_sieve_masks: int,
+    n_survivors: int,
+) -> list[Hits]:
+    """Every target's triples that survive, with their statistics on all masks.
+
+    clusters: of the players to look among, at alpha = 1/2 (phi is +-1). folds: (u,). residual_sums: (u, t), from
+    Clusters.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look. n_survivors: how many nil
+    triples a target is expected to pass on. n^3 n_sieve_masks / 4 multiplications of bytes a target.
+    """
+    from scipy.special import ndtri
+
+    n_players = clusters.phi.shape[1]
+    signs = np.ascontiguousarray(clusters.phi.T).astype(np.int8)
+    passing = -float(ndtri(min(0.25, n_survivors / (2 * comb(n_players, 3)))))
+    n_folds = int(folds.max()) + 1
+    result = []
+    for target in range(residual_sums.shape[1]):
+        r = residual_sums[:, target]
+        rows = np.sort(np.argsort(-np.abs(r), kind="stable")[:n_sieve_masks])
+        few = r[rows]
+        largest = float(np.abs(few).max())
+        if largest == 0.0:
+            members = np.zeros((0, 3), np.int64)
+        else:
+            rounded = np.rint(few * (127 / largest)).astype(np.int8)
+            spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
+            members = _survivors(np.ascontiguousarray(signs[:, rows]), rounded, passing * spread)
+        result.append(set_statistics(clusters, folds, n_folds, members, r))
+    return result
+
+
+def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:
+    """Triples (c, 3) with |sum signs_i signs_j signs_k weights| >= threshold; signs (n, m), weights (m,)."""
+    import torch
+
+    n_players = len(signs)
+    players = torch.from_numpy(signs)
+    limit = int(np.ceil(threshold))
+    found: list[NDArray[np.int64]] = []
+    for first in range(n_players - 2):
+        later = n_players - first - 1
+        weighted = torch.from_numpy(signs[first + 1 :] * (signs[first] * weights))
+        width = max(32, -(-later // _BLOCKS))
+        for start in range(0, later, width):
+            stop = min(start + width, later)
+            # Columns right of the block's first row; the corner left of the diagonal is dropped below.
+            sums = torch._int_mm(weighted[start:stop], players[first + 1 + start :].T)
+            hits = torch.nonzero(sums.abs_() >= limit).numpy()
+            hits = hits[hits[:, 1] > hits[:, 0]]
+            if len(hits):
+                base = first + 1 + start
+                found.append(np.column_stack([np.full(len(hits), first), hits[:, 0] + base, hits[:, 1] + base]))
+    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)

@@ -1,0 +1,65 @@
+"""The sieve finds the triples of many players that all masks would show, and counts every one it looked at."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from attribution.block import BlockSettings, fit_block
+from attribution.checks import check_data
+from attribution.clusters import make_clusters
+from attribution.screen import set_columns
+from attribution.sieve import sieve_triples
+from attribution.significance import fit_q_values
+
+
+def clusters_and_residual(n_players, n_masks, planted, size, seed=0):
+    rng = np.random.default_rng(seed)
+    masks = rng.random((n_masks, n_players)) < 0.5
+    clusters = make_clusters(masks, np.arange(n_masks), None, 0.5)
+    residual = rng.normal(size=(n_masks, 1))
+    residual[:, 0] += size * set_columns(clusters.phi, np.array(planted)).sum(axis=1)[clusters.row_cluster]
+    return clusters, residual
+
+
+def test_what_survives_has_the_statistics_of_all_masks():
+    clusters, residual = clusters_and_residual(40, 600, [(3, 17, 31)], 0.0)
+    sums = clusters.sums(residual, 3)
+    (hits,) = sieve_triples(clusters, np.arange(600) % 6, sums, 150, 60)
+    assert 20 < len(hits.members) < 140
+    assert (np.diff(hits.members, axis=1) > 0).all() and len(np.unique(hits.members, axis=0)) == len(hits.members)
+    exact = set_columns(clusters.phi, hits.members).astype(np.float64).T @ sums[:, 0]
+    assert np.allclose(hits.sums.sum(axis=0), exact, atol=1e-3)
+
+
+def test_strong_triples_survive_and_no_triple_is_left_out_of_the_first_look():
+    planted = [(2, 3, 39), (0, 20, 21), (5, 11, 38)]
+    clusters, residual = clusters_and_residual(40, 800, planted, 0.35)
+    (hits,) = sieve_triples(clusters, np.arange(800) % 6, clusters.sums(residual, 3), 200, 60)
+    assert set(planted) <= {tuple(row) for row in hits.members.tolist()}
+    every = sieve_triples(clusters, np.arange(800) % 6, clusters.sums(residual, 3), 800, 10**9)[0]
+    some = {tuple(row) for row in every.members.tolist()}
+    # At the lowest threshold there is, half of all triples pass; none twice, none outside.
+    assert len(some) == len(every.members) and some <= set(combinations(range(40), 3))
+    assert 0.3 < len(some) / 9880 < 0.7
+
+
+def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
+    rng = np.random.default_rng(1)
+    masks = rng.random((1600, 60)) < 0.5
+    phi = np.where(masks, 1.0, -1.0)
+    outputs = phi[:, :20] @ rng.normal(size=20) * 0.5 + rng.normal(size=1600) + 0.45 * phi[:, [40, 50, 59]].prod(axis=1)
+    settings = {"max_triple_players": 20, "n_proxy_sets": 0}
+    found = {}
+    for most in (0, 60):
+        fitted = fit_block(
+            check_data(masks, outputs, 0.5), BlockSettings(0.5, max_sieve_players=most, n_sieve_masks=400, **settings)
+        )
+        _, rule = fit_q_values([fitted.considered], "BH")
+        reported = fitted.reported[0]
+        orders = np.array([len(members) for members in reported.members], dtype=np.int64)
+        q = rule.of(reported.p_value, orders)
+        found[most] = {members for members, value in zip(reported.members, q, strict=True) if value <= 0.05}
+        assert fitted.considered.n_tests(3) == (60 * 59 * 58 // 6 if most else 20 * 19 * 18 // 6)
+    assert (40, 50, 59) not in found[0] and (40, 50, 59) in found[60]

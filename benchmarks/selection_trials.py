@@ -92,7 +92,7 @@ def heredity(block: Block) -> dict[str, Array]:
                     share = float(block.setup.fold_weight[folds].sum() / block.setup.fold_weight.sum())
                     mean[row, now], nil[row, now] = prior.scaled(share).shrink(found.z(folds)[now])
             changed.append(dataclasses.replace(found, mean=mean, nil=nil))
-        result[f"spectrum, heredity as prior (main |z| > {cut:g})"] = block.predict(changed, block.select(changed))
+        result[f"spectrum, heredity as prior (main z over {cut:g})"] = block.predict(changed, block.select(changed))
     return result
 
 

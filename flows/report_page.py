@@ -27,6 +27,11 @@ FAITHFULNESS_COLUMNS = (
     ("r2_proxy", "R² proxy"),
     ("r2_spectrum", "R² spectrum"),
 )
+# What masks of one size cannot tell (METHOD.md): the tables hold the convention of least norm.
+NOT_IDENTIFIED = (
+    "every mask has the same number of players: a shift common to all main effects, and each player’s sum of pair "
+    "interactions, cannot be told from such masks. Effects are given with a mean of zero"
+)
 PLAIN_COLUMNS = (
     ("lds_datamodel", "LDS datamodel"),
     ("lds_proxy", "LDS proxy"),
@@ -193,6 +198,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Output", str(recipe.get("output") or "")),
         ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
+        ("Not identified", NOT_IDENTIFIED if analysis.get("fixed_size") else ""),
         ("q-values", family),
         (
             "Seeds",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -16,6 +17,7 @@ from PIL import Image
 
 from flows import schemas
 from flows.errors import IncompleteCampaign, StoreError
+from flows.store import Campaign
 from tests.flows.report_campaign import (
     FAITHFULNESS,
     INTERACTIONS,
@@ -330,3 +332,11 @@ def test_sets_judged_by_all_targets_are_listed_with_their_evidence(tmp_path: Pat
 
 def test_an_analysis_without_such_a_test_has_no_such_part(tmp_path: Path) -> None:
     assert 'id="together"' not in render(make_campaign(tmp_path))
+
+
+def test_masks_of_one_size_are_said_to_leave_something_unidentified(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path)
+    assert "Not identified" not in render(campaign)
+    about = json.loads((tmp_path / "analysis.json").read_text())
+    (tmp_path / "analysis.json").write_text(json.dumps({**about, "fixed_size": True}))
+    assert "a shift common to all main effects" in render(Campaign(tmp_path))

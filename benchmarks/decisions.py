@@ -8,11 +8,10 @@ Reads the tables that `coterie certify`, `curate`, `verify` and `brittleness` le
 from __future__ import annotations
 
 import sys
-from collections import Counter
 
 import numpy as np
 
-from attribution.certification import certified_share
+from flows.certify_results import shares
 from flows.experiments import about, read_derived
 from flows.store import Campaign
 
@@ -22,18 +21,16 @@ def certification(campaign: Campaign) -> None:
     print("| set, target | what | predicted | measured, 95% | base masks | verdict |\n|---|---|---|---|---|---|")
     for row in rows:
         half = (row["high"] - row["low"]) / 2
-        what = row["kind"] if row["origin"] != "random" else "random"
+        what = row["kind"] if row["origin"] == "reported" else f"{row['origin']} {row['kind']}".strip()
         predicted = "–" if row["predicted"] is None else f"{row['predicted']:+.2f}"
         print(
             f"| {', '.join(map(str, row['members']))} → {row['target']} | {what} | {predicted} | "
             f"{row['measured']:+.2f} ± {half:.2f} | {row['n_bases']} | {row['verdict']} |"
         )
-    for origin in ("reported", "random"):
-        share = certified_share([row["verdict"] for row in rows if row["origin"] == origin])
-        if share.n:
-            verdicts = dict(Counter(row["verdict"] for row in rows if row["origin"] == origin))
-            told = f"{share.count} of {share.n} certified (95%: {share.low:.2f} to {share.high:.2f})"
-            print(f"\n{origin}: {told}; {verdicts}")
+    for origin, share in shares(rows).items():
+        if share["n"]:
+            told = f"{share['count']} of {share['n']} certified (95%: {share['low']:.2f} to {share['high']:.2f})"
+            print(f"\n{origin}: {told}")
     random = [row["measured"] for row in rows if row["origin"] == "random"]
     if random:
         print(f"\nrandom sets, mean measured {np.mean(random):+.2f}, mean size {np.mean(np.abs(random)):.2f}")

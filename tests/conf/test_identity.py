@@ -91,4 +91,5 @@ def test_everything_is_part_of_the_identity_unless_exempt_by_name() -> None:
 
 def test_a_younger_key_at_its_default_leaves_older_campaigns_what_they_were() -> None:
     """A folder written before the key existed has no value for it; see Campaign.check_identity."""
-    assert {key: identity(key, default)[key] for key, default in LATER_DEFAULTS.items()} == dict.fromkeys(LATER_DEFAULTS)
+    for key, default in LATER_DEFAULTS.items():
+        assert identity(key, default)[key] is None

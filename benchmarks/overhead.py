@@ -140,6 +140,8 @@ class StageCost:
 
     models: int
     workers: int
+    way: str
+    members: int
     retrain: float
     unit: float
     first: float
@@ -194,13 +196,17 @@ def run_stage(config: CampaignConfig) -> StageCost:
     from flows import drive
     from flows.cluster import Cluster
     from flows.plan import plan
+    from flows.store import Campaign
 
     plan.fn(config)
     looks, meters, plain_map = [(time.time(), processor_seconds())], [], Cluster.map
 
-    def watched(self: Cluster, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+    def watched(self: Cluster, function: Any, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+        if function is not metered_train_shard:  # the calibration before the loop
+            yield from plain_map(self, function, *arguments, **keywords)
+            return
         looks.append((time.time(), processor_seconds()))
-        for outcome in plain_map(self, *arguments, **keywords):
+        for outcome in plain_map(self, function, *arguments, **keywords):
             if outcome.error is None:
                 meters.append(outcome.value.pop("meter"))
             yield outcome
@@ -221,9 +227,12 @@ def run_stage(config: CampaignConfig) -> StageCost:
     available = workers * (ended - started)
     firsts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: -meter.began)}
     lasts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: meter.ended)}
+    trained = Campaign(config.campaign.folder).read("outputs", ["way", "members"]).slice(0, 1).to_pylist()[0]
     return StageCost(
         models=config.campaign.n_fit,
         workers=workers,
+        way=trained["way"],
+        members=trained["members"],
         retrain=round(sum(meter.inside for meter in meters), 2),
         unit=round(sum(meter.processor_at_end - meter.processor_at_start for meter in meters), 2),
         first=round(sum(meter.processor_at_start for meter in firsts.values()), 2),
@@ -242,10 +251,11 @@ def run_stage(config: CampaignConfig) -> StageCost:
 # --- nothing around the training ---------------------------------------------------------------------------------
 
 
-def bare(config: CampaignConfig, first: int, models: int, evaluated: bool) -> float:
+def bare(config: CampaignConfig, first: int, models: int, way: str, members: int, evaluated: bool) -> float:
     """Processor seconds of `training.retrain` alone on some shards of a campaign, in this process.
 
-    evaluated: False cuts the targets and audit examples to one each, so that the difference is their evaluation.
+    way, members: as the stage trained. evaluated: False cuts the targets and audit examples to one each, so that the
+    difference is their evaluation.
     """
     from dataclasses import replace
 
@@ -268,16 +278,17 @@ def bare(config: CampaignConfig, first: int, models: int, evaluated: bool) -> fl
         masks = sample_masks(dataset.n_players, alpha=config.sampler.alpha, seed=config.campaign.seed, ids=ids)
         seeds = [training_seed(config.campaign.seed, group, 0) for group in ids]
         began = time.process_time()
-        retrain(dataset, masks, seeds, recipe, members=job.members, device="cpu")
+        retrain(dataset, masks, seeds, recipe, members=members, device="cpu", way=way)
         # The first shard pays for what is loaded on first use; a worker pays it once in a campaign as well.
         spent += time.process_time() - began
     return spent
 
 
-def run_bare(arguments: argparse.Namespace, models: int, evaluated: bool = True) -> float:
+def run_bare(arguments: argparse.Namespace, cost: StageCost, evaluated: bool = True) -> float:
     """Processor seconds a model of plain processes, as many at a time as the stage has workers."""
-    each = models // arguments.workers
+    each = arguments.bare_models // arguments.workers
     command = [sys.executable, __file__, "--config", arguments.config, "--bare", str(each), *arguments.overrides]
+    command += ["--way", cost.way, "--members", str(cost.members)]
     command += [] if evaluated else ["--unevaluated"]
     running = [
         subprocess.Popen([*command, "--first", str(number * each)], stdout=subprocess.PIPE, text=True)
@@ -297,16 +308,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--way", default="grouped", help=argparse.SUPPRESS)
+    parser.add_argument("--members", type=int, default=32, help=argparse.SUPPRESS)
     parser.add_argument("--unevaluated", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bare:
         config = quickstart_like(Path("unused"), arguments.bare, 1, arguments.config, arguments.overrides)
-        print(bare(config, arguments.first, arguments.bare, not arguments.unevaluated))
+        how = (arguments.way, arguments.members, not arguments.unevaluated)
+        print(bare(config, arguments.first, arguments.bare, *how))
         return
     logging.getLogger("coterie").setLevel(logging.ERROR)
     found: dict[str, Any] = {"stage": [], "bare": [], "unevaluated": []}
     for _ in range(arguments.pairs):
-        found["bare"].append(run_bare(arguments, arguments.bare_models))
         with tempfile.TemporaryDirectory(prefix="coterie-overhead-") as folder:
             cost = run_stage(
                 quickstart_like(
@@ -315,7 +328,8 @@ def main() -> None:
             )
         ratios = {name: getattr(cost, name) for name in ("ratio", "own_cores_ratio", "whole_ratio")}
         found["stage"].append({**asdict(cost), **ratios})
-        found["unevaluated"].append(run_bare(arguments, arguments.bare_models, evaluated=False))
+        found["bare"].append(run_bare(arguments, cost))
+        found["unevaluated"].append(run_bare(arguments, cost, evaluated=False))
     if arguments.out:
         arguments.out.write_text(json.dumps(found, indent=1))
     print_figures(found)
@@ -331,7 +345,8 @@ def print_figures(found: dict[str, Any]) -> None:
     models = stages[0]["models"]
     per_model = 1000 / models
     bare_ms = 1000 * median(found["bare"])
-    print(f"{models} models, {stages[0]['workers']} workers, medians of {len(stages)} runs, processor time\n")
+    how = f"{stages[0]['way']}, {stages[0]['members']} at a time"
+    print(f"{models} models ({how}), {stages[0]['workers']} workers, medians of {len(stages)} runs, processor time\n")
     print("| | ms a model | over `training.retrain` |\n|---|---|---|")
     retrain = middle("retrain")
     print(f"| `training.retrain` in the stage's workers | {retrain * per_model:.2f} | 1 |")

@@ -125,12 +125,13 @@ class _Kernel:
             table = zonal_polynomials(n, int(self.masks[0].sum()), max_order).astype(np.float32)
             overlap = np.rint(product).astype(np.int64)
             return [row[overlap] for row in table]
-        power = [product]
+        power, raised = [product], self.phi
         for k in range(2, max_order + 1):
             if self.alpha == 0.5:
                 power.append(product if k % 2 else np.full((1, 1), n, dtype=np.float32))
             else:
-                power.append(self.phi[part] ** k @ (self.phi**k).T)
+                raised = raised * self.phi
+                power.append(raised[part] @ raised.T)
         # Newton's identities: k e_k = sum_i (-1)^(i - 1) e_(k - i) p_i.
         elementary: list[NDArray[np.float32]] = [np.ones((1, 1), dtype=np.float32)]
         for k in range(1, max_order + 1):

@@ -16,13 +16,14 @@ import numpy as np
 
 from attribution.detectability import smallest_detectable
 from conf.schema import CampaignConfig
+from flows.compute import AUTO, kept_choice, threads_of_a_worker
 from flows.dataset import full_identity, load
 from flows.disk_space import DiskSpace, disk_space
 from flows.roles import count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import missing_models, wanted
 from flows.throughput import throughput
-from flows.work import resolve_device
+from flows.work import TrainingJob, resolve_device
 from training import Dataset, Recipe
 from training.calibrate import Calibration, calibrate
 
@@ -136,11 +137,22 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 
 
 def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None) -> Calibration:
-    """Calibrate the way in which this configuration trains, on this machine."""
-    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha})
+    """Calibrate the way in which this campaign trains or would choose to train, on this machine."""
+    compute, campaign = config.compute, Campaign(config.campaign.folder)
+    device, most = resolve_device(compute.device), min(compute.members, config.campaign.shard_size)
+    values = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
+    recipe = Recipe(**values)
+    kept = None
+    if compute.way == AUTO and campaign.exists:
+        kept = kept_choice(campaign, TrainingJob(dataset, values, compute.members, compute.device))
+    if kept is not None:
+        return calibrate(dataset, recipe, device, ways=(kept["way"],), members=kept["members"], cache=cache)
+    if compute.way != AUTO:
+        return calibrate(dataset, recipe, device, ways=(compute.way,), members=most, cache=cache)
+    # As flows/compute.py asks, so that what is measured here is found in the cache there.
     return calibrate(
-        dataset, recipe, resolve_device(config.compute.device), ways=("grouped",),
-        members=min(config.compute.members, config.campaign.shard_size), cache=cache,
+        dataset, recipe, device, arithmetic="" if compute.arithmetic == "float32" else compute.arithmetic,
+        max_members=most, threads=threads_of_a_worker(config), seconds=compute.calibration_seconds, cache=cache,
     )  # fmt: skip
 
 

@@ -28,9 +28,10 @@ from training.data import Dataset
 from training.recipe import Recipe
 
 LOG = logging.getLogger("coterie")
-FORMAT = 1  # of the cache's files
+FORMAT = 2  # of the cache's files
 EVALUATED = 128  # targets of a trial
 ALPHA_OF_TRIALS = 0.5
+FEW_STEPS = 2
 WORTH_IT = 0.97  # more members have to be this much faster to go on
 SECONDS_FOR_COMPILING = 60.0  # torch.compile is tried where a calibration may take this long
 FIRST_MEMBERS = {"cpu": 4, "cuda": 32}
@@ -38,7 +39,8 @@ FIRST_MEMBERS = {"cpu": 4, "cuda": 32}
 
 @dataclass(frozen=True)
 class Trial:
-    """What was timed. step_seconds: one optimiser step of one model; evaluation_seconds: one example by one model.
+    """What was timed. start_seconds: one model's initial weights and order; step_seconds: one optimiser step of one
+    model; evaluation_seconds: one example by one model.
 
     Seconds are processor time for one thread of a CPU, where others may be at work, and wall time elsewhere.
     """
@@ -46,13 +48,15 @@ class Trial:
     way: str
     members: int
     threads: int
+    start_seconds: float
     step_seconds: float
     evaluation_seconds: float
 
     def seconds_per_model(self, dataset: Dataset, recipe: Recipe) -> float:
         """Time of one model of this data set: all its steps and the evaluation of all three parts."""
         n_evaluated = (len(dataset.train) + len(dataset.targets) + len(dataset.audit)) * (1 + recipe.flip_at_test)
-        return recipe.steps(len(dataset.train)) * self.step_seconds + n_evaluated * self.evaluation_seconds
+        steps = recipe.steps(len(dataset.train)) * self.step_seconds
+        return self.start_seconds + steps + n_evaluated * self.evaluation_seconds
 
 
 @dataclass(frozen=True)
@@ -237,20 +241,24 @@ def _try(asked: _Asked, way: str, members: int, threads: int, deadline: float) -
         return clock() - began
 
     try:
-        wall = time.perf_counter()
         run(1)  # loads kernels
-        wall = time.perf_counter() - wall
         evaluation = run(0)
-        n_steps = int(min(20, max(1, (deadline - time.perf_counter()) / 8 / wall)))
-        steps = run(n_steps)
+        wall = time.perf_counter()
+        few = run(FEW_STEPS)
+        wall = (time.perf_counter() - wall) / FEW_STEPS
+        n_steps = FEW_STEPS + int(min(20, max(2, (deadline - time.perf_counter()) / 8 / wall)))
+        many = run(n_steps)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         LOG.info("calibration: %s with %d models does not fit the memory", way, members)
         return None
-    step = max(steps - evaluation, 0.1 * steps) / n_steps  # a disturbance of the first must not make steps free
+    # The difference of two runs, so that what comes before the first step is not taken for steps; a disturbance of the
+    # first must not make steps free.
+    step = max((many - few) / (n_steps - FEW_STEPS), 0.1 * many / n_steps)
+    start = max(few - evaluation - FEW_STEPS * step, 0.0)
     evaluation /= n_train + EVALUATED
-    trial = Trial(way, members, threads, step / members, evaluation / members)
+    trial = Trial(way, members, threads, start / members, step / members, evaluation / members)
     LOG.info(
         "calibration: %s, %d models, %d thread%s: %.3g s a model",
         way, members, threads, "s" * (threads > 1), trial.seconds_per_model(asked.dataset, asked.recipe),

@@ -65,10 +65,10 @@ def test_calibrating_leaves_torch_s_threads_as_they_were(small_digits: Dataset, 
     assert torch.get_num_threads() == before
 
 
-def test_seconds_per_model_are_steps_and_evaluations(small_digits: Dataset) -> None:
-    trial = Trial("grouped", 4, 1, step_seconds=0.5, evaluation_seconds=0.01)
+def test_seconds_per_model_are_start_steps_and_evaluations(small_digits: Dataset) -> None:
+    trial = Trial("grouped", 4, 1, start_seconds=2.0, step_seconds=0.5, evaluation_seconds=0.01)
     n_examples = len(small_digits.train) + len(small_digits.targets) + len(small_digits.audit)
-    expected = RECIPE.steps(40) * 0.5 + n_examples * 0.01
+    expected = 2.0 + RECIPE.steps(40) * 0.5 + n_examples * 0.01
     assert trial.seconds_per_model(small_digits, RECIPE) == pytest.approx(expected)
 
 

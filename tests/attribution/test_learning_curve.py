@@ -55,14 +55,14 @@ def test_a_planted_curve_is_found_again() -> None:
 
 def test_the_interval_holds_the_truth_and_widens_with_the_distance() -> None:
     inside, widths = 0, []
-    for seed in range(8):
+    for seed in range(4):
         points, outputs = planted([128, 128, 181, 181, 256, 256, 362, 512], 0.4, 60.0, noise=0.01, seed=seed)
         curve = fit_curve(points, outputs, "datamodel", n_players=200, seed=seed)
         _, low, high = curve.at(2_048)
         inside += low <= ridge_curve(2_048, 0.4, 60.0) <= high
         near = curve.at(512)
         widths.append((near[2] - near[1], high - low))
-    assert inside == 8
+    assert inside == 4
     assert all(far > near for near, far in widths)
 
 

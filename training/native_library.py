@@ -1,4 +1,4 @@
-"""Compiles training/native.cpp for this machine's processor, once, and loads it."""
+"""Compiles training/native.cpp and its header for this machine's processor, once, and loads it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from training.cache import cache_folder
 
 LOG = logging.getLogger("coterie")
 SOURCE = Path(__file__).with_name("native.cpp")
+HEADER = Path(__file__).with_name("native_layers.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC", "-fno-math-errno")
 TYPES = {"float32": "float", "float64": "double"}
 COMPILE_SECONDS = 600.0
@@ -54,10 +55,11 @@ def _compiled(dtype: str) -> Path:
     path = compiler()
     if path is None:
         raise NoLibrary("there is no C++ compiler (g++ or clang++)")
-    if not SOURCE.is_file():
-        raise NoLibrary(f"{SOURCE.name} was not installed")
+    for file in (SOURCE, HEADER):
+        if not file.is_file():
+            raise NoLibrary(f"{file.name} was not installed")
     version = subprocess.run([path, "--version"], capture_output=True, check=True, timeout=30).stdout
-    parts = (SOURCE.read_bytes(), version, repr((FLAGS, dtype)).encode(), _processor().encode())
+    parts = (SOURCE.read_bytes(), HEADER.read_bytes(), version, repr((FLAGS, dtype)).encode(), _processor().encode())
     name = f"native-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:24]}.so"
     try:
         return _compile(path, cache_folder() / name, dtype)

@@ -24,7 +24,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     alpha: the probability with which masks include a player. max_order: largest member set. backend: "booster"
     (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
     max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
-    those of largest main effect. q_method: "BY" or "BH".
+    those of largest main effect. max_sieve_players: all triples of so many of the strongest are looked at by a sieve,
+    at alpha 1/2; 1,000 pays where outputs are hardly noisy, and costs most of the time (benchmarks/attribution.md).
+    q_method: "BY" or "BH".
 
     After fit: spectra_ (one Spectrum per target), gate_p_, gate_q_ and gate_open_ (t,), effects_ and
     effect_stderrs_ (t, n) in Banzhaf units, n_considered_ the number of (set, target) in the family of q-values.
@@ -45,6 +47,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         n_rounds: int = 400,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
+        max_sieve_players: int = 300,
         q_method: str = "BH",
     ) -> None:
         self.alpha = alpha
@@ -56,6 +59,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.n_rounds = n_rounds
         self.max_pair_players = max_pair_players
         self.max_triple_players = max_triple_players
+        self.max_sieve_players = max_sieve_players
         self.q_method = q_method
 
     def fit(
@@ -137,6 +141,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             backend=self.backend,
             max_pair_players=int(self.max_pair_players),
             max_triple_players=int(self.max_triple_players),
+            max_sieve_players=int(self.max_sieve_players),
             booster=BoosterSettings(
                 max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,

@@ -62,10 +62,8 @@ def find_candidates(setup: BlockSetup, residual: Array, considered: Considered) 
         if len(players) == setup.n_players:
             exhaustive = order
         elif order == 3 and _can_sieve(setup):
-            sieved = _strongest(setup, settings.max_sieve_players)
-            _sieve(setup, residual, sieved, players, considered, found)
-            if len(sieved) == setup.n_players:
-                exhaustive = order
+            _sieve(setup, residual, np.arange(setup.n_players), players, considered, found)
+            exhaustive = order
     larger = range(max(3, exhaustive + 1), settings.max_order + 1)
     if len(larger) and settings.n_proxy_sets and prior is not None and setup.n_players >= larger[0]:
         for target, parts in enumerate(_proposed_sets(setup, residual, larger, prior)):
@@ -119,7 +117,8 @@ def _can_sieve(setup: BlockSetup) -> bool:
     """Signs are all the sieve can multiply; with few masks it would turn away what it should find."""
     halves = setup.data.alphas is None and setup.alpha == 0.5
     enough = setup.clusters.size >= 2 * setup.settings.n_sieve_masks
-    return halves and enough and setup.settings.max_sieve_players > setup.settings.max_triple_players
+    settings = setup.settings
+    return halves and enough and settings.max_triple_players < setup.n_players <= settings.max_sieve_players
 
 
 def _sieve(

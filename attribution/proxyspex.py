@@ -24,7 +24,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     alpha: the probability with which masks include a player. max_order: largest member set. backend: "booster"
     (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
     max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
-    those of largest main effect. max_sieve_players: all triples of so many of the strongest are looked at by a sieve,
+    those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve,
     at alpha 1/2; 1,000 pays where outputs are hardly noisy, and costs most of the time (benchmarks/attribution.md).
     q_method: "BY" or "BH".
 

@@ -28,10 +28,9 @@ class BlockSettings:
     max_dense_players: the joint fits hold all players up to this many (players.py).
     levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
-    exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: beyond
-    max_triple_players, all triples of this many are looked at by a sieve (sieve.py; alpha = 1/2 only, 0: none), on
-    n_sieve_masks masks at first. n_proxy_sets: larger sets
-    taken from each half's proxy, per target (0: no proxy).
+    exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: up to so
+    many players, all triples beyond those are looked at by a sieve (sieve.py; alpha = 1/2 only, 0: none), on
+    n_sieve_masks masks at first. n_proxy_sets: larger sets taken from each half's proxy, per target (0: no proxy).
     """
 
     alpha: float

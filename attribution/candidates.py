@@ -62,7 +62,7 @@ def find_candidates(setup: BlockSetup, residual: Array, considered: Considered) 
         if len(players) == setup.n_players:
             exhaustive = order
         elif order == 3 and _can_sieve(setup):
-            _sieve(setup, residual, np.arange(setup.n_players), players, considered, found)
+            _sieve(setup, residual, players, considered, found)
             exhaustive = order
     larger = range(max(3, exhaustive + 1), settings.max_order + 1)
     if len(larger) and settings.n_proxy_sets and prior is not None and setup.n_players >= larger[0]:
@@ -124,22 +124,21 @@ def _can_sieve(setup: BlockSetup) -> bool:
 def _sieve(
     setup: BlockSetup,
     residual: Array,
-    players: NDArray[np.int64],
     screened: NDArray[np.int64],
     considered: Considered,
     found: list[list[Candidates]],
 ) -> None:
-    """Triples among `players` that a sieve finds, without those of `screened` players only, which were looked at."""
-    clusters = setup.clusters if len(players) == setup.n_players else setup.clusters.of_players(players)
+    """Triples of all players that a sieve finds, without those of `screened` players only, which were looked at."""
+    clusters = setup.clusters
     hits = sieve_triples(
         clusters, setup.cluster_folds, clusters.sums(residual, 3), setup.settings.n_sieve_masks, _SURVIVORS
     )
-    n_sets = comb(len(players), 3) - comb(len(screened), 3)
-    known = np.isin(players, screened)
+    n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
+    known = np.isin(np.arange(setup.n_players), screened)
     kept, sizes = [], []
     for hit in hits:
         new = ~known[hit.members].all(axis=1)
-        kept.append(Hits(players[hit.members[new]], hit.sums[:, new], hit.squares[:, new]))
+        kept.append(Hits(hit.members[new], hit.sums[:, new], hit.squares[:, new]))
         sizes.append(np.abs(kept[-1].sums.sum(axis=0)) / np.sqrt(np.maximum(kept[-1].squares.sum(axis=0), 1e-300)))
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for z in sizes:

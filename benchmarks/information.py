@@ -21,20 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from retrain_engine import DATA
 
 from attribution import Datamodel
 from training import RECIPES, Dataset, Recipe, load_dataset, retrain, sample_masks, training_seed
 
-DATA = {
-    "digits": {"source": "digits"},
-    "small16": {
-        "source": "parquet",
-        "classes": ["automobile", "truck"],
-        "n_train": 200,
-        "n_targets": 100,
-        "image_size": 16,
-    },
-}
 # The recipes as they were when this was measured first; what RECIPES says now is the arm "recipe of today".
 BEFORE = {
     "digits": Recipe(epochs=15, batch_size=25, learning_rate=0.2),
@@ -138,7 +129,7 @@ def squared_correlation(predicted: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=sorted(DATA), default="digits")
+    parser.add_argument("--data", choices=sorted(BEFORE), default="digits")
     parser.add_argument("--path", default=None, help="folder of image Parquet files (small16)")
     parser.add_argument("--models", type=int, default=1024, help="models of the base arm that set the budget")
     parser.add_argument("--arms", nargs="*", default=None, help="names; all of them without")

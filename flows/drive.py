@@ -125,18 +125,20 @@ def _check_prefect() -> None:
 def _prefect_server() -> str:
     from prefect.settings import PREFECT_API_URL
 
+    from flows.prefect_server import server_log
+
     url = PREFECT_API_URL.value()
-    return f"server at {url}" if url else "its temporary server needs 5 to 25 s"
+    return f"server at {url}" if url else f"its temporary server needs 5 to 25 s and writes to {server_log()}"
 
 
 def _flow(stage: str) -> Callable[[CampaignConfig], Any]:
     """The flow of a stage. Flows are imported only here: Prefect takes seconds to import."""
     from flows.prefect_logs import quiet_our_tracebacks
-    from flows.prefect_server import end_server_with_this_process
+    from flows.prefect_server import guard_temporary_server
 
     chosen: Callable[[CampaignConfig], Any] = getattr(importlib.import_module(f"flows.{stage}"), stage)
     quiet_our_tracebacks()
-    end_server_with_this_process()
+    guard_temporary_server()
     return chosen
 
 

@@ -1,13 +1,16 @@
-"""Prefect's temporary server ends with the process that started it, however that process ends.
+"""Prefect's temporary server ends with the process that started it, and writes to a file of its own.
 
 Prefect stops it at a normal exit only: a driver that was killed, or whose terminal was closed, would leave a server
-running for good.
+running for good. And a server that is told to end while it talks to its database prints a traceback, which on the
+driver's terminal reads like a failure of the campaign.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Reads until the driver's end of the pipe closes, which the system sees to, then ends the server if it still runs: as
@@ -31,26 +34,38 @@ except OSError:
     pass
 """
 _guards: list[subprocess.Popen[bytes]] = []  # kept, so that the pipes stay open as long as this process lives
+_LARGEST_LOG = 2**20  # bytes; a longer one is begun anew
 
 
-def end_server_with_this_process() -> None:
-    """Have every temporary server that Prefect starts from now on watched by a small process of its own."""
-    from prefect.server.api.server import SubprocessASGIServer
-
-    start = SubprocessASGIServer._run_uvicorn_command
-    if getattr(start, "is_guarded", False):
-        return
-
-    def start_guarded(server: SubprocessASGIServer) -> subprocess.Popen[Any]:
-        process = start(server)
-        _guards.append(
-            subprocess.Popen(
-                [sys.executable, "-S", "-E", "-c", _GUARD, str(process.pid)],
-                stdin=subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C in the terminal is not for it
-            )
+def _start(*, args: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    log = server_log()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        if sink.tell() > _LARGEST_LOG:
+            sink.truncate(0)
+        process = subprocess.Popen(args, stdout=sink, stderr=subprocess.STDOUT, **options)
+    _guards.append(
+        subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", _GUARD, str(process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C in the terminal is not for it
         )
-        return process
+    )
+    return process
 
-    start_guarded.is_guarded = True  # type: ignore[attr-defined]
-    SubprocessASGIServer._run_uvicorn_command = start_guarded  # type: ignore[method-assign,assignment]
+
+def server_log() -> Path:
+    """The file the temporary server writes to, in Prefect's own folder."""
+    from prefect.settings import PREFECT_HOME
+
+    return Path(PREFECT_HOME.value()) / "coterie-temporary-server.log"
+
+
+def guard_temporary_server() -> None:
+    """Every temporary server that Prefect starts from now on has a log and is watched by a small process of its own.
+
+    Prefect gives no way to say where the server's output goes; in its module of the server it starts nothing else.
+    """
+    from prefect.server.api import server
+
+    server.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _start})  # type: ignore[assignment]

@@ -68,7 +68,7 @@ def test_two_commands_the_first_makes_a_report_the_second_has_nothing_to_do(
     assert "models: 56/56" in output and "targets:" in output
     assert re.search(r"starting Ray .*\n.*starting Prefect", output), "what is waited for is named"
     assert survivors(str(tmp_path)) == []
-    assert f"writes to {home}/coterie-temporary-server.log" in output, "what it says while it ends is not the campaign's"
+    assert f"writes to {home}/coterie-temporary-server.log" in output, "its own words go there"
     assert (home / "coterie-temporary-server.log").is_file()
     with sqlite3.connect(home / "prefect.db") as database:
         artifacts = dict(database.execute("select key, type from artifact where key like '%two-commands'"))

@@ -40,7 +40,9 @@ def two_workers(arguments: argparse.Namespace) -> dict[str, Any]:
             with tempfile.TemporaryDirectory(prefix="coterie-scaling-") as folder:
                 costs[workers] = run_stage(
                     quickstart_like(
-                        Path(folder) / "c", arguments.models, workers, arguments.config, arguments.overrides
+                        Path(folder) / "c", arguments.models, workers, arguments.config,
+                        # Left to itself one worker of a machine takes all its cores.
+                        ["compute.threads=1", *arguments.overrides],
                     )
                 )
         one, two = costs[1], costs[2]

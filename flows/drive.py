@@ -133,12 +133,15 @@ def _prefect_server() -> str:
 
 def _flow(stage: str) -> Callable[[CampaignConfig], Any]:
     """The flow of a stage. Flows are imported only here: Prefect takes seconds to import."""
+    from prefect.settings import PREFECT_API_URL
+
     from flows.prefect_logs import quiet_our_tracebacks
     from flows.prefect_server import guard_temporary_server
 
     chosen: Callable[[CampaignConfig], Any] = getattr(importlib.import_module(f"flows.{stage}"), stage)
     quiet_our_tracebacks()
-    guard_temporary_server()
+    if not PREFECT_API_URL.value():
+        guard_temporary_server()
     return chosen
 
 

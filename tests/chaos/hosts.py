@@ -137,7 +137,7 @@ def main() -> int:
     wrong = 0
     for number in range(chosen.times):
         folder = Path(tempfile.mkdtemp(prefix="coterie-hosts-"))
-        campaign = Small(folder / "campaign", n_fit=192, epochs=30)
+        campaign = Small(folder / "campaign", n_fit=192, epochs=2000)
         with Hosts(folder, chosen.hosts) as hosts:
             found = _one(hosts, campaign, folder, chosen)
         found["faults"] = campaign.faults()

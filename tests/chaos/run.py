@@ -1,6 +1,8 @@
-"""The chaos battery: `python -m tests.chaos.run --times 5`. Every result is appended to a file as soon as it is known.
+"""The chaos battery: `python -m tests.chaos.run --times 5`. A piece's result is appended to a file once known.
 
-Faults: driver, worker, raylet, two, cancel, disk. Needs Linux; the disk faults that mount a file system need root.
+Faults: driver, worker, raylet, two, cancel, disk. Needs Linux; the disk faults that mount a file system need root. All
+runs share one Prefect server. A battery that was stopped goes on with the same command: pieces that `--out` has are
+not done again, whatever they found; a line there is never changed.
 """
 
 from __future__ import annotations
@@ -54,36 +56,47 @@ def _wait_for_server(port: int) -> None:
     sys.exit("the Prefect server did not answer within 180 s")
 
 
-def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Callable[[], faults.Result]]]:
-    disk: list[Callable[[], faults.Result]] = [
-        lambda: disks.damaged(folder, reference, "truncated"),
-        lambda: disks.damaged(folder, reference, "bit-flipped"),
-        lambda: disks.clock_set_back(folder, reference),
-        lambda: disks.other_configuration(folder, reference, "campaign.seed=1"),
-        lambda: disks.other_configuration(folder, reference, "dataset.seed=1"),
+Piece = tuple[str, Callable[[], faults.Result]]
+
+
+def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Piece]]:
+    """The pieces of every fault, each with a name of its own."""
+    disk: list[Piece] = [
+        ("disk-truncated", lambda: disks.damaged(folder, reference, "truncated")),
+        ("disk-bit", lambda: disks.damaged(folder, reference, "bit-flipped")),
+        ("disk-clock", lambda: disks.clock_set_back(folder, reference)),
+        ("disk-campaign", lambda: disks.other_configuration(folder, reference, "campaign.seed=1")),
+        ("disk-dataset", lambda: disks.other_configuration(folder, reference, "dataset.seed=1")),
     ]
     if os.geteuid() == 0:
-        disk += [lambda: disks.disk_full(folder, reference), lambda: disks.read_only(folder, reference)]
-    def pieces(fault: Callable[..., faults.Result], wanted: int, size: int) -> list[Callable[[], faults.Result]]:
-        """The repetitions in pieces, so that a battery that is stopped has told what it saw."""
+        disk += [
+            ("disk-full", lambda: disks.disk_full(folder, reference)),
+            ("disk-readonly", lambda: disks.read_only(folder, reference)),
+        ]
+
+    def pieces(name: str, fault: Callable[..., faults.Result], wanted: int, size: int) -> list[Piece]:
         return [
-            lambda first=first: fault(folder, min(size, wanted - first), reference, seed=first)
+            (f"{name}-{first}", lambda first=first: fault(folder, min(size, wanted - first), reference, seed=first))
             for first in range(0, wanted, size)
         ]
 
     return {
         "disk": disk,
-        "worker": pieces(faults.workers_killed, times, 10),
-        "two": pieces(faults.two_drivers, min(times, 5), 1),
-        "raylet": pieces(faults.raylets_killed, min(times, 10), 3),
-        "driver": pieces(faults.driver_killed, times, 5),
-        "cancel": pieces(faults.interrupted, min(times, 5), 1),
+        "worker": pieces("worker", faults.workers_killed, times, 10),
+        "two": pieces("two", faults.two_drivers, min(times, 5), 1),
+        "raylet": pieces("raylet", faults.raylets_killed, min(times, 10), 3),
+        "driver": pieces("driver", faults.driver_killed, times, 5),
+        "cancel": pieces("cancel", faults.interrupted, min(times, 5), 1),
     }
 
 
-def _in_turn(batteries: list[list[Callable[[], faults.Result]]]) -> list[Callable[[], faults.Result]]:
+def _in_turn(batteries: list[list[Piece]]) -> list[Piece]:
     """The first piece of every fault, then the second of each, …"""
-    return [fault for turn in zip_longest(*batteries) for fault in turn if fault is not None]
+    return [piece for turn in zip_longest(*batteries) for piece in turn if piece is not None]
+
+
+def _done(out: Path) -> set[str]:
+    return {json.loads(line)["piece"] for line in out.read_text().splitlines()} if out.is_file() else set()
 
 
 def main() -> int:
@@ -91,12 +104,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="how often each process is killed")
     parser.add_argument("--only", nargs="*", help="some of: driver worker raylet two cancel disk")
-    parser.add_argument("--out", type=Path, default=Path("chaos.jsonl"), help="results, one JSON line for each fault")
+    parser.add_argument("--out", type=Path, default=Path("chaos.jsonl"), help="results, one JSON line for each piece")
     parser.add_argument("--keep", action="store_true", help="keep the campaigns and logs")
     parser.add_argument("--port", type=int, default=4299, help="of the battery's own Prefect server")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="coterie-chaos-"))
-    wrong = 0
+    wrong, done = 0, _done(chosen.out)
     print(f"campaigns and logs: {folder}", flush=True)
     try:
         with prefect_server(folder, chosen.port):
@@ -104,11 +117,14 @@ def main() -> int:
             if reference.finish(folder / "uninterrupted.log") != 0:
                 sys.exit(f"the uninterrupted campaign failed: see {folder}/uninterrupted.log")
             known = _battery(folder, chosen.times, reference)
-            for fault in _in_turn([known[name] for name in chosen.only or known]):
+            for name, fault in _in_turn([known[name] for name in chosen.only or known]):
+                if name in done:
+                    continue
                 began = time.monotonic()
                 result = fault()
                 wrong += bool(result.lost or result.twice or result.wrong)
-                line = {**asdict(result), "seconds": round(time.monotonic() - began)}
+                line = {"piece": name, **asdict(result), "seconds": round(time.monotonic() - began),
+                        "load": round(os.getloadavg()[0], 1), "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime())}
                 with chosen.out.open("a") as out:
                     out.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)

@@ -8,7 +8,6 @@ the reasons; nothing is deleted, and the next run trains what is then missing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from conf.schema import CampaignConfig
+from flows.audit_report import AuditReport, Finding
+from flows.audit_sample import check_sample
 from flows.errors import CoterieError, StoreError
 from flows.files import has_checksums, move, read_json, write_json
 from flows.roles import RowRange, count_rows, missing_shards
@@ -30,30 +31,6 @@ class AuditFailed(CoterieError):
     """Something in the campaign is not as it should be; the findings were listed."""
 
     exit_code = 9
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: its kind, where, what; `path` is what a repair would set aside."""
-
-    kind: str
-    where: str
-    what: str
-    path: Path | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self.what}"
-
-
-@dataclass
-class AuditReport:
-    """What an audit looked at, and what it found."""
-
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    n_fragments: int = 0
-    n_rows: int = 0
-    n_retrained: int = 0
 
 
 def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: int = 0, seed: int = 0) -> AuditReport:
@@ -74,8 +51,6 @@ def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: i
     if sample:
         if config is None:
             raise StoreError("retraining a sample needs the configuration, not only the folder. Name the configuration")
-        from flows.audit_sample import check_sample
-
         check_sample(campaign, config, _without_findings(good_outputs, report), sample, seed, report)
     return report
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from conf.schema import CampaignConfig
+from flows.audit_report import AuditReport, Finding
 from flows.roles import RowRange
 from flows.store import Campaign
 from flows.versions import code_version
-
-if TYPE_CHECKING:
-    from flows.audit import AuditReport
 
 
 def check_sample(
@@ -33,7 +31,6 @@ def check_sample(
     report: AuditReport,
 ) -> None:
     """Train `n_shards` of the fragments again, chosen by `seed`, and add to the report what differs."""
-    from flows.audit import Finding
     from flows.dataset import full_identity, load
 
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -19,6 +19,7 @@ from conf.schema import CampaignConfig
 from flows.compute import AUTO, kept_choice, threads_of_a_worker
 from flows.dataset import full_identity, load
 from flows.disk_space import DiskSpace, disk_space
+from flows.estimate_faithfulness import FaithfulnessForecast, forecast_faithfulness
 from flows.roles import count_rows, missing_shards
 from flows.store import Campaign
 from flows.survey import missing_models, wanted
@@ -63,20 +64,6 @@ class TimeForecast:
 
 
 @dataclass(frozen=True)
-class FaithfulnessForecast:
-    """Expected held-out R², averaged over the targets explained, by number of fit masks.
-
-    source: "this campaign" or the recorded campaigns it was taken from; rows: n_fit and (value, low, high) of
-    datamodel and spectrum, None where not forecast.
-    """
-
-    source: str
-    is_prior: bool
-    n_masks_used: int
-    rows: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class Estimate:
     """Everything `coterie plan --estimate` prints. time is None where this machine cannot tell; time_unknown: why."""
 
@@ -102,8 +89,6 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 
     Raises what loading the data raises, and CampaignMismatch for a folder of another campaign.
     """
-    from flows.estimate_faithfulness import forecast_faithfulness
-
     campaign, dataset = Campaign(config.campaign.folder), load(config)
     if campaign.exists:
         campaign.check_identity(full_identity(config, dataset))

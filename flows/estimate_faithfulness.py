@@ -20,7 +20,6 @@ from attribution.learning_curve import MODELS, fit_curve, measure, ridge_curve
 from attribution.moments import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.errors import IncompleteCampaign
-from flows.estimate import FaithfulnessForecast
 from flows.store import Campaign
 
 FEW_TARGETS = 12
@@ -28,6 +27,20 @@ MOST_MASKS = 4096  # of those that exist, used for the curve
 MOST_PLAYERS_FOR_SETS = 400  # beyond, screening for the spectrum takes too long for an estimate
 LEAST_FIT, LEAST_HOLDOUT = 96, 64  # fewer: the prior says more
 HELD_BACK = 0.2  # of the fit masks, where there are no held-out ones yet
+
+
+@dataclass(frozen=True)
+class FaithfulnessForecast:
+    """Expected held-out R², averaged over the targets explained, by number of fit masks.
+
+    source: "this campaign" or the recorded campaigns it was taken from; rows: n_fit and (value, low, high) of
+    datamodel and spectrum, None where not forecast.
+    """
+
+    source: str
+    is_prior: bool
+    n_masks_used: int
+    rows: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ which fragments a file came from, fall back to the fragments where it is not cur
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,17 +62,30 @@ def read_target(
     if not 0 <= target < campaign.n_targets:
         raise StoreError(f"target must lie in [0, {campaign.n_targets}); got {target}")
     ids, values = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    for block, fragments in _blocks(campaign).items():
-        if (block.role, block.replicate) != (role, replicate):
-            continue
-        found = _read_compacted(_path(campaign, block), _source(fragments), target)
-        if found is None:
-            found = _read_fragments(campaign, fragments, target)
-        ids.append(found[0])
-        values.append(found[1])
+    for found, outputs in read_targets(campaign, np.array([target]), role, replicate):
+        ids.append(found)
+        values.append(outputs[:, 0])
     mask_ids = np.concatenate(ids)
     order = np.argsort(mask_ids)
     return mask_ids[order], np.concatenate(values)[order]
+
+
+def read_targets(
+    campaign: Campaign, targets: np.ndarray, role: str = "fit", replicate: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Block by block: (mask_ids (m,), outputs (m, len(targets)) float32) of some targets, rows without a number left
+    out; from compacted files where they are current, the fragments elsewhere.
+    """
+    for block, fragments in _blocks(campaign).items():
+        if (block.role, block.replicate) != (role, replicate):
+            continue
+        compacted = _read_compacted(_path(campaign, block), _source(fragments), targets)
+        if compacted is not None:
+            yield compacted
+            continue
+        for path in fragments:
+            ids, outputs, _ = campaign.read_outputs(path)
+            yield ids, outputs[:, targets]
 
 
 def _blocks(campaign: Campaign) -> dict[RowRange, list[Path]]:
@@ -142,22 +156,31 @@ def _columns(campaign: Campaign, fragments: list[Path], targets: np.ndarray) -> 
     return mask_ids[order], np.concatenate(values)[order]
 
 
-def _read_compacted(path: Path, source: str, target: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _read_compacted(path: Path, source: str, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """None where the file is not there, not current or not whole."""
     if not path.is_file():
         return None
     try:
         with pq.ParquetFile(page_checksum_verification=True, **source_arguments(path, "source")) as file:
             if (file.schema_arrow.metadata or {}).get(SOURCE, b"").decode() != source:
                 return None
-            group = file.read_row_group(target // TARGETS_PER_GROUP)
-    except (OSError, pa.ArrowException, IndexError):
+            groups = targets // TARGETS_PER_GROUP
+            mask_ids = _first_list(file.read_row_group(int(groups[0]), ["mask_id"])["mask_id"])
+            outputs = np.empty((len(mask_ids), len(targets)), np.float32)
+            for group in np.unique(groups):
+                wanted = np.flatnonzero(groups == group)
+                rows = file.read_row_group(int(group), ["target", "output"])
+                at = targets[wanted] % TARGETS_PER_GROUP
+                if rows.num_rows <= at.max() or (rows["target"].to_numpy()[at] != targets[wanted]).any():
+                    return None
+                values = rows["output"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, len(mask_ids))
+                outputs[:, wanted] = values[at].T
+    except (OSError, ValueError, pa.ArrowException, IndexError):
         return None
-    row = group.slice(target % TARGETS_PER_GROUP, 1)
-    if row.num_rows != 1 or row["target"][0].as_py() != target:
-        return None
-    return tuple(row[name].combine_chunks().flatten().to_numpy() for name in ("mask_id", "output"))
+    return mask_ids, outputs
 
 
-def _read_fragments(campaign: Campaign, fragments: list[Path], target: int) -> tuple[np.ndarray, np.ndarray]:
-    ids, outputs = _columns(campaign, fragments, np.array([target]))
-    return ids, outputs[:, 0]
+def _first_list(column: pa.ChunkedArray) -> np.ndarray:
+    """The mask ids of the first target of a group; every target of a file has the same."""
+    ids: np.ndarray = column.combine_chunks()[0].values.to_numpy()
+    return ids

@@ -3,50 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from attribution.analysis import pooled_targets
 from attribution.moments import RunningVariance, most_variable
 from conf.schema import CampaignConfig
+from flows.compaction import read_targets
 from flows.errors import IncompleteCampaign
+from flows.roles import RowRange, first_id
 from flows.store import Campaign
 from flows.work import AnalysisJob, TargetBlock
 
 BYTES_AT_ONCE = 2**29  # outputs the driver holds at a time
 
 
+@dataclass
+class _Survey:
+    """What one pass over the outputs of a role tells: its rows with a number, and their pooled outputs."""
+
+    mask_ids: np.ndarray
+    pooled: np.ndarray
+    variance: np.ndarray
+    n_left_out: int
+
+
 class TargetBlocks:
-    """The outputs to explain, read in as many passes as memory asks for."""
+    """The outputs to explain, read in as many passes as memory asks for.
+
+    The first pass reads every fragment whole, and so checks it. Further passes read some targets each: from the
+    compacted copies where they are current.
+    """
 
     def __init__(self, campaign: Campaign, config: CampaignConfig) -> None:
         self.campaign, self.settings = campaign, config.attribution
         self.classes = target_classes(campaign)
-        pairs = campaign.training_pairs("fit", targets=[])
-        self.fit_masks, self.fit_ids, self.n_left_out = pairs.masks, pairs.mask_ids, pairs.n_left_out
-        self.holdout_masks, self.holdout_ids = self._holdout()
-        # No split may divide a mask from its complement.
-        self.groups = self.fit_ids // 2 if config.sampler.kind == "antithetic" else None
-        self.has_replicates = any(rows.role == "holdout" and rows.replicate > 0 for rows in campaign.trained())
-        moments = RunningVariance(campaign.n_targets)
-        for _, outputs, _ in campaign.output_blocks("fit"):
-            moments.add(outputs)
-        self.chosen = most_variable(moments.variance, self.settings.n_targets)
         self.pooled_ids = np.zeros(0, np.int64)
         if self.settings.pooled_targets:
             self.pooled_ids = pooled_targets(np.zeros((1, campaign.n_targets)), self.classes)[1]
+        self._seen = {("fit", 0): self._look("fit", 0), ("holdout", 0): self._look("holdout", 0)}
+        fit, holdout = self._seen["fit", 0], self._seen["holdout", 0]
+        if not len(fit.mask_ids):
+            raise IncompleteCampaign(f"no trained models of role 'fit' in {campaign.folder}. Run `coterie retrain`")
+        self.fit_ids, self.n_left_out = fit.mask_ids, fit.n_left_out
+        self.holdout_ids = holdout.mask_ids  # without any there is no faithfulness, and the tables say so
+        self.fit_masks, self.holdout_masks = self._masks("fit", self.fit_ids), self._masks("holdout", self.holdout_ids)
+        # No split may divide a mask from its complement.
+        self.groups = self.fit_ids // 2 if config.sampler.kind == "antithetic" else None
+        self.has_replicates = any(rows.role == "holdout" and rows.replicate > 0 for rows in campaign.trained())
+        if self.has_replicates:
+            self._seen["holdout", 1] = self._look("holdout", 1)
+        self.chosen = most_variable(fit.variance, self.settings.n_targets)
+
+    def _look(self, role: str, replicate: int) -> _Survey:
+        moments, left_out = RunningVariance(self.campaign.n_targets), 0
+        ids, pooled = [np.zeros(0, np.int64)], [np.zeros((0, len(self.pooled_ids)))]
+        for found, outputs, without_number in self.campaign.output_blocks(role, replicate):
+            moments.add(outputs)
+            ids.append(found)
+            if len(self.pooled_ids):
+                pooled.append(pooled_targets(outputs, self.classes)[0])
+            left_out += without_number
+        mask_ids = np.concatenate(ids)
+        order = np.argsort(mask_ids)
+        return _Survey(mask_ids[order], np.concatenate(pooled)[order], moments.variance, left_out)
+
+    def _masks(self, role: str, mask_ids: np.ndarray) -> np.ndarray:
+        if not len(mask_ids):
+            return np.zeros((0, self.campaign.n_players), bool)
+        start, first, last = first_id(role), int(mask_ids[0]), int(mask_ids[-1])
+        masks, _ = self.campaign.masks(RowRange(role, 0, first - start, last - start + 1))
+        return masks[mask_ids - first]
 
     @property
     def n_targets(self) -> int:
         """Targets to explain, pooled ones included."""
         return len(self.chosen) + len(self.pooled_ids)
-
-    def _holdout(self) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            pairs = self.campaign.training_pairs("holdout", targets=[])
-        except IncompleteCampaign:  # a campaign without held-out masks has no faithfulness, and says so
-            return np.zeros((0, self.campaign.n_players), bool), np.zeros(0, np.int64)
-        return pairs.masks, pairs.mask_ids
 
     def job(self, config: CampaignConfig) -> AnalysisJob:
         """What all blocks share."""
@@ -100,14 +133,14 @@ class TargetBlocks:
 
     def _columns(self, role: str, replicate: int, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
         aligned = np.full((len(rows), len(targets)), np.nan, np.float32)
-        for found, outputs, _ in self.campaign.output_blocks(role, replicate):
-            _place(aligned, rows, found, outputs[:, targets])
+        for found, outputs in read_targets(self.campaign, targets, role, replicate):
+            _place(aligned, rows, found, outputs)
         return aligned
 
     def _pooled(self, role: str, replicate: int, rows: np.ndarray) -> np.ndarray:
         aligned = np.full((len(rows), len(self.pooled_ids)), np.nan)
-        for found, outputs, _ in self.campaign.output_blocks(role, replicate):
-            _place(aligned, rows, found, pooled_targets(outputs, self.classes)[0])
+        seen = self._seen[role, replicate]
+        _place(aligned, rows, seen.mask_ids, seen.pooled)
         return aligned
 
 

@@ -12,6 +12,7 @@ from flows import compaction
 from flows.compaction import compact, read_target
 from flows.errors import StoreError
 from flows.store import Campaign
+from flows.target_blocks import TargetBlocks
 from tests.flows.small_campaign import small_config, train_missing
 
 
@@ -44,6 +45,29 @@ def test_compaction_is_incremental(campaign: Campaign) -> None:
     more = train_missing(small_config(campaign.folder, "campaign.n_fit=36"))
     assert compact(more) == compaction.CompactionSummary(written=2, current=3)
     np.testing.assert_array_equal(read_target(more, 3)[1], more.training_pairs().outputs[:, 3])
+
+
+@pytest.mark.parametrize("files", ["current", "partly stale"])
+def test_the_attribute_stage_reads_the_same_blocks_from_compacted_files(
+    campaign: Campaign, files: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(campaign.folder)
+    before = list(TargetBlocks(campaign, config))
+    compact(campaign)
+    if files == "partly stale":
+        campaign = train_missing(small_config(campaign.folder, "campaign.n_fit=36"))
+        before = list(TargetBlocks(campaign, config))
+    reads: list[str] = []
+    whole = Campaign.read_outputs
+    monkeypatch.setattr(Campaign, "read_outputs", lambda self, path: reads.append(path.name) or whole(self, path))
+    data = TargetBlocks(campaign, config)
+    looked_at = len(reads)
+    for block, found in zip(before, data, strict=True):
+        for name in ("target_ids", "target_classes", "fit_outputs", "holdout_outputs", "replicate_outputs"):
+            np.testing.assert_array_equal(getattr(block, name), getattr(found, name))
+    # The first pass reads every fragment once and checks it; after it, only those whose copy is not current.
+    assert len(set(reads[:looked_at])) == looked_at == len(campaign.fragment_paths("outputs"))
+    assert bool(reads[looked_at:]) == (files == "partly stale")
 
 
 @pytest.mark.parametrize("damage", ["stale", "truncated"])

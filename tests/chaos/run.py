@@ -96,7 +96,8 @@ def _in_turn(batteries: list[list[Piece]]) -> list[Piece]:
     return [piece for turn in zip_longest(*batteries) for piece in turn if piece is not None]
 
 
-def _done(out: Path) -> set[str]:
+def done(out: Path) -> set[str]:
+    """Names of the pieces a file of results has."""
     return {json.loads(line)["piece"] for line in out.read_text().splitlines()} if out.is_file() else set()
 
 
@@ -110,7 +111,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=4299, help="of the battery's own Prefect server")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="coterie-chaos-"))
-    wrong, done = 0, _done(chosen.out)
+    wrong, known_pieces = 0, done(chosen.out)
     print(f"campaigns and logs: {folder}", flush=True)
     try:
         with prefect_server(folder, chosen.port):
@@ -119,7 +120,7 @@ def main() -> int:
                 sys.exit(f"the uninterrupted campaign failed: see {folder}/uninterrupted.log")
             known = _battery(folder, chosen.times, reference)
             for name, fault in _in_turn([known[name] for name in chosen.only or known]):
-                if name in done:
+                if name in known_pieces:
                     continue
                 began = time.monotonic()
                 result = fault()

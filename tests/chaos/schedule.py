@@ -9,35 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.chaos.campaigns import ROOT, Small
-from tests.chaos.processes import kill_family
-from tests.chaos.run import prefect_server
-
-
-def _prefect(*arguments: str, cwd: Path) -> None:
-    subprocess.run([sys.executable, "-m", "prefect", *arguments], check=True, cwd=cwd, stdin=subprocess.DEVNULL)
-
-
-def _deployment(campaign: Small, every_seconds: int, models: int) -> dict[str, Any]:
-    """prefect.yaml's own `nightly`, on another campaign and a denser schedule."""
-    whole: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    nightly = next(found for found in whole["deployments"] if found["name"] == "nightly")
-    nightly["parameters"] = {
-        "request": {"configuration": "quickstart", "overrides": campaign.overrides, "models": models}
-    }
-    nightly["schedules"] = [{"interval": every_seconds, "active": True}]
-    whole["deployments"] = [nightly]
-    return whole
+from tests.chaos.campaigns import Small
+from tests.chaos.deployed import at_work, runs_of_deployments, shipped
 
 
 def main() -> int:
@@ -52,22 +31,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="coterie-schedule-"))
     campaign = Small(folder / "campaign", n_fit=24, n_holdout=8)
     print(f"logs: {folder}", flush=True)
-    os.environ["COTERIE_HOME"] = str(ROOT)
-    os.environ["PYTHONPATH"] = str(ROOT)
-    with prefect_server(folder, chosen.port):
-        file = folder / "prefect.yaml"
-        file.write_text(yaml.safe_dump(_deployment(campaign, chosen.every, chosen.models)))
-        _prefect("work-pool", "create", "coterie", "--type", "process", cwd=ROOT)
-        _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file), cwd=ROOT)
-        with (folder / "worker.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", "coterie"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True,
-            )
-        try:
-            seen = _watch(campaign, chosen.minutes * 60, 24 + 2 * chosen.models)
-        finally:
-            kill_family(worker.pid)
+    request = {"configuration": "quickstart", "overrides": campaign.overrides, "models": chosen.models}
+    nightly = shipped(
+        "nightly", parameters={"request": request}, schedules=[{"interval": chosen.every, "active": True}]
+    )
+    with at_work(folder, chosen.port, [nightly]):
+        seen = _watch(campaign, chosen.minutes * 60, 24 + 2 * chosen.models)
     chosen.out.write_text(json.dumps(seen, indent=1))
     print(json.dumps(seen), flush=True)
     return 0 if seen["fit_models"] >= 24 + 2 * chosen.models else 1
@@ -75,7 +44,8 @@ def main() -> int:
 
 def _watch(campaign: Small, seconds: float, enough: int) -> dict[str, Any]:
     """Fit models over time, until there are enough or time is up; then what the server says of the runs."""
-    began, steps, until = time.time(), [], time.monotonic() + seconds
+    began, until = time.time(), time.monotonic() + seconds
+    steps: list[tuple[int, int]] = []
     while time.monotonic() < until:
         rows = sum(
             int(name.split("-")[3].split(".")[0]) - int(name.split("-")[2])
@@ -86,13 +56,9 @@ def _watch(campaign: Small, seconds: float, enough: int) -> dict[str, Any]:
         if rows >= enough and campaign.campaign.analysis is not None:
             break
         time.sleep(2)
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs()
     states = [
         {"flow": run.name, "state": run.state_name, "automatic": run.auto_scheduled, "started": str(run.start_time)}
-        for run in runs if run.deployment_id is not None and run.start_time is not None
+        for run in runs_of_deployments() if run.start_time is not None
     ]
     return {"seconds": round(time.time() - began), "fit_models": steps[-1][1], "steps": steps, "runs": states}
 

@@ -61,7 +61,7 @@ def at_work(folder: Path, port: int, deployments: list[dict[str, Any]]) -> Itera
     whole = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     file.write_text(yaml.safe_dump({**whole, "deployments": deployments}))
     with prefect_server(folder, port):
-        _prefect("work-pool", "create", "coterie", "--type", "process")
+        _prefect("work-pool", "create", "coterie", "--type", "process", "--overwrite")
         _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(file))
         worker = Worker(folder / "worker.log")
         try:

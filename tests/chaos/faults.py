@@ -12,7 +12,10 @@ from pathlib import Path
 
 from flows.errors import CoterieError
 from tests.chaos.campaigns import Small
-from tests.chaos.processes import Process, busy_workers, descendants, is_alive, kill_family, raylets
+from tests.chaos.processes import Process, busy_workers, descendants, is_alive, kill_family, raylets, still_there
+
+# Ray's two agents tell the head that their daemon has died; when the head died too they wait a minute for it.
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent", "dashboard/agent.py", "runtime_env/agent/main.py")
 
 
 @dataclass
@@ -65,6 +68,7 @@ def driver_killed(folder: Path, times: int, reference: Small | None, seed: int =
     A campaign that ends before is followed by one with another folder, so that every kill hits a run with work to do.
     """
     result, chance, round_number = Result("driver killed at a random moment"), random.Random(seed), 0
+    agents: list[tuple[float, Process]] = []
     while result.times < times and round_number < times:
         round_number += 1
         campaign = Small(folder / f"driver-{seed}-{round_number}")
@@ -78,13 +82,16 @@ def driver_killed(folder: Path, times: int, reference: Small | None, seed: int =
                 if ended:
                     result.check(process.returncode == 0, f"exit code {process.returncode} without being killed")
                     break
-                below = [p.pid for p in descendants(process.pid)]
+                below = descendants(process.pid)
                 os.kill(process.pid, signal.SIGKILL)
                 result.times += 1
                 result.seen.append(f"{time.monotonic() - began:.0f} s, {len(campaign.fragments())} fragments")
                 process.wait()
-                gone = _wait(lambda family=below: not any(map(is_alive, family)), 30)
-                result.check(gone, "processes outlived their driver by 30 s")
+                killed_at = time.monotonic()
+                _wait(lambda family=below: not still_there(family, but=AGENTS), 30)
+                left = [p.command[:80] for p in still_there(below, but=AGENTS)]
+                result.check(not left, f"processes outlived their driver by 30 s: {left}")
+                agents += [(killed_at, agent) for agent in still_there(below)]
             finally:
                 kill_family(process.pid)
             after = campaign.fragments()
@@ -97,6 +104,9 @@ def driver_killed(folder: Path, times: int, reference: Small | None, seed: int =
         result.lost += _lost(before, after)
         result.twice += _rewritten(before, after)
         _conclude(result, campaign, reference)
+    for killed_at, agent in agents:
+        seconds = killed_at + 120 - time.monotonic()
+        result.check(_wait(lambda a=agent: not still_there([a]), max(1, seconds)), f"120 s later: {agent.command[:80]}")
     return result
 
 

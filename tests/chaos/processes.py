@@ -48,6 +48,12 @@ def is_alive(pid: int) -> bool:
     return _read(pid) is not None
 
 
+def still_there(family: list[Process], but: tuple[str, ...] = ()) -> list[Process]:
+    """Those that still live, as what they are; `but`: not those whose command has one of these words."""
+    found = [process for known in family if (process := _read(known.pid)) and process.name == known.name]
+    return [process for process in found if not any(word in process.command for word in but)]
+
+
 def busy_workers(root: int) -> list[Process]:
     """Ray worker processes below `root` that run a unit of work at this moment."""
     return [process for process in descendants(root) if process.command.startswith("ray::run_unit")]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """One process: its id, its parent's, its name, its command line."""
+    """One process: its id, its parent's, its name, its command line, and when it began (clock ticks since boot)."""
 
     pid: int
     parent: int
     name: str
     command: str
+    began: int
 
 
 def _read(pid: int) -> Process | None:
@@ -26,7 +27,7 @@ def _read(pid: int) -> Process | None:
     except OSError:  # it has ended meanwhile
         return None
     name, rest = status[status.index("(") + 1 : status.rindex(")")], status[status.rindex(")") + 2 :].split()
-    return None if rest[0] == "Z" else Process(pid, int(rest[1]), name, command)
+    return None if rest[0] == "Z" else Process(pid, int(rest[1]), name, command, int(rest[19]))
 
 
 def descendants(root: int) -> list[Process]:
@@ -49,8 +50,8 @@ def is_alive(pid: int) -> bool:
 
 
 def still_there(family: list[Process], but: tuple[str, ...] = ()) -> list[Process]:
-    """Those that still live, as what they are; `but`: not those whose command has one of these words."""
-    found = [process for known in family if (process := _read(known.pid)) and process.name == known.name]
+    """Those that still live, as they are now; `but`: not those whose command has one of these words."""
+    found = [process for known in family if (process := _read(known.pid)) and process.began == known.began]
     return [process for process in found if not any(word in process.command for word in but)]
 
 

@@ -87,6 +87,8 @@ def _locate(name: str) -> tuple[Path, str]:
 
 def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
     """Hydra's message, preceded by the override at fault and its nearest known key."""
+    from hydra.errors import OverrideParseException
+
     message = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     first = message[0] if message else type(error).__name__
     if isinstance(error, MissingMandatoryValue):
@@ -98,6 +100,13 @@ def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
             near = difflib.get_close_matches(key, [*known_keys(), *_groups()], n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Sections: {', '.join(_groups())}."
             return f"unknown key {key!r} (given as {text!r}).{hint}"
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        why = " ".join(message).split(" See https://")[0]
+        return (
+            f"{key}: the value {value!r} cannot be read ({why}). Brackets, braces, commas, colons and quotes belong "
+            f"to the grammar of overrides: put such a value into quotes, {key}='…'"
+        )
     return f"the configuration could not be read: {' '.join(message) or first}"
 
 

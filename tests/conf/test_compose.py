@@ -76,7 +76,9 @@ def test_recipe_fields_of_the_schema_are_those_of_the_library_less_alpha() -> No
         ("sampler.alpha", "key=value; got 'sampler.alpha'"),
         ("campaign.folder=", "campaign.folder .*; got ''"),
         ("name='a b'", "name .*; got 'a b'"),
-        ("sampler.alpha=[1", "could not be read"),
+        ("sampler.alpha=[1", r"sampler.alpha: the value '.1' cannot be read .*quotes, sampler.alpha='…'"),
+        ("sampler.alpha={'a': 1}", r"sampler.alpha: the value .* cannot be read"),
+        ("dataset.path=\0", "dataset.path: the value .* cannot be read"),
     ],
 )
 def test_a_wrong_override_is_named_with_its_value_and_what_is_allowed(override: str, message: str) -> None:

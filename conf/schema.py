@@ -218,6 +218,16 @@ class CertifyConfig(Section):
             raise ValueError(f"a set has 2 to 6 members; got {list(given)}. Set certify.orders=[3]")
         return given
 
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> CertifyConfig:
+        default = CertifyConfig.model_fields["min_bases"].default  # nobody's wish: it gives way to a low maximum
+        if self.min_bases != default and self.n_bases is None and self.min_bases > self.max_bases:
+            raise ValueError(
+                f"min_bases = {self.min_bases} is more than max_bases = {self.max_bases}. Lower certify.min_bases or "
+                "raise certify.max_bases"
+            )
+        return self
+
 
 class CurateConfig(Section):
     """How effects and interactions become decisions."""
@@ -254,6 +264,21 @@ class CurateConfig(Section):
         # YAML and Hydra read the class name 0 as a number.
         return {str(name): quota for name, quota in given.items()} if isinstance(given, dict) else given
 
+    @model_validator(mode="after")
+    def _one_budget(self) -> CurateConfig:
+        default = CurateConfig.model_fields["keep_share"].default  # nobody's wish: a count alone replaces it
+        if self.keep_count is not None and self.keep_share not in (None, default):
+            raise ValueError(
+                f"keep_share = {self.keep_share} and keep_count = {self.keep_count} are two budgets. Set one of them "
+                "to null"
+            )
+        if self.class_quotas and self.keep_count is None and self.keep_share is None:
+            raise ValueError(
+                f"class_quotas = {self.class_quotas} hold under a budget, and there is none. Set curate.keep_share or "
+                "curate.keep_count, or leave the quotas out"
+            )
+        return self
+
 
 class VerifyConfig(Section):
     """How a decision is put to the test by retraining."""
@@ -266,6 +291,13 @@ class VerifyConfig(Section):
     level: float = Field(default=0.05, gt=0, lt=1)
     second_architecture: bool = Field(default=True, description="Repeat the declared size with another network.")
     embedding_models: int = Field(default=4, ge=1, le=64, description="Networks whose features say what looks alike.")
+
+    @field_validator("curve")
+    @classmethod
+    def _shares(cls, given: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share < 1 for share in given):
+            raise ValueError(f"shares kept lie between 0 and 1; got {list(given)}. Set verify.curve=[0.25,0.5]")
+        return given
 
 
 class BrittlenessConfig(Section):

@@ -53,6 +53,26 @@ def test_recipe_fields_of_the_schema_are_those_of_the_library_less_alpha() -> No
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("curate.keep_share=0.8", "curate.keep_count=50"), r"keep_share = 0\.8 and keep_count = 50 are two budgets"),
+        (("curate.keep_share=null", "curate.class_quotas={0: 5}"), "hold under a budget, and there is none"),
+        (("certify.min_bases=100", "certify.max_bases=10"), "min_bases = 100 is more than max_bases = 10"),
+        (("verify.curve=[0.5,1.5]",), r"shares kept lie between 0 and 1; got \[0\.5, 1\.5\]"),
+        (("verify.curve=[0]",), "shares kept lie between 0 and 1"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        shipped("quickstart", *overrides)
+
+
+def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
+    assert shipped("quickstart", "curate.keep_count=50", "curate.class_quotas={0: 5}").curate.keep_count == 50
+    assert shipped("quickstart", "certify.max_bases=8").certify.max_bases == 8
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("sampler.alpha=1.2", "sampler.alpha must be greater than 0 and less than 1; got 1.2"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -161,6 +162,8 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
             supervise()  # Ray runs in this process, and ends it when its daemon dies
         work()
     except KeyboardInterrupt:  # here, because Typer would end the process without a word
+        # What is left to do may take seconds; who asks again gets the end at once, and no traceback of half an end.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         _leave("interrupted; finished models are kept. Run the same command to go on", 130)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,14 +94,14 @@ def test_a_run_that_is_ended_in_the_middle_loses_nothing_and_leaves_nothing_runn
     mark = str(tmp_path)
     folder = tmp_path / "campaign"
     command = [str(COTERIE), "run", "quickstart", *TOY, f"campaign.folder={folder}"]
-    command += ["recipe.epochs=400", "campaign.n_fit=320", "compute.workers=1"]  # minutes of work
+    command += ["recipe.epochs=400", "campaign.n_fit=320", "campaign.shard_size=8", "compute.workers=1"]
     with process(command, mark, PREFECT_HOME=str(home)) as running:
         wait_until(lambda: folder.is_dir() and any((folder / "outputs").glob("[!.]*.parquet")), "the first shard")
         busy_code, busy = coterie(*command[1:], mark=f"{mark}-second", home=home)
         assert (busy_code, running.poll()) == (4, None), busy
         assert re.search(r"is being written by .*process \d+", one_clear_message(busy))
         running.send_signal(how)
-        output, _ = running.communicate(timeout=120)
+        output = end_of(running, again=how)
         wait_until(lambda: survivors(mark) == [], "Ray and Prefect's temporary server to end")
     assert "Traceback" not in output
     if how == signal.SIGINT:
@@ -113,6 +114,16 @@ def test_a_run_that_is_ended_in_the_middle_loses_nothing_and_leaves_nothing_runn
         pass  # whoever was killed holds it no longer
     code, status = coterie("status", str(folder), mark=mark, home=home)
     assert code == 0 and re.search(rf"fit\D+320\D+{kept.num_rows}\D", status), status
+
+
+def end_of(process: subprocess.Popen[str], again: signal.Signals) -> str:
+    """The whole output of a process that was told to end, and is told again every second, as people do."""
+    for _ in range(120):
+        try:
+            return process.communicate(timeout=1)[0]
+        except subprocess.TimeoutExpired:
+            process.send_signal(again)
+    raise AssertionError("it did not end in two minutes")
 
 
 # --- exit codes --------------------------------------------------------------------------------------------------

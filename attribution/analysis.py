@@ -32,6 +32,7 @@ class BlockAnalysis:
     effects, interactions, faithfulness: {column: values}. q_value, gate_q, gate_open and verdict are those of this
     block alone until `assign_q_values` has seen all blocks. fixed_size: the masks were of one size, so the common
     shift of the main effects and each player's row sum of pair terms are not identified (minimum norm is reported).
+    strata: of each row of `interactions`, the stratum of the family of q-values (significance.py).
     residuals: (m, t) of the datamodel, out of fold, for the tests over all targets (pooled_sets.py).
     """
 
@@ -40,6 +41,7 @@ class BlockAnalysis:
     faithfulness: Columns
     considered: Considered
     fixed_size: bool
+    strata: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
@@ -130,6 +132,7 @@ def tables_of(
         faithfulness=faith,
         considered=fitted.considered,
         fixed_size=data.fixed_size,
+        strata=np.concatenate([reported.stratum for reported in fitted.reported]),
         residuals=fitted.residuals.astype(np.float32),
     )
 
@@ -156,7 +159,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
                 effects={**block.effects, "q_value": main_rule.of(block.effects["p_value"], 1)},
                 interactions={
                     **block.interactions,
-                    "q_value": set_rule.of(block.interactions["p_value"], block.interactions["order"]),
+                    "q_value": set_rule.of(block.interactions["p_value"], block.strata),
                     "gate_open": [is_open[target] for target in block.interactions["target"].tolist()],
                 },
                 faithfulness={

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from attribution.booster import BoosterSettings
-from attribution.checks import check_data, check_masks
+from attribution.checks import as_given, check_data, check_masks
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.errors import AttributionError
 from attribution.linear import one_alpha
@@ -78,7 +78,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
 
         check_is_fitted(self, "proxy_")
         predicted = self.proxy_.predict(check_masks(masks, self.n_features_in_))
-        return predicted[:, 0] if self.single_ else predicted
+        return as_given(predicted, self.single_)
 
     def spectrum(self, target: int = 0) -> Spectrum:
         """The exact spectrum of a target's trees. Raises AttributionError for a target that was not fitted."""

@@ -9,12 +9,13 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.heredity import are_among, led_triples
 from attribution.proxy import fit_proxy
 from attribution.screen import N_Z_BINS, Z_STEP, Hits, add_to_histogram, screen_pairs, screen_triples, set_statistics
 from attribution.setup import N_FOLDS, BlockSetup
 from attribution.shrinkage import EffectPrior
 from attribution.sieve import sieve_triples
-from attribution.significance import Considered, QValues
+from attribution.significance import LED, Considered, QValues
 
 Array = NDArray[np.float64]
 Screen = Callable[..., Iterator[Hits]]
@@ -25,7 +26,8 @@ class Candidates:
     """Sets of one target under consideration. members (c, order) padded with -1; sums, squares (k, c): of phi_S r per
     fold; proposed (2, c): which half put it forward (screens: both); screened (c,): from an exhaustive screen, whose
     test needs no half held back; mean, nil (7, c): posterior mean of z and probability of being nil, without each
-    fold and (last) on all masks; cut (c,): |z| of the set's own test from which it is reported."""
+    fold and (last) on all masks; cut (c,): |z| of the set's own test from which it is reported; stratum (c,): of the
+    family of q-values that it is counted in."""
 
     members: NDArray[np.int64]
     sums: Array
@@ -35,6 +37,7 @@ class Candidates:
     mean: Array
     nil: Array
     cut: Array
+    stratum: NDArray[np.int64]
 
     def z(self, folds: NDArray[np.int64]) -> Array:
         """The sets' z on some folds: (c,)."""
@@ -52,18 +55,21 @@ def find_candidates(setup: BlockSetup, residual: Array, considered: Considered) 
     screens: dict[int, Screen] = {2: screen_pairs, 3: screen_triples}
     prior: EffectPrior | None = None
     exhaustive = 1
+    led = [np.zeros((0, 3), np.int64)] * setup.n_targets
     for order in (2, 3):
         if order > settings.max_order or order > setup.n_players:
             break
         players = _strongest(setup, limits[order])
         if len(players) < order:
             continue
-        prior = _screen(setup, residual, order, screens[order], players, considered, found)
+        prior = _screen(setup, residual, order, screens[order], players, considered, found, led)
         if len(players) == setup.n_players:
             exhaustive = order
         elif order == 3 and _can_sieve(setup):
-            _sieve(setup, residual, players, considered, found)
+            _sieve(setup, residual, players, considered, found, led)
             exhaustive = order
+        if order == 2 and settings.max_order > 2:
+            led = _led(setup, residual, considered, found)
     larger = range(max(3, exhaustive + 1), settings.max_order + 1)
     if len(larger) and settings.n_proxy_sets and prior is not None and setup.n_players >= larger[0]:
         for target, parts in enumerate(_proposed_sets(setup, residual, larger, prior)):
@@ -79,8 +85,11 @@ def _screen(
     players: NDArray[np.int64],
     considered: Considered,
     found: list[list[Candidates]],
+    led: list[NDArray[np.int64]],
 ) -> EffectPrior:
-    """Screen all sets of one order among `players`, append what stands out to `found`; the order's prior."""
+    """Screen all sets of one order among `players`, append what stands out to `found`; the order's prior.
+
+    led: per target the triples that pairs lead to, which are counted and tested by themselves."""
     n_sets = int(np.prod([len(players) - k for k in range(order)]) // np.prod(range(1, order + 1)))
     keep_z, usual_z = _tail(10.0, n_sets), _tail(5.0, n_sets)
     clusters = setup.clusters
@@ -93,8 +102,15 @@ def _screen(
             unit_variance=setup.data.alphas is None and setup.alpha == 0.5,
         )
     )  # fmt: skip
+    if order == 3:
+        sums, known = setup.clusters.sums(residual, order), np.isin(np.arange(setup.n_players), players)
+        for target, others in enumerate(led):
+            z = _statistics(setup, others[known[others].all(axis=1)], sums[:, target])[1]
+            uncounted = np.zeros_like(counts)
+            add_to_histogram(uncounted, z)
+            counts -= uncounted
     considered.add(order, counts)
-    prior = EffectPrior.fit(counts, Z_STEP)
+    prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
     # Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings five
     # times in a block's screen of one target, whichever is the lowest.
     edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
@@ -104,9 +120,50 @@ def _screen(
     cut = float(np.clip(lowest, keep_z, usual_z))
     for target, hit in enumerate(hits):
         hit = Hits(players[hit.members], hit.sums, hit.squares)
+        if order == 3:
+            hit = _of_sets(hit, ~are_among(hit.members, led[target], setup.n_players))
         everyone = np.ones((2, len(hit.members)), dtype=bool)
         found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, cut))
     return prior
+
+
+_LEADS = 3.0  # |z| of pairs that lead to triples; more where chance brings more than ten a target
+_MOST_LED = 4000  # led triples of a target
+
+
+def _led(
+    setup: BlockSetup, residual: Array, considered: Considered, found: list[list[Candidates]]
+) -> list[NDArray[np.int64]]:
+    """Append the triples that pairs lead to (heredity.py) to `found`, whatever the screens will say of them."""
+    sums = setup.clusters.sums(residual, 3)
+    least = max(_LEADS, _tail(10.0, comb(min(setup.n_players, setup.settings.max_pair_players), 2)))
+    led, hits = [], []
+    counts = np.zeros(N_Z_BINS, dtype=np.int64)
+    for target, (pairs,) in enumerate(found):
+        z = np.abs(pairs.z(setup.every))
+        leading = z >= least
+        led.append(led_triples(pairs.members[leading], z[leading], _MOST_LED))
+        hit, z = _statistics(setup, led[-1], sums[:, target])
+        hits.append(hit)
+        add_to_histogram(counts, z)
+    considered.add(LED + 3, counts)
+    prior = EffectPrior.fit(counts, Z_STEP)
+    for target, hit in enumerate(hits):
+        everyone = np.ones((2, len(hit.members)), dtype=bool)
+        found[target].append(
+            _with_prior(setup, hit, everyone, everyone[0], prior, _PROPOSED_CUT, stratum=LED + 3)
+        )
+    return led
+
+
+def _statistics(setup: BlockSetup, members: NDArray[np.int64], sums: Array) -> tuple[Hits, Array]:
+    """Given sets' sums and squares, and |z| on all masks."""
+    hit = set_statistics(setup.clusters, setup.cluster_folds, N_FOLDS, members, sums)
+    return hit, np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
+
+
+def _of_sets(hit: Hits, which: NDArray[np.bool_]) -> Hits:
+    return Hits(hit.members[which], hit.sums[:, which], hit.squares[:, which])
 
 
 _SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
@@ -127,33 +184,35 @@ def _sieve(
     screened: NDArray[np.int64],
     considered: Considered,
     found: list[list[Candidates]],
+    led: list[NDArray[np.int64]],
 ) -> None:
-    """Triples of all players that a sieve finds, without those of `screened` players only, which were looked at."""
+    """Triples of all players that a sieve finds, without the led ones and those of `screened` players only, which were
+    looked at."""
     clusters = setup.clusters
     hits = sieve_triples(
         clusters, setup.cluster_folds, clusters.sums(residual, 3), setup.settings.n_sieve_masks, _SURVIVORS
     )
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)
+    n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led)
     kept, sizes = [], []
-    for hit in hits:
-        new = ~known[hit.members].all(axis=1)
-        kept.append(Hits(hit.members[new], hit.sums[:, new], hit.squares[:, new]))
+    for hit, others in zip(hits, led, strict=True):
+        kept.append(_of_sets(hit, ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)))
         sizes.append(np.abs(kept[-1].sums.sum(axis=0)) / np.sqrt(np.maximum(kept[-1].squares.sum(axis=0), 1e-300)))
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for z in sizes:
         add_to_histogram(counts, z)
     # Turned away: nil for the false discovery rate. For the prior, below where all are seen, what chance would bring.
     prior_counts = counts.copy()
-    prior_counts[: int(_SURELY_SEEN / Z_STEP)] = _nil_counts(n_sets * len(hits))[: int(_SURELY_SEEN / Z_STEP)]
-    counts[0] += n_sets * len(hits) - int(counts.sum())
+    prior_counts[: int(_SURELY_SEEN / Z_STEP)] = _nil_counts(n_tests)[: int(_SURELY_SEEN / Z_STEP)]
+    counts[0] += n_tests - int(counts.sum())
     considered.add(3, counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(_tail(5.0, n_sets), _SURELY_SEEN)
     for target, (hit, z) in enumerate(zip(kept, sizes, strict=True)):
         large = z >= _tail(10.0, n_sets)
-        part = Hits(hit.members[large], hit.sums[:, large], hit.squares[:, large])
-        everyone = np.ones((2, int(large.sum())), dtype=bool)
+        part = _of_sets(hit, large)
+        everyone = np.ones((2, len(part.members)), dtype=bool)
         found[target].append(_with_prior(setup, part, everyone, everyone[0], prior, cut))
 
 
@@ -226,8 +285,9 @@ def _with_prior(
     screened: NDArray[np.bool_],
     prior: EffectPrior,
     cut: float,
+    stratum: int | None = None,
 ) -> Candidates:
-    n_sets = len(hit.members)
+    n_sets, order = hit.members.shape
     mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
     for row in range(N_FOLDS + 1):
         folds = setup.every if row == N_FOLDS else np.delete(setup.every, row)
@@ -235,7 +295,10 @@ def _with_prior(
         z = hit.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
         share = float(setup.fold_weight[folds].sum() / setup.fold_weight.sum())
         mean[row], nil[row] = prior.scaled(share).shrink(z)
-    return Candidates(hit.members, hit.sums, hit.squares, proposed, screened, mean, nil, np.full(n_sets, cut))
+    return Candidates(
+        hit.members, hit.sums, hit.squares, proposed, screened, mean, nil, np.full(n_sets, cut),
+        np.full(n_sets, order if stratum is None else stratum),
+    )  # fmt: skip
 
 
 def _without_known(part: Candidates, others: list[Candidates]) -> Candidates:
@@ -245,7 +308,7 @@ def _without_known(part: Candidates, others: list[Candidates]) -> Candidates:
     new = np.array([tuple(row) not in known for row in part.members.tolist()], dtype=bool)
     return Candidates(
         part.members[new], part.sums[:, new], part.squares[:, new], part.proposed[:, new], part.screened[new],
-        part.mean[:, new], part.nil[:, new], part.cut[new],
+        part.mean[:, new], part.nil[:, new], part.cut[new], part.stratum[new],
     )  # fmt: skip
 
 
@@ -262,6 +325,7 @@ def _joined(parts: list[Candidates]) -> Candidates:
             seven,
             seven,
             np.zeros(0),
+            np.zeros(0, np.int64),
         )
     width = max(part.members.shape[1] for part in parts)
     padded = [
@@ -277,6 +341,7 @@ def _joined(parts: list[Candidates]) -> Candidates:
         np.concatenate([part.mean for part in parts], axis=1),
         np.concatenate([part.nil for part in parts], axis=1),
         np.concatenate([part.cut for part in parts]),
+        np.concatenate([part.stratum for part in parts]),
     )
 
 

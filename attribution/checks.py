@@ -30,6 +30,11 @@ class CheckedData:
     alphas: NDArray[np.float64] | None = None
 
 
+def as_given(predicted: NDArray[np.float64], single: bool) -> NDArray[np.float64]:
+    """(m, t) predictions in the shape that outputs came in: (m,) where they were a vector."""
+    return predicted[:, 0] if single else predicted
+
+
 def check_masks(masks: Any, n_players: int | None = None, name: str = "masks") -> NDArray[np.bool_]:
     """(m, n) bool from bool or 0/1 input. Raises AttributionError for anything else."""
     rows = np.asarray(masks)

@@ -6,16 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_data, check_masks
+from attribution.checks import check_data
 from attribution.clusters import basis
 from attribution.crossfit import N_FOLDS, assign_folds, fit_linear
-from attribution.players import dense_players, player_blocks
+from attribution.linear import LinearMaskModel
+from attribution.players import dense_players
 
 
-class Datamodel(RegressorMixin, BaseEstimator):
+class Datamodel(LinearMaskModel):
     """LASSO of outputs on masks, all targets at once, the penalty of each chosen by cross-validation.
 
     minimise 1/2 mean((y - c - x.w)^2) + lambda sum_i |w_i| sigma  over w, c; six folds, none of which divides a
@@ -28,7 +27,8 @@ class Datamodel(RegressorMixin, BaseEstimator):
 
     Attributes after fit: coef_ (t, n), the change of output by including a player (Banzhaf units); intercept_ (t,),
     the output at the empty mask; penalty_ (t,); cross_fitted_ (m, t), each row predicted by the fit without its
-    fold; single_ whether outputs came as a vector (then predict returns one).
+    fold; single_ and fixed_size_ as of LinearMaskModel. Of masks of one size the penalty chooses the coefficients'
+    common shift: as many as can be are zero.
     """
 
     def __init__(
@@ -62,28 +62,9 @@ class Datamodel(RegressorMixin, BaseEstimator):
             allowed=allowed,
         )  # fmt: skip
         sigma = math.sqrt(self.alpha * (1 - self.alpha))
-        self.coef_: NDArray[np.float64] = np.zeros((data.outputs.shape[1], data.masks.shape[1]))
-        self.coef_[:, players] = fitted.coef / sigma
-        self.intercept_: NDArray[np.float64] = fitted.intercept - self.alpha * self.coef_.sum(axis=1)
+        coef = np.zeros((data.outputs.shape[1], data.masks.shape[1]))
+        coef[:, players] = fitted.coef / sigma
+        self._keep(data, coef, fitted.intercept - self.alpha * coef.sum(axis=1))
         self.penalty_ = fitted.penalty
         self.cross_fitted_ = fitted.predicted
-        self.single_ = data.single
-        self.n_features_in_ = data.masks.shape[1]
         return self
-
-    def predict(self, masks: Any) -> NDArray[np.float64]:
-        """(m, n) bool -> (m,) or (m, t). Raises AttributionError for another number of players."""
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self, "coef_")
-        rows = check_masks(masks, self.n_features_in_)
-        predicted = _product(rows, self.coef_) + self.intercept_
-        return predicted[:, 0] if self.single_ else predicted
-
-
-def _product(masks: NDArray[np.bool_], coef: NDArray[np.float64]) -> NDArray[np.float64]:
-    """masks @ coef' with blocks of players as numbers at a time."""
-    total = np.zeros((len(masks), len(coef)))
-    for block in player_blocks(masks.shape[1]):
-        total += masks[:, block].astype(np.float64) @ coef[:, block].T
-    return total

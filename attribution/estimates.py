@@ -25,7 +25,7 @@ class Reported:
 
     value, stderr: centre and standard error of the interval that allows for having been reported (conditional.py).
     raw, raw_stderr: the one-step estimate. shrunken: its posterior mean. p_value: two-sided, of the raw estimate.
-    kept: in the target's spectrum."""
+    kept: in the target's spectrum. stratum: of the family of q-values (significance.py)."""
 
     members: list[tuple[int, ...]]
     value: Array
@@ -35,6 +35,7 @@ class Reported:
     shrunken: Array
     p_value: Array
     kept: NDArray[np.bool_]
+    stratum: NDArray[np.int64]
 
 
 def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[Array, Array]:
@@ -119,10 +120,11 @@ def report(
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
     p_value = two_sided_p(z)
     orders = (candidates.members[wanted] >= 0).sum(axis=1)
-    for order in np.unique(orders):
-        now = orders == order
-        considered.add_tests(int(order), np.abs(z[now & ~screened]))
-        considered.move(int(order), z_screen[wanted][now & screened], np.abs(z[now & screened]))
+    strata = candidates.stratum[wanted]
+    for stratum in np.unique(strata):
+        now = strata == stratum
+        considered.add_tests(int(stratum), np.abs(z[now & ~screened]))
+        considered.move(int(stratum), z_screen[wanted][now & screened], np.abs(z[now & screened]))
     # A screened set had to pass the cut with the datamodel's residuals, which are larger than the spectrum's: in
     # units of its final error the cut lies higher by as much.
     screen_stderr = np.sqrt(candidates.squares[:, wanted].sum(axis=0)) / float(setup.weight.sum())
@@ -139,5 +141,5 @@ def report(
         [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
         centre * raw_stderr[shown] * unit, error * raw_stderr[shown] * unit, raw[shown] * unit,
         raw_stderr[shown] * unit,
-        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown],
+        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown], strata[shown],
     )  # fmt: skip

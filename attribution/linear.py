@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import CheckedData, check_masks
+from attribution.checks import CheckedData, as_given, check_masks
 from attribution.errors import AttributionError
 from attribution.players import player_blocks
 
@@ -27,7 +27,8 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
 
     Attributes after fit: coef_ (t, n), the change of output by including a player; intercept_ (t,), the output at the
     empty mask; single_, whether outputs came as a vector (then predict returns one); fixed_size_, whether every mask
-    includes equally many players: then the coefficients' common shift is not identified, and their mean is zero.
+    includes equally many players: then the coefficients' common shift is not identified, and their mean is zero
+    unless a class says otherwise.
     """
 
     coef_: Array
@@ -46,7 +47,7 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
         predicted = np.tile(self.intercept_, (len(rows), 1))
         for block in player_blocks(rows.shape[1]):
             predicted += rows[:, block].astype(np.float64) @ np.nan_to_num(self.coef_[:, block]).T
-        return predicted[:, 0] if self.single_ else predicted
+        return as_given(predicted, self.single_)
 
     def _keep(self, data: CheckedData, coef: Array, intercept: Array) -> None:
         self.coef_, self.intercept_ = coef, intercept

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_data, check_masks
+from attribution.checks import as_given, check_data, check_masks
 from attribution.clusters import basis
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.errors import AttributionError
@@ -97,7 +97,7 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "spectra_")
         rows = check_masks(masks, self.n_features_in_)
         predicted = np.column_stack([spectrum.evaluate(rows) for spectrum in self.spectra_])
-        return predicted[:, 0] if self.single_ else predicted
+        return as_given(predicted, self.single_)
 
 
 @dataclass(frozen=True)

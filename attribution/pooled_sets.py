@@ -13,7 +13,7 @@ from attribution.analysis import BlockAnalysis
 from attribution.clusters import Alpha, basis, make_clusters, rows_of
 from attribution.kinds import kind_of
 from attribution.pooling import PooledTests, TargetPool
-from attribution.significance import LEVEL, Considered, Method, QValues, z_of
+from attribution.significance import LED, LEVEL, Considered, Method, QValues, z_of
 
 Columns = dict[str, Any]
 Array = NDArray[np.float64]
@@ -121,21 +121,25 @@ def pool_sets(
         kept.append(found.take(stays))
         if progress is not None:
             progress(last)
+    strata = [2] * len(kept)
     inside = set(pool.players.tolist())
-    for order in sorted({len(members) for members in reported}):
-        others = [s for s in reported if len(s) == order and (order > 2 or not set(s) <= inside)]
+    stratum_of = _strata(blocks)
+    for stratum in sorted({stratum_of[members] for members in reported}):
+        order = stratum % LED
+        others = [s for s in reported if stratum_of[s] == stratum and (order > 2 or not set(s) <= inside)]
         n_considered = min(
             comb(masks.shape[1], order) - (comb(screened, 2) if order == 2 else 0),
-            sum(block.considered.n_tests(order) for block in blocks),
+            sum(block.considered.n_tests(stratum) for block in blocks),
         )
         if not others:
             continue
         found = pool.of_sets(np.array(sorted(others), dtype=np.int64))
-        considered.add_tests(order, z_of(found.p_value))
-        considered.add_tests(order, np.zeros(max(0, n_considered - len(others))))
+        considered.add_tests(stratum, z_of(found.p_value))
+        considered.add_tests(stratum, np.zeros(max(0, n_considered - len(others))))
         kept.append(found)
-    rule = QValues.fit({order: counts for order, counts in considered.counts.items()}, method)
-    q_values = [rule.of(part.p_value, part.members.shape[1]) for part in kept]
+        strata.append(stratum)
+    rule = QValues.fit(considered.counts, method)
+    q_values = [rule.of(part.p_value, stratum) for part, stratum in zip(kept, strata, strict=True)]
     alone = {members: sum(q <= LEVEL for q, _ in rows) for members, rows in reported.items()}
     kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
     return _columns(kept, pool, np.concatenate(q_values), alone, kinds, higher_is_better)
@@ -150,6 +154,15 @@ def _reported(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tup
         for members, q, target in zip(table["members"], q_values, table["target"], strict=True):
             if target >= 0:
                 found.setdefault(tuple(members), []).append((float(q), int(target)))
+    return found
+
+
+def _strata(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], int]:
+    """Member set -> its stratum: that of sets which smaller ones lead to where that is so on some target."""
+    found: dict[tuple[int, ...], int] = {}
+    for block in blocks:
+        for members, stratum in zip(map(tuple, block.interactions["members"]), block.strata.tolist(), strict=True):
+            found[members] = max(found.get(members, 0), stratum)
     return found
 
 

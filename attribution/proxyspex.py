@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 from attribution.block import BlockFit, BlockSettings, fit_block
 from attribution.booster import BoosterSettings
-from attribution.checks import check_data, check_masks
+from attribution.checks import as_given, check_data, check_masks
 from attribution.errors import AttributionError
 from attribution.interaction import Interaction, interactions_of
 from attribution.proxy import BACKENDS
@@ -116,7 +116,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         rows = check_masks(masks, self.n_features_in_)
         alphas = None if alpha is None else np.broadcast_to(np.asarray(alpha, dtype=np.float64), (len(rows),))
         predicted = self._fitted.predict(rows, alphas)
-        return predicted[:, 0] if self.single_ else predicted
+        return as_given(predicted, self.single_)
 
     def interactions(self, target: int = 0, *, max_q: float = 1.0) -> list[Interaction]:
         """The sets that were selected for a target with q_value <= max_q, strongest evidence first.
@@ -160,7 +160,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return [
             interactions_of(
                 fitted, target,
-                q_values=rule.of(fitted.reported[target].p_value, _orders(fitted.reported[target].members)),
+                q_values=rule.of(fitted.reported[target].p_value, fitted.reported[target].stratum),
                 gate_open=bool(self.gate_open_[target]),
                 higher_is_better=higher_is_better,
                 player_classes=player_labels,
@@ -173,10 +173,6 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
-
-
-def _orders(members: list[tuple[int, ...]]) -> NDArray[np.int64]:
-    return np.array([len(found) for found in members], dtype=np.int64)
 
 
 def _labels(labels: Any, count: int, name: str) -> list[int] | None:

@@ -166,11 +166,11 @@ def set_statistics(
     residual_sums: NDArray[np.float64],
 ) -> Hits:
     """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
-    product = set_columns(clusters.phi, members) * residual_sums[:, None]
-    rows = [folds == fold for fold in range(n_folds)]
-    sums = np.stack([product[r].sum(axis=0) for r in rows])
-    product **= 2
-    return Hits(members, sums, np.stack([product[r].sum(axis=0) for r in rows]))
+    columns = set_columns(clusters.phi, members).astype(np.float64)
+    of_fold = (folds == np.arange(n_folds)[:, None]).astype(np.float64)
+    sums = (of_fold * residual_sums) @ columns
+    columns **= 2
+    return Hits(members, sums, (of_fold * residual_sums**2) @ columns)
 
 
 def set_columns(phi: Array, members: NDArray[np.int64]) -> Array:
@@ -178,8 +178,10 @@ def set_columns(phi: Array, members: NDArray[np.int64]) -> Array:
     columns = np.ones((len(phi), len(members)), dtype=phi.dtype)
     for position in range(members.shape[1]):
         player = members[:, position]
-        factor = phi[:, np.maximum(player, 0)]
-        columns *= np.where(player >= 0, factor, phi.dtype.type(1))
+        factor = np.take(phi, np.maximum(player, 0), axis=1)
+        if (player < 0).any():
+            factor[:, player < 0] = 1
+        columns *= factor
     return columns
 
 

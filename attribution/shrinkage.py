@@ -41,9 +41,10 @@ class EffectPrior:
         scales = np.concatenate([[0.0], np.geomspace(1.0, 2.0 * largest, 14)])
         log_density = _log_density(centre, scales)
         weights = np.concatenate([[0.99], np.full(len(scales) - 1, 0.01 / (len(scales) - 1))])
+        # A bin's common factor cancels in its posterior: an EM step is two products with this matrix.
+        density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
         for _ in range(_EM_STEPS):
-            share = _posterior(log_density, weights)
-            mass = n @ share
+            mass = weights * (density.T @ (n / np.maximum(density @ weights, 1e-300)))
             mass[0] += _NULL_WEIGHT
             new = mass / mass.sum()
             if np.abs(new - weights).max() < 1e-9:

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 Method = Literal["BY", "BH"]
 
 LEVEL = 0.05
+LED = 100  # added to the order of sets that smaller ones lead to (heredity.py): a stratum of their own
+LED_SHARE = 0.1  # of their order's weight; their share of its tests where that is more
 
 
 def two_sided_p(z: Array) -> Array:
@@ -90,8 +92,8 @@ def adjust(p: Array, method: Method = "BH") -> Array:
 class Considered:
     """What a block of targets hands back for the campaign-wide step: how often each |z| was seen, by order.
 
-    counts: {order: (N_Z_BINS,)} over every (set, target) considered; where a test is not normal, the |z| of its
-    p-value. Bounded, whatever the campaign's size.
+    counts: {stratum: (N_Z_BINS,)} over every (set, target) considered; where a test is not normal, the |z| of its
+    p-value. A stratum is an order, or LED + order. Bounded, whatever the campaign's size.
     """
 
     counts: dict[int, NDArray[np.int64]] = field(default_factory=dict)
@@ -102,34 +104,35 @@ class Considered:
             result.add(order, counts)
         return result
 
-    def add(self, order: int, counts: NDArray[np.int64]) -> None:
+    def add(self, stratum: int, counts: NDArray[np.int64]) -> None:
         """Add a histogram of |z|."""
-        self.counts[order] = self.counts[order] + counts if order in self.counts else counts.copy()
+        self.counts[stratum] = self.counts[stratum] + counts if stratum in self.counts else counts.copy()
 
-    def add_tests(self, order: int, z: Array) -> None:
+    def add_tests(self, stratum: int, z: Array) -> None:
         """Add tests one by one."""
         counts = np.zeros(N_Z_BINS, dtype=np.int64)
         add_to_histogram(counts, z)
-        self.add(order, counts)
+        self.add(stratum, counts)
 
-    def move(self, order: int, before: Array, after: Array) -> None:
+    def move(self, stratum: int, before: Array, after: Array) -> None:
         """Take tests counted at |z| = before out and count them at `after`."""
         added, removed = np.zeros(N_Z_BINS, dtype=np.int64), np.zeros(N_Z_BINS, dtype=np.int64)
         add_to_histogram(added, after)
         add_to_histogram(removed, before)
-        self.add(order, added - removed)
+        self.add(stratum, added - removed)
 
-    def n_tests(self, order: int) -> int:
-        return int(self.counts[order].sum()) if order in self.counts else 0
+    def n_tests(self, stratum: int) -> int:
+        return int(self.counts[stratum].sum()) if stratum in self.counts else 0
 
 
 @dataclass(frozen=True)
 class QValues:
-    """The rule p -> q of one family: {order: (N_Z_BINS,) q at the lower edge of every bin of |z|}.
+    """The rule p -> q of one family: {stratum: (N_Z_BINS,) q at the lower edge of every bin of |z|}.
 
     Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): every order has the same share of the family's
-    weight, w = N / (number of orders * N_order), so that a million triples do not drown the pairs. It is evaluated at
-    the bins' edges with p taken at the edge below, so q is never too small (and some 1% too large at |z| = 6).
+    weight, w = N / (number of orders * N_order), so that a million triples do not drown the pairs; of an order's share
+    the sets that smaller ones lead to have a tenth. It is evaluated at the bins' edges with p taken at the edge below,
+    so q is never too small (and some 1% too large at |z| = 6).
     """
 
     q: dict[int, Array]
@@ -137,13 +140,16 @@ class QValues:
 
     @staticmethod
     def fit(counts: Mapping[int, NDArray[np.int64]], method: Method) -> QValues:
-        """The rule for the tests in `counts`, {order: (N_Z_BINS,)}, as one family."""
+        """The rule for the tests in `counts`, {stratum: (N_Z_BINS,)}, as one family."""
         counts = {order: held for order, held in counts.items() if held.sum() > 0}
         n_tests = int(sum(held.sum() for held in counts.values()))
         if not counts:
             return QValues({}, 0)
         p_edge = two_sided_p(np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP)
-        weighted = np.concatenate([p_edge * (len(counts) * held.sum() / n_tests) for held in counts.values()])
+        shares = _shares({stratum: int(held.sum()) for stratum, held in counts.items()})
+        weighted = np.concatenate(
+            [p_edge * (held.sum() / (shares[stratum] * n_tests)) for stratum, held in counts.items()]
+        )
         tests = np.concatenate(list(counts.values()))
         order = np.argsort(weighted, kind="stable")
         at_most = np.cumsum(tests[order])
@@ -154,14 +160,14 @@ class QValues:
         q[order] = np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)
         return QValues(dict(zip(counts, q.reshape(len(counts), N_Z_BINS), strict=True)), n_tests)
 
-    def of(self, p: Array, orders: NDArray[np.integer] | int) -> Array:
-        """q of each p-value of the family, given the order of its set."""
+    def of(self, p: Array, strata: NDArray[np.integer] | int) -> Array:
+        """q of each p-value of the family, given the stratum of its set."""
         p = np.asarray(p, dtype=np.float64)
         bins = np.minimum(z_of(p) / Z_STEP, N_Z_BINS - 1).astype(np.int64)
         result = np.ones(p.shape)
-        which = np.broadcast_to(orders, p.shape)
-        for order, q in self.q.items():
-            now = which == order
+        which = np.broadcast_to(strata, p.shape)
+        for stratum, q in self.q.items():
+            now = which == stratum
             result[now] = q[bins[now]]
         return result
 
@@ -176,8 +182,19 @@ def fit_q_values(considered: Sequence[Considered], method: Method) -> tuple[QVal
     for block in considered:
         total = total + block
     main = {order: counts for order, counts in total.counts.items() if order == 1}
-    larger = {order: counts for order, counts in total.counts.items() if order > 1}
+    larger = {stratum: counts for stratum, counts in total.counts.items() if stratum > 1}
     return QValues.fit(main, method), QValues.fit(larger, method)
+
+
+def _shares(n_tests: Mapping[int, int]) -> dict[int, float]:
+    """Each stratum's share of the family's weight: equal between orders, divided within them."""
+    orders = {stratum % LED for stratum in n_tests}
+    result: dict[int, float] = {}
+    for order in orders:
+        led, others = n_tests.get(LED + order, 0), n_tests.get(order, 0)
+        of_led = max(LED_SHARE, led / (led + others)) if led else 0.0
+        result |= {LED + order: of_led / len(orders), order: (1 - of_led) / len(orders)}
+    return {stratum: result[stratum] for stratum in n_tests}
 
 
 def _dependence(n: int, method: Method) -> float:

@@ -2,11 +2,13 @@
 
     python benchmarks/attribution_calibration.py --mode null --simulations 1000 --results calibration-null.jsonl
     python benchmarks/attribution_calibration.py --mode planted --simulations 300 --results calibration-planted.jsonl
+    python benchmarks/attribution_calibration.py --mode copies --simulations 100 --results calibration-copies.jsonl
 
 Every simulated campaign has main effects that dominate and noise drawn as whole rows of a real campaign's
 residuals, so that targets are correlated as they really are. `null` plants nothing; `planted` plants pairs and
-triples. One line of JSON per simulation is appended to the results file and finished ones are not repeated; the
-table of what the file holds is printed in Markdown.
+triples that share no player; `copies` plants what pairs lead to: three clusters of three copies (pairs and triple of
+one size) and, to lead astray, three chains of two pairs without a triple. One line of JSON per simulation is appended
+to the results file and finished ones are not repeated; the table of what the file holds is printed in Markdown.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from attribution.clusters import basis  # noqa: E402
 from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
 from attribution.pooled_sets import pool_sets  # noqa: E402
 from attribution.screen import Z_STEP, set_columns  # noqa: E402
-from attribution.significance import adjust, fit_q_values  # noqa: E402
+from attribution.significance import LED, QValues, adjust, fit_q_values, two_sided_p  # noqa: E402
 
 LEVEL = 0.05
+TAILS = (2.0, 3.0, 4.0, 4.5, 5.0, 5.5)  # |z| whose frequency is compared with chance
 
 
 def real_residuals(path: Path) -> np.ndarray:
@@ -56,6 +59,16 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     main = rng.standard_normal((t, n)) * (rng.random((t, n)) < 0.3)  # three tenths of the players matter
     truth: list[dict[tuple[int, ...], float]] = [{} for _ in range(t)]
     share = 0.0
+    if mode == "copies":
+        share = 0.3
+        for target in range(t):
+            order = np.sort(rng.permutation(n)[:18].reshape(6, 3), axis=1)
+            for k, (a, b, c) in enumerate(order.tolist()):
+                main[target, [a, b, c]] = np.abs(main[target, [a, b, c]]) + 0.5
+                if k < 3:
+                    truth[target] |= {(a, b): -1.0, (a, c): -1.0, (b, c): -1.0, (a, b, c): 1.0}
+                else:
+                    truth[target] |= {(a, b): float(rng.choice((-1, 1))), (b, c): float(rng.choice((-1, 1)))}
     if mode == "planted":
         share = 0.2
         for target in range(t):
@@ -83,8 +96,14 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     inside = np.abs(fitted.main - main) <= 1.96 * fitted.main_stderr
     result["main"] = [int(inside.sum()), int(inside.size)]
     if mode == "null":
+        # A sieve counts what it turns away as nil: only the tails of its triples tell anything.
+        result["tails"] = {
+            str(stratum): {"tests": int(counts.sum())}
+            | {str(z): int(counts[round(z / Z_STEP) :].sum()) for z in TAILS}
+            for stratum, counts in fitted.considered.counts.items()
+        }
         edge = math.ceil(1.96 / Z_STEP)
-        for order in (2, 3):
+        for order in (2, 3) if n <= 110 else (2,):
             counts = fitted.considered.counts[order]
             result[f"considered{order}"] = [int(counts[:edge].sum()), int(counts.sum())]
     else:
@@ -93,8 +112,7 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
         _, rule = fit_q_values([fitted.considered], method)
         found = true = covered = 0
         for target, reported in enumerate(fitted.reported):
-            orders = np.array([len(s) for s in reported.members], dtype=np.int64)
-            q = rule.of(reported.p_value, orders)
+            q = rule.of(reported.p_value, reported.stratum)
             for position in np.flatnonzero(q <= LEVEL):
                 value = truth[target].get(reported.members[position], 0.0)
                 found += 1
@@ -102,6 +120,7 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
                 error = abs(reported.value[position] - value)
                 covered += error <= 1.96 * reported.stderr[position]
         result[method] = [found, true, int(covered)]
+    result["families"] = families(fitted, truth)
     listed = hits = overall = kept = kept_in = 0
     for target, reported in enumerate(fitted.reported):
         value = np.array([truth[target].get(s, 0.0) for s in reported.members])
@@ -121,6 +140,31 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     found = {tuple(s) for s, q in zip(sets["members"], sets["q_value"], strict=True) if q <= LEVEL}
     somewhere = set().union(*truth)
     result["pooled"] = [len(found), len(found & somewhere), len(somewhere)]
+    return result
+
+
+def families(fitted: Any, truth: list[dict[tuple[int, ...], float]]) -> dict[str, dict[str, list[int]]]:
+    """{way to define the family of q-values: {order: [found, true] at q <= .05}}, Benjamini-Hochberg throughout."""
+    counts = {stratum: held for stratum, held in fitted.considered.counts.items() if stratum > 1}
+    orders = sorted({stratum % LED for stratum in counts})
+    merged = {order: sum(held for stratum, held in counts.items() if stratum % LED == order) for order in orders}
+    stored = QValues.fit(counts, "BH")
+    flat = QValues.fit(merged, "BH")
+    alone = {
+        order: QValues.fit({s: held for s, held in counts.items() if s % LED == order}, "BH") for order in orders
+    }
+    result: dict[str, dict[str, list[int]]] = {}
+    for target, reported in enumerate(fitted.reported):
+        for position, members in enumerate(reported.members):
+            p, stratum = reported.p_value[position : position + 1], int(reported.stratum[position])
+            order = len(members)
+            ways = {"stored": stored.of(p, stratum), "no stratum of led sets": flat.of(p, order),
+                    "a family for each order": alone[order].of(p, stratum)}  # fmt: skip
+            for way, q in ways.items():
+                if q[0] <= LEVEL:
+                    row = result.setdefault(way, {}).setdefault(str(order), [0, 0])
+                    row[0] += 1
+                    row[1] += truth[target].get(members, 0.0) != 0.0
     return result
 
 
@@ -175,6 +219,7 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
             rows.append(f"| power at q <= .05 ({method}) | {power:.3f} of {found} found | |")
     if "pooled" in lines[0]:
         rows += _pooled_rows(lines, arguments.mode)
+    rows += _family_rows(lines, arguments.mode)
     names = {"main": "coverage, main effects (all)", "considered": "coverage, sets considered, not kept",
              "considered2": "coverage, all pairs considered", "considered3": "coverage, all triples considered",
              "listed": "coverage, reported sets", "kept": "coverage, sets kept in the spectrum",
@@ -186,6 +231,35 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     inside, total = (sum(line["BH"][i] for line in lines) for i in (2, 0))
     rows.append(f"| coverage, sets with q <= .05 (BH) | {inside / max(total, 1):.4f} of {total} | .95 |")
     return "\n".join(rows)
+
+
+def _family_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
+    """Of the ways to define the family of q-values, by order; and of the tails of |z| where nothing is planted."""
+    rows, planted = [], sum(line["planted"] for line in lines)
+    for way in ("stored", "no stratum of led sets", "a family for each order"):
+        for order in ("2", "3"):
+            found = [line["families"].get(way, {}).get(order, [0, 0]) for line in lines]
+            total, true = (sum(row[i] for row in found) for i in (0, 1))
+            if mode == "null":
+                share = np.mean([row[0] > 0 for row in found])
+                rows.append(f"| campaigns with any q <= .05 at order {order}, {way} | {share:.4f} | |")
+            else:
+                rate = np.mean([1 - row[1] / row[0] if row[0] else 0.0 for row in found])
+                rows.append(f"| sets of {order} with q <= .05, {way}: true, false | {true}, {total - true} "
+                            f"(of {planted} planted, all orders) | |")  # fmt: skip
+                rows.append(f"| their false discovery rate | {rate:.4f} | |")
+    if mode != "null":
+        return rows
+    for stratum, title in (("2", "pairs"), ("3", "triples"), (str(LED + 3), "triples that pairs lead to")):
+        held = [line["tails"][stratum] for line in lines if stratum in line["tails"]]
+        tests = sum(entry["tests"] for entry in held)
+        for z in TAILS:
+            expected = tests * float(two_sided_p(np.array([z]))[0])
+            if expected < 1:
+                continue
+            seen = sum(entry[str(z)] for entry in held)
+            rows.append(f"| {title}, |z| >= {z}: seen / expected | {seen / expected:.3f} of {expected:.0f} | 1 |")
+    return rows
 
 
 def _pooled_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
@@ -205,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mode", choices=("null", "planted"), default="null")
+    parser.add_argument("--mode", choices=("null", "planted", "copies"), default="null")
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument(

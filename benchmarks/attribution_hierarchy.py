@@ -92,7 +92,7 @@ def block_of(way: str, masks: np.ndarray, outputs: np.ndarray, held: np.ndarray)
     _, rule = fit_q_values([fitted.considered], "BH")
     found: Sets = []
     for reported in fitted.reported:
-        q = rule.of(reported.p_value, np.array([len(s) for s in reported.members], dtype=np.int64))
+        q = rule.of(reported.p_value, reported.stratum)
         found.append([reported.members[k] for k in np.flatnonzero(q <= 0.1)])
     return found, np.column_stack([spectrum.evaluate(held) for spectrum in fitted.spectra])
 

@@ -83,8 +83,7 @@ def main() -> None:
     found: list[tuple[int, ...]] = []
     for block in blocks:
         for reported in block.reported:
-            orders = np.array([len(members) for members in reported.members], dtype=np.int64)
-            q = rule.of(reported.p_value, orders)
+            q = rule.of(reported.p_value, reported.stratum)
             found += [reported.members[k] for k in np.flatnonzero(q <= 0.05)]
     by_order = dict(Counter(map(len, found)))
     print(f"{outputs.shape[1]} targets, {seconds:.0f} CPU s, {is_open.sum()} gates open")

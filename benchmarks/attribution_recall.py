@@ -31,6 +31,7 @@ from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
 from attribution.screen import set_columns  # noqa: E402
 from tests.games import planted_interactions  # noqa: E402
 
+METHODS = ["coterie", "pairwise LASSO", "shapiq ProxySPEX", "shapiq ProxySHAP"]
 Sets = list[tuple[int, ...]]
 Record = dict[str, Any]
 
@@ -162,17 +163,24 @@ def main() -> None:
     parser.add_argument("--peer-python", default=None, help="an interpreter with shapiq 1.4 (ProxySPEX)")
     parser.add_argument("--proxyshap-python", default=None, help="an interpreter with shapiq 1.6 (ProxySHAP)")
     parser.add_argument("--masks", type=int, default=2000)
+    parser.add_argument("--players", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--ceilings", type=float, nargs="+", default=[0.3, 0.6, 0.9])
+    parser.add_argument("--targets", type=int, default=16, help="of this project's own rows")
+    parser.add_argument("--peer-targets", type=int, nargs="+", default=[8, 3], help="one number per --players")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     arguments = parser.parse_args()
+    if len(arguments.peer_targets) != len(arguments.players):
+        parser.error("--peer-targets needs one number per --players")
     folder = arguments.work_folder
     folder.mkdir(parents=True, exist_ok=True)
     print("| players | noise ceiling | method | recall, pairs | recall, triples | share false | held-out R2 | "
           "CPU s a target | targets |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
-    for n, n_ours, n_peer in ((100, 16, 2), (1000, 16, 1)):
-        for ceiling in (0.3, 0.6, 0.9):
-            data, games = campaign(n, arguments.masks, ceiling, n_ours, seed=n)
+    for n, n_peer in zip(arguments.players, arguments.peer_targets, strict=True):
+        for ceiling in arguments.ceilings:
+            data, games = campaign(n, arguments.masks, ceiling, arguments.targets, seed=n)
             source = folder / f"players{n}-ceiling{ceiling}.npz"
             np.savez(source, **data)
-            first = {**data, "outputs": data["outputs"][:, :2], "held_outputs": data["held_outputs"][:, :2]}
+            first = {**data, **{name: data[name][:, :n_peer] for name in ("outputs", "held_outputs")}}
             tasks: dict[str, Any] = {"coterie": lambda d=data: ours(d)}
             if n <= 100:
                 tasks["pairwise LASSO"] = lambda d=first: pairwise_lasso(d)
@@ -185,6 +193,8 @@ def main() -> None:
                         shapiq(name, python, source, folder, k)
                     )
             for name, task in tasks.items():
+                if name not in arguments.methods:
+                    continue
                 kept = folder / f"{source.stem}-{name.replace(' ', '-')}.records.json"
                 if not kept.exists():
                     kept.write_text(json.dumps(task()))

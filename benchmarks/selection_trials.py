@@ -282,6 +282,7 @@ def _subset(found: Candidates, keep: Array) -> Candidates:
     return Candidates(
         found.members[keep], found.sums[:, keep], found.squares[:, keep], found.proposed[:, keep],
         found.screened[keep], found.mean[:, keep], found.nil[:, keep], found.cut[keep],
+        found.stratum[keep],
     )  # fmt: skip
 
 

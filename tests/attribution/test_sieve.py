@@ -11,7 +11,7 @@ from attribution.checks import check_data
 from attribution.clusters import make_clusters
 from attribution.screen import set_columns
 from attribution.sieve import sieve_triples
-from attribution.significance import fit_q_values
+from attribution.significance import LED, fit_q_values
 
 
 def clusters_and_residual(n_players, n_masks, planted, size, seed=0):
@@ -58,8 +58,8 @@ def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
         )
         _, rule = fit_q_values([fitted.considered], "BH")
         reported = fitted.reported[0]
-        orders = np.array([len(members) for members in reported.members], dtype=np.int64)
-        q = rule.of(reported.p_value, orders)
+        q = rule.of(reported.p_value, reported.stratum)
         found[most] = {members for members, value in zip(reported.members, q, strict=True) if value <= 0.05}
-        assert fitted.considered.n_tests(3) == (60 * 59 * 58 // 6 if most else 20 * 19 * 18 // 6)
+        counted = sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3))
+        assert counted == (60 * 59 * 58 // 6 if most else 20 * 19 * 18 // 6)
     assert (40, 50, 59) not in found[0] and (40, 50, 59) in found[60]

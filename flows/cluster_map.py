@@ -1,9 +1,11 @@
 """A bounded, streaming map over a cluster that loses nothing and counts nothing twice.
 
 At most `window` units are in flight, and the window follows the cluster as it grows and shrinks. A unit whose process
-or node died is submitted again, by us and not by Ray, so that every new try is seen and logged. When all units are
-submitted and slots idle, units that take much longer than the others get one copy each, on the fastest node; the
-first result counts, the other copy is cancelled and its result never looked at.
+or node died is submitted again, by us and not by Ray, so that every new try is seen and logged. One whose process died
+more often than `max_retries` allows is set aside and tried once more at the end, alone: the cause may have been the
+others beside it (memory), or chance. When all units are submitted and slots idle, units that take much longer than
+the others get one copy each, on the fastest node; the first result counts, the other copy is cancelled and its result
+never looked at.
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ class _Unit:
     attempts: int = 0
     deaths: int = 0
     losses: int = 0
+    last_chance: bool = False
     log: list[str] = field(default_factory=list)
 
 
@@ -128,6 +131,7 @@ class StreamingMap:
         self._in_flight: dict[int, _Unit] = {}
         self._seconds: deque[float] = deque(maxlen=200)
         self._by_node: dict[str, deque[float]] = {}
+        self._set_aside: deque[_Unit] = deque()
         self._slots, self._looked = 1, -1e9
         self._nothing_since: float | None = None
         self._alive: set[str] = set()
@@ -211,6 +215,8 @@ class StreamingMap:
                 if time.monotonic() - self._looked > LOOK_EVERY_SECONDS:
                     self.look()
                 self._fill()
+                if not self._by_ref and self._set_aside:
+                    self._submit(self._set_aside.popleft())
                 if not self._by_ref:
                     return
                 self._copy_stragglers()
@@ -253,6 +259,13 @@ class StreamingMap:
         hopeless = isinstance(fault, (errors.RuntimeEnvSetupError, errors.TaskUnschedulableError))
         if hopeless or unit.deaths > self._resources.max_retries or unit.losses > NODE_LOSSES:
             self._drop(unit)
+            # Where nothing has ever succeeded the fault is general: that is said at once.
+            if not hopeless and unit.deaths and self._seconds and not unit.last_chance:
+                unit.last_chance = True
+                unit.attempts += 1
+                self._on_retry(unit.index, f"{why}; once more at the end, alone")
+                self._set_aside.append(unit)
+                return None
             return Outcome(unit.index, None, why, "\n".join(unit.log), unit.attempts)
         self._on_retry(unit.index, why)
         unit.attempts += 1

@@ -27,6 +27,20 @@ def test_a_straggler_gets_a_copy_and_counts_once(cluster: Cluster, tmp_path: Pat
 
 
 @pytest.mark.ray
+def test_a_unit_that_died_too_often_gets_a_last_try_when_the_others_are_done(cluster: Cluster, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tell(index: int, why: str) -> None:
+        told.append(why)
+
+    outcomes = cluster.map(units.die_three_times, str(tmp_path), range(6), Resources(max_retries=2), on_retry=tell)
+    found = {outcome.index: outcome for outcome in outcomes}
+    assert found[1].error is None and found[1].attempts == 4
+    assert found[1].value == 5, "the others were not done yet"
+    assert len(told) == 3 and "once more at the end" in told[-1]
+
+
+@pytest.mark.ray
 def test_a_failed_unit_brings_its_traceback_and_its_host(cluster: Cluster) -> None:
     (failed,) = [outcome for outcome in cluster.map(units.complain, None, range(3)) if outcome.error]
     assert failed.error == "ValueError: the data are wrong"

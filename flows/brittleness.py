@@ -127,7 +127,7 @@ def _search(
             "main_effects": removal_order(surrogate.without_sets(), margin, settings.max_removals),
             "interactions": removal_order(surrogate, margin, settings.max_removals),
         }
-        if all(removal.needed < 0 for removal in found.values()):
+        if all(removal.needed < 0 for removal in found.values()) or not all(r.order for r in found.values()):
             continue
         for way, removal in found.items():
             searched.append(
@@ -135,7 +135,8 @@ def _search(
                     "target": target, "way": way, "gate_open": row["verdict"] == "interactions", "margin_full": margin,
                     "predicted_removals": removal.needed, "order": list(removal.order),
                     "predicted": removal.predicted.tolist(),
-                    "tried": removals_to_try(removal.needed, settings.max_removals, len(removal.order)),
+                    # Nothing lowers the margin any more after the last of the order, however many are allowed.
+                    "tried": removals_to_try(removal.needed, len(removal.order), len(removal.order)),
                 }
             )  # fmt: skip
     n_found, most = len(searched) // len(WAYS), settings.max_removals

@@ -123,6 +123,13 @@ def first_round(
         else:
             sd = expected_sd(row["output_sd"], row["r2_datamodel"], candidate.order)
             wanted.append(bases_for_power(effect, sd, level, settings.power))
+    if settings.n_bases is not None:
+        needed = sum(settings.n_bases * n_cells(candidate.order) for candidate in candidates)
+        if needed > settings.max_models:
+            raise BadRequest(
+                f"certify.n_bases = {settings.n_bases} base masks of {len(candidates)} sets are {needed} models; "
+                f"certify.max_models is {settings.max_models}. Raise it, or lower certify.n_bases"
+            )
     smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
     found = plan_bases(
         candidates, wanted, smallest=smallest, largest=settings.n_bases or settings.max_bases,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attribution.certification import Candidate, matched_random_sets, top_sets, with_prediction
-from attribution.factorial import n_cells
+from attribution.factorial import MAX_ORDER
 from attribution.kind_sets import sets_of_kind
 from conf.schema import CampaignConfig
 from flows.errors import CoterieError
@@ -31,6 +31,11 @@ def choose_sets(config: CampaignConfig, campaign: Campaign) -> list[Candidate]:
         if settings.kinds or settings.orders:
             raise BadRequest("--members names one set, certify.kinds and certify.orders choose many. Give one of them")
         return [_named(config, campaign, rows)]
+    if settings.target is not None:
+        raise BadRequest(
+            f"certify.target = {settings.target} goes with a set of your own. Name it (--members 17,204), or leave the "
+            "target out: each of the strongest sets is tried on its best one"
+        )
     level = config.attribution.fdr_level
     if settings.kinds or settings.orders:
         found = sets_of_kind(
@@ -66,6 +71,11 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
             f"{what}; got --members {','.join(map(str, settings.members or ()))}. This campaign's players are "
             f"0 to {campaign.n_players - 1}"
         )
+    if not 2 <= len(members) <= MAX_ORDER:
+        raise BadRequest(
+            f"a set to certify has 2 to {MAX_ORDER} members; got {len(members)}: --members "
+            f"{','.join(map(str, members)) or 'none'}. Name as many players, e.g. 17,204"
+        )
     said = [
         {name: rows[name][at] for name in rows}
         for at, found in enumerate(rows["members"])
@@ -82,7 +92,6 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
             f"target {target} has no outputs. Targets are 0 to {campaign.n_targets - 1}; -1 is the mean of all, "
             f"-2 to {-1 - n_classes} the means of the {n_classes} classes"
         )
-    n_cells(len(members))
     row = next((row for row in said if row["target"] == target), None)
     return with_prediction(Candidate(members, int(target), math.nan, origin="named"), row)
 

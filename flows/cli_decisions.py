@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,7 @@ def register(app: typer.Typer, run: Run) -> None:
         if members is None and target is not None:
             raise ConfigError("--target goes with --members. Name the set, e.g. --members 17,204 --target 33")
         if members is not None:
-            update = {"members": _players(members), "target": target}
+            update = {"members": _players(members), **({} if target is None else {"target": target})}
             chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
         run("certify", chosen, dry_run)
 
@@ -79,6 +80,8 @@ def register(app: typer.Typer, run: Run) -> None:
         for path in written.paths:
             print(path)
         print(f"{written.n_kept} training examples kept, {written.n_dropped} dropped")
+        for note in written.notes:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def _players(text: str) -> tuple[int, ...]:

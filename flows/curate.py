@@ -26,7 +26,8 @@ from attribution.surrogate import Surrogate, main_effects, pooled_sets, shrink_n
 from conf.schema import CampaignConfig
 from flows.dataset import full_identity, load_planted
 from flows.decision_schemas import DECISIONS
-from flows.experiments import about, columns, plain, publish
+from flows.errors import StoreError
+from flows.experiments import about, columns, plain, publish, read_derived
 from flows.features import player_features
 from flows.logs import stage_logger
 from flows.planted_scores import planted_scores
@@ -56,7 +57,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
     campaign = Campaign(config.campaign.folder)
     key = curation_key(config, campaign)
     current = about(campaign, "decisions")
-    if current is not None and current["key"] == key:
+    if current is not None and current["key"] == key and _readable(campaign, log):
         log.info("the decisions are up to date")
         return CurateSummary(**current["counts"])
     dataset, planted = load_planted(config)
@@ -85,6 +86,16 @@ def curate(config: CampaignConfig) -> CurateSummary:
             log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
     _tell_planted(planted, scores, log)
     return summary
+
+
+def _readable(campaign: Campaign, log: Any) -> bool:
+    """Whether the decisions can be read; they are made anew otherwise."""
+    try:
+        read_derived(campaign, "decisions")
+    except StoreError as error:
+        log.warning("the decisions are made anew: %s", error)
+        return False
+    return True
 
 
 def curation_key(config: CampaignConfig, campaign: Campaign) -> str:

@@ -42,10 +42,7 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
         _print_report(campaign)
         return
     _check_inputs(stage, states, campaign)
-    _check_folder(campaign.folder)
-    if not isinstance(campaign.folder, ObjectPath):
-        with campaign.lock():  # another driver is found before minutes are spent; every stage looks again
-            pass
+    check_writable(campaign)
     _announce(chosen)
     _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)
@@ -69,6 +66,17 @@ def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign)
         raise IncompleteCampaign("there are no trained models to explain. Run `coterie retrain` first")
     if needed == "attribute" and campaign.analysis is None:
         raise IncompleteCampaign("there is no analysis to report. Run `coterie attribute` first")
+
+
+def check_writable(campaign: Campaign) -> None:
+    """A folder that cannot be written, or is being written, is found before minutes are spent; every stage looks again.
+
+    Raises StoreError, CampaignBusy.
+    """
+    _check_folder(campaign.folder)
+    if not isinstance(campaign.folder, ObjectPath):
+        with campaign.lock():
+            pass
 
 
 def _check_folder(folder: Path) -> None:

@@ -33,4 +33,5 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
         from flows.certify_sets import choose_sets
 
         choose_sets(config, campaign)  # a set or target that does not exist is said before Ray and Prefect start
+    drive.check_writable(campaign)
     drive._run(stage, config, needs_ray=stage not in WITHOUT_RAY)

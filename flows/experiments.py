@@ -243,6 +243,8 @@ def read_cells(campaign: Campaign, rows: RowRange, targets: Sequence[int], targe
 def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any]) -> None:
     """Write a derived table and then what it was made from."""
     schema = FIXED_TABLES.get(name, table.schema)
+    # Interrupted between the two writes, the table must not pass for what the old description says of it.
+    (campaign.folder / f"{name}.json").unlink(missing_ok=True)
     write_table(campaign.folder / f"{name}.parquet", table.cast(schema), identity=campaign.meta["identity_hash"])
     write_json(campaign.folder / f"{name}.json", {"created": _now(), **about})
 

@@ -11,27 +11,33 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.errors import CoterieError
-from flows.experiments import about, read_derived
+from flows.errors import CoterieError, IncompleteCampaign
+from flows.experiments import read_derived
 from flows.files import write_atomically, write_json
 from flows.store import Campaign
+from flows.verdicts import current_comparison, made_from
 
 FORMATS = ("subset", "parquet", "csv")
+PARQUET_NAME = "train-00000-of-00001.parquet"
+
+
+OUTDATED = "The decision rests on an earlier analysis than the campaign's present one; `coterie curate` renews it."
 
 
 class BadExport(CoterieError):
-    """A format that does not exist, or a place that cannot be written to."""
+    """A format that does not exist, or a place that holds other files."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written, and how many training examples they keep."""
+    """Files written, how many training examples they keep, and what a reader should know."""
 
     paths: tuple[Path, ...]
     n_kept: int
     n_dropped: int
+    notes: tuple[str, ...] = ()
 
 
 def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS) -> Exported:
@@ -40,14 +46,18 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
     `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet: data/train-*.parquet
     with the kept images in the layout Hugging Face reads (`datasets.load_dataset(folder)`). csv: decisions.csv, a row
-    a training example. Each carries the decision's provenance. Raises IncompleteCampaign without decisions.
+    a training example. Each carries the decision's provenance. Raises IncompleteCampaign without decisions, BadExport
+    where a file of somebody else's would be replaced or would be read along.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise BadExport(f"unknown format {', '.join(unknown) or 'none'}. Formats: {', '.join(FORMATS)}")
     if folder.exists() and not folder.is_dir():
         raise BadExport(f"{folder} is a file. Give a folder to export into")
+    _refuse_strangers(folder, formats)
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
+    if not made_from(campaign, "decisions"):
+        raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate` again")
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
     kept = [row for row in examples if decisions[row["player"]]["decision"] != "drop"]
@@ -59,13 +69,53 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
         paths += _write_parquet(folder, campaign, kept, decisions, origin)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
-    return Exported(tuple(paths), len(kept), len(examples) - len(kept))
+    notes = () if origin["analysis_is_current"] else (OUTDATED,)
+    return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
+
+
+def _refuse_strangers(folder: Path, formats: tuple[str, ...]) -> None:
+    """Raise BadExport for a file that an export would replace, or `load_dataset` read along, and no export wrote."""
+    data = [(path, _is_export) for path in (folder / "data").glob("train-*")]
+    written = {
+        "subset": [(folder / "subset.json", _is_subset)],
+        "parquet": [(folder / "README.md", _is_card), *data],
+        "csv": [(folder / "decisions.csv", _is_csv)],
+    }
+    for path, is_ours in [pair for name in formats for pair in written[name]]:
+        if path.exists() and not is_ours(path):
+            raise BadExport(f"{path} was not written by an export and is left as it is. Export into another folder")
+
+
+def _is_subset(path: Path) -> bool:
+    return _holds(path, '"provenance"')
+
+
+def _is_card(path: Path) -> bool:
+    return _holds(path, "training examples, kept by coterie.")
+
+
+def _is_csv(path: Path) -> bool:
+    return _holds(path, "campaign_identity,decisions_key")
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        return path.name == PARQUET_NAME and b"coterie.provenance" in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _holds(path: Path, words: str) -> bool:
+    try:
+        return words in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def provenance(campaign: Campaign) -> dict[str, Any]:
-    """What the decisions were made from, and whether retraining has confirmed them."""
-    decided = about(campaign, "decisions") or {}
-    verified = about(campaign, "comparisons")
+    """What the decisions were made from, and what retraining said of them; of earlier decisions' comparison nothing."""
+    decided = made_from(campaign, "decisions")
+    verified = current_comparison(campaign)
     return {
         "campaign": campaign.meta["name"],
         "identity": campaign.meta["identity_hash"],
@@ -73,7 +123,8 @@ def provenance(campaign: Campaign) -> dict[str, Any]:
         "decided": decided.get("created"),
         "analysis": decided.get("analysis"),
         "settings": decided.get("settings"),
-        "verification": None if verified is None else verified.get("sentences"),
+        "analysis_is_current": decided.get("analysis") == (campaign.analysis or {}).get("key"),
+        "verification": verified.get("sentences"),
     }
 
 
@@ -126,7 +177,7 @@ def _write_parquet(
         "huggingface": json.dumps({"info": {"features": features}}),
         "coterie.provenance": json.dumps(origin, ensure_ascii=False),
     }
-    path = folder / "data" / "train-00000-of-00001.parquet"
+    path = folder / "data" / PARQUET_NAME
     stamped = table.replace_schema_metadata(metadata)
     write_atomically(path, lambda temporary: pq.write_table(stamped, temporary, compression="zstd"))
     card = folder / "README.md"
@@ -135,7 +186,9 @@ def _write_parquet(
 
 
 def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any]) -> str:
-    told = origin["verification"] or ["The decision has not been verified by retraining."]
+    told = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
+    if not origin["analysis_is_current"]:
+        told.append(OUTDATED)
     names = ("identity", "decisions", "decided", "analysis", "settings")
     lines = [
         "---",

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.decision_schemas import CERTIFICATION
-from flows.files import read_json, read_table
+from flows.files import read_table
 from flows.report_images import Gallery, Picture
 from flows.store import Campaign
-from flows.verdicts import verdicts
+from flows.verdicts import current_comparison, made_from, verdicts
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Experiments:
     """Everything that was tried; empty where nothing was.
 
     verdicts: {(target, members): row of the certification table}. shares: {origin: count, n, low, high}. decided:
-    counts of kept, dropped and players to review. sentences: what the comparison by retraining says, one each.
+    counts of kept, dropped and players to review. sentences: what the comparison of these decisions by retraining
+    says, one each. outdated: what else exists, and of which earlier analysis or decisions.
     """
 
     trials: tuple[Trial, ...] = ()
@@ -41,6 +42,7 @@ class Experiments:
     decided: dict[str, int] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()
     warning: str = ""
+    outdated: tuple[str, ...] = ()
 
 
 def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
@@ -49,21 +51,22 @@ def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
     rows = []
     if path.is_file():
         rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
-    compared = _about(campaign, "comparisons")
-    decisions = _about(campaign, "decisions")
+    compared = current_comparison(campaign)
+    decisions = made_from(campaign, "decisions")
+    outdated = []
+    if decisions and decisions.get("analysis") != (campaign.analysis or {}).get("key"):
+        outdated.append("These decisions rest on an earlier analysis than the one shown: coterie curate renews them.")
+    if made_from(campaign, "comparisons") and not compared:
+        outdated.append("A comparison by retraining exists of earlier decisions only: coterie verify compares these.")
     return Experiments(
         trials=tuple(_trial(row, gallery) for row in rows),
         verdicts=verdicts(campaign),
-        shares=_about(campaign, "certification").get("shares", {}),
+        shares=made_from(campaign, "certification").get("shares", {}),
         decided=decisions.get("counts", {}),
         sentences=tuple(compared.get("sentences", ())),
         warning=str(compared.get("warning", "")),
+        outdated=tuple(outdated),
     )
-
-
-def _about(campaign: Campaign, name: str) -> dict[str, Any]:
-    path = campaign.folder / f"{name}.json"
-    return read_json(path) if path.is_file() else {}
 
 
 def _trial(row: dict[str, Any], gallery: Gallery) -> Trial:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.decision_schemas import CERTIFICATION
 from flows.files import read_json, read_table
-from flows.store import Campaign
+from flows.store import Campaign, digest
 
 EXPERIMENT_TABLES = ("certification", "decisions", "comparisons", "brittleness")
 
@@ -18,6 +18,27 @@ def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, 
         return {}
     rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
     return {(row["target"], tuple(row["members"])): row for row in rows if row["origin"] != "random"}
+
+
+def made_from(campaign: Campaign, name: str) -> dict[str, Any]:
+    """What a derived table was made from; empty where there is no table."""
+    path = campaign.folder / f"{name}.json"
+    return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else {}
+
+
+def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
+    """Names a comparison by the decisions it compares and by how (settings of section verify)."""
+    return digest({"decisions": decisions_key, "verify": settings})[:16]
+
+
+def current_comparison(campaign: Campaign) -> dict[str, Any]:
+    """What verify found of the decisions that stand now; empty when they have not been compared (earlier ones may)."""
+    compared, decided = made_from(campaign, "comparisons"), made_from(campaign, "decisions")
+    for path in (campaign.folder / "plans").glob("verify-*.json") if compared and decided else ():
+        plan = read_json(path)
+        if plan.get("key") == compared.get("key") == comparison_key(decided["key"], plan["settings"]):
+            return compared
+    return {}
 
 
 def experiment_keys(campaign: Campaign) -> dict[str, Any]:

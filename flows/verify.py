@@ -33,7 +33,8 @@ from flows.experiments import (
 from flows.features import player_features
 from flows.logs import stage_logger
 from flows.roles import RowRange
-from flows.store import Campaign, digest
+from flows.store import Campaign
+from flows.verdicts import comparison_key
 from flows.verify_results import publish_verification, tell
 from flows.work import TrainingJob
 from training import Dataset
@@ -151,17 +152,34 @@ def architectures(config: CampaignConfig) -> list[str]:
 
 def verification_key(config: CampaignConfig, decisions_key: str) -> str:
     """Names a comparison by the decisions and by how they are compared."""
-    return digest({"decisions": decisions_key, "verify": config.verify.model_dump(mode="json")})[:16]
+    return comparison_key(decisions_key, config.verify.model_dump(mode="json"))
 
 
 def current_decisions(config: CampaignConfig, campaign: Campaign) -> dict[str, Any]:
     """What the decisions were made from. Raises IncompleteCampaign when there are none, or none of this kind."""
     decided = about(campaign, "decisions")
-    if decided is None or decided["key"] != curation_key(config, campaign):
+    if decided is None:
+        raise IncompleteCampaign("there are no decisions to verify. Run `coterie curate` first")
+    if decided["key"] != curation_key(config, campaign):
         raise IncompleteCampaign(
-            "there are no decisions to verify, or they were made from something else. Run `coterie curate` first"
+            f"the decisions that exist were made otherwise: {_what_differs(config, campaign, decided)}. Give verify "
+            "the settings that curate was given, or run `coterie curate` with these first"
         )
     return decided
+
+
+def _what_differs(config: CampaignConfig, campaign: Campaign, decided: dict[str, Any]) -> str:
+    """Why decisions are not those of this configuration."""
+    asked, made = config.curate.model_dump(mode="json"), decided.get("settings") or {}
+    differing = [
+        f"curate.{name} was {made.get(name)}, here it is {value}"
+        for name, value in asked.items()
+        if made.get(name) != value
+    ]
+    if decided.get("analysis") != (campaign.analysis or {}).get("key"):
+        differing.append("the analysis is another one")
+    unrecorded = "the models, attribution settings, verify.embedding_models or the code have changed since"
+    return "; ".join(differing) or unrecorded
 
 
 def _block(

@@ -147,6 +147,11 @@ def test_an_earlier_experiment_on_the_same_sets_does_not_count_twice(folder: Pat
         (("certify.members=[2,2]", "certify.target=0"), "named twice"),
         (("certify.members=[2,3]", "certify.target=40"), "target 40 has no outputs"),
         (("certify.members=[2,3]",), "Give --target"),
+        (("certify.target=3",), "certify.target = 3 goes with a set of your own"),
+        (("certify.members=[2]", "certify.target=0"), "2 to 6 members; got 1: --members 2"),
+        (("certify.members=[]", "certify.target=0"), "got 0: --members none"),
+        (("certify.members=[1,2,3,4,5,6,7]", "certify.target=0"), "got 7: --members 1,2,3,4,5,6,7"),
+        ((*CERTIFY, "certify.max_models=10"), "3 base masks of 3 sets are 36 models.*lower certify.n_bases"),
     ],
 )
 def test_sets_and_targets_that_do_not_exist_are_refused(folder: Path, overrides: tuple[str, ...], message: str) -> None:
@@ -156,8 +161,8 @@ def test_sets_and_targets_that_do_not_exist_are_refused(folder: Path, overrides:
 
 
 def test_a_budget_too_small_for_the_sets_is_refused(folder: Path) -> None:
-    with pytest.raises(AttributionError, match="certify.max_models"):
-        certify.fn(decided_config(folder, *CERTIFY, "certify.max_models=10"))
+    with pytest.raises(AttributionError, match="certify.max_models is 10.*lower certify.top or certify.min_bases"):
+        certify.fn(decided_config(folder, *CERTIFY, "certify.n_bases=null", "certify.max_models=10"))
 
 
 def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) -> None:

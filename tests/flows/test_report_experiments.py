@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flows.decision_schemas import CERTIFICATION
+from flows.decision_schemas import CERTIFICATION, COMPARISONS, DECISIONS
+from flows.experiments import columns, freeze, publish
 from flows.files import write_json, write_table
+from flows.verdicts import comparison_key
 from tests.flows.report_campaign import make_campaign, render
 
 
@@ -47,10 +49,20 @@ def test_verdicts_stand_beside_their_sets_and_in_a_table_of_all_that_was_tried(t
 
 def test_a_comparison_is_told_in_its_own_words_and_a_decision_without_one_says_so(tmp_path: Path) -> None:
     campaign = make_campaign(tmp_path)
-    write_json(campaign.folder / "decisions.json", {"counts": {"kept": 7, "dropped": 3, "to_review": 2}})
+    counts = {"kept": 7, "dropped": 3, "to_review": 2}
+    analysis = (campaign.analysis or {})["key"]
+    publish(campaign, "decisions", columns([], DECISIONS), {"key": "d", "analysis": analysis, "counts": counts})
     assert "7 players kept, 3 dropped, 2 to look at" in render(campaign)
     assert "Not yet compared by retraining" in render(campaign)
     said = "The decided set of 7 players did not beat class-balanced random removal."
-    write_json(campaign.folder / "comparisons.json", {"sentences": [said], "warning": "Extrapolates."})
+    key = comparison_key("d", {})
+    freeze(campaign, "verify", key, 1, {"settings": {}})
+    told = {"key": key, "sentences": [said], "warning": "Extrapolates."}
+    publish(campaign, "comparisons", columns([], COMPARISONS), told)
     html = render(campaign)
     assert said in html and "Extrapolates." in html and "Not yet compared" not in html
+    # Other decisions since, from another analysis: what was compared is not said of them.
+    publish(campaign, "decisions", columns([], DECISIONS), {"key": "e", "analysis": "other", "counts": counts})
+    html = render(campaign)
+    assert said not in html and "Extrapolates." not in html and "Not yet compared" in html
+    assert "of earlier decisions only" in html and "earlier analysis" in html

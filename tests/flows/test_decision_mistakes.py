@@ -1,0 +1,164 @@
+"""What people and crashes do to decisions: other settings, broken tables, other people's files, outdated results."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from conf.schema import CampaignConfig
+from flows import brittleness, cli_decisions
+from flows.curate import curate
+from flows.decision_schemas import COMPARISONS
+from flows.drive import check_writable
+from flows.errors import CampaignBusy, IncompleteCampaign
+from flows.experiments import about, columns, freeze, publish, read_derived
+from flows.export import OUTDATED, BadExport, export, provenance
+from flows.report_experiments import Experiments, read_experiments
+from flows.report_images import Gallery
+from flows.store import ANALYSIS_TABLES, Campaign
+from flows.verdicts import current_comparison
+from flows.verify import current_decisions, verification_key
+from tests.flows.decided_campaign import N_PLAYERS, N_TARGETS, decided_config, make_decided_campaign
+
+CURATE = ("curate.similarity=false", "curate.near_duplicate_share=0")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign with decisions."""
+    folder = tmp_path_factory.mktemp("mistakes") / "campaign"
+    config = decided_config(folder, *CURATE)
+    make_decided_campaign(config)
+    curate.fn(config)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "campaign"))
+
+
+def compared(folder: Path, config: CampaignConfig) -> None:
+    """A comparison of the decisions that stand now, as verify leaves it behind."""
+    campaign = Campaign(folder)
+    key = verification_key(config, current_decisions(config, campaign)["key"])
+    freeze(campaign, "verify", key, 2, {"blocks": [], "settings": config.verify.model_dump(mode="json")})
+    told = {"key": key, "sentences": ["It beats random."], "warning": ""}
+    publish(campaign, "comparisons", columns([], COMPARISONS), told)
+
+
+def experiments(campaign: Campaign) -> Experiments:
+    gallery = Gallery(campaign.read("examples"), campaign.meta["class_names"], campaign.meta["player_names"])
+    return read_experiments(campaign, gallery)
+
+
+def test_verify_says_which_setting_of_curate_differs(folder: Path) -> None:
+    campaign = Campaign(folder)
+    current_decisions(decided_config(folder, *CURATE), campaign)
+    other = decided_config(folder, *CURATE, "curate.keep_count=20")
+    with pytest.raises(IncompleteCampaign, match="curate.keep_count was None, here it is 20.*settings that curate was"):
+        current_decisions(other, campaign)
+
+
+def test_a_comparison_of_earlier_decisions_is_not_told_of_the_present_ones(folder: Path, tmp_path: Path) -> None:
+    config, campaign = decided_config(folder, *CURATE), Campaign(folder)
+    compared(folder, config)
+    assert current_comparison(campaign)["sentences"] == ["It beats random."]
+    assert provenance(campaign)["verification"] == ["It beats random."]
+    curate.fn(decided_config(folder, *CURATE, "curate.keep_count=20"))
+    assert current_comparison(campaign) == {}
+    told = experiments(campaign)
+    assert told.sentences == () and told.decided["kept"] == 20
+    assert "of earlier decisions only" in told.outdated[0]
+    export(campaign, tmp_path / "out", ("parquet",))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "has not been verified" in card and "beats" not in card
+
+
+def test_decisions_of_an_earlier_analysis_say_so(folder: Path, tmp_path: Path) -> None:
+    campaign = Campaign(folder)
+    assert experiments(campaign).outdated == ()
+    assert export(campaign, tmp_path / "a").notes == ()
+    campaign.publish_analysis("another", {name: campaign.read(name) for name in ANALYSIS_TABLES}, {"n_open": 2})
+    assert "earlier analysis" in experiments(campaign).outdated[0]
+    assert export(campaign, tmp_path / "b").notes == (OUTDATED,)
+    assert OUTDATED in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_a_table_whose_description_was_not_written_is_not_taken_for_the_former_one(folder: Path) -> None:
+    campaign = Campaign(folder)
+    table = read_derived(campaign, "decisions")
+    with pytest.raises(TypeError):  # ends between the table and its description
+        publish(campaign, "decisions", table, {"key": object()})
+    assert about(campaign, "decisions") is None
+    with pytest.raises(IncompleteCampaign, match="coterie curate"):
+        export(campaign, folder / "out")
+
+
+def test_decisions_that_cannot_be_read_are_made_anew(folder: Path) -> None:
+    path, campaign = folder / "decisions.parquet", Campaign(folder)
+    whole = read_derived(campaign, "decisions")
+    path.write_bytes(path.read_bytes()[:1000])
+    curate.fn(decided_config(folder, *CURATE))
+    assert read_derived(campaign, "decisions").equals(whole)
+
+
+@pytest.mark.parametrize("name", ["README.md", "decisions.csv", "subset.json", "data/train-00000-of-00001.parquet"])
+def test_exports_leave_other_peoples_files_alone(folder: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(BadExport, match=f"{name} was not written by an export"):
+        export(Campaign(folder), out)
+    assert [path.read_text() for path in out.rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_an_export_replaces_an_earlier_one_and_refuses_what_would_be_read_along(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export(Campaign(folder), out) == export(Campaign(folder), out)
+    (out / "data" / "train-00001-of-00002.parquet").write_bytes(b"")
+    with pytest.raises(BadExport, match="train-00001-of-00002.parquet"):
+        export(Campaign(folder), out)
+    export(Campaign(folder), out, ("csv", "subset"))
+
+
+def test_every_search_tries_some_removal_however_many_are_allowed(folder: Path) -> None:
+    """Main effects flip target 2 by three removals; the surrogate with a triple never does."""
+    campaign = Campaign(folder)
+    tables = {name: campaign.read(name).to_pylist() for name in ANALYSIS_TABLES}
+    for row in tables["effects"]:
+        if row["target"] == 2:
+            row["shrunken"] = 1.0 if row["player"] < 3 else 0.0
+    tables["interactions"].append(
+        {**tables["interactions"][0], "target": 2, "members": [0, 1, 2], "order": 3, "shrunken": -8.0}
+    )
+    changed = {name: pa.Table.from_pylist(rows, schema=ANALYSIS_TABLES[name]) for name, rows in tables.items()}
+    campaign.publish_analysis("triple", changed, {"n_open": 2})
+    config = decided_config(folder, "brittleness.max_removals=100000")
+    margins = np.where(np.arange(N_TARGETS) == 2, 2.5, -1.0)
+    searched = brittleness._search(config, campaign, tables["faithfulness"], margins, brittleness.stage_logger())
+    assert [(row["target"], row["way"], row["predicted_removals"]) for row in searched] == [
+        (2, "main_effects", 3), (2, "interactions", -1),
+    ]  # fmt: skip
+    for row in searched:
+        assert row["tried"] and max(row["tried"]) <= len(row["order"]) <= N_PLAYERS
+
+
+def test_a_campaign_that_is_being_written_is_found_before_anything_starts(folder: Path) -> None:
+    campaign = Campaign(folder)
+    with campaign.lock(), pytest.raises(CampaignBusy):
+        check_writable(Campaign(folder))
+
+
+def test_a_named_set_keeps_the_target_of_the_configuration() -> None:
+    app, seen = typer.Typer(), []
+    cli_decisions.register(app, lambda stage, config, dry_run: seen.append(config.certify))
+    for given in (["certify.target=3"], ["--target", "4"], ["certify.target=3", "--target", "4"]):
+        CliRunner().invoke(app, ["certify", "quickstart", "--members", "1,2", *given], catch_exceptions=False)
+    assert [(settings.members, settings.target) for settings in seen] == [((1, 2), 3), ((1, 2), 4), ((1, 2), 4)]

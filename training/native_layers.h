@@ -42,6 +42,16 @@ template <class T> inline T total(Vec<T> v) {  // halves added to halves: a chai
     return numbers[0];
 }
 
+// 1 in the first `count` numbers, 0 in those behind them.
+template <class T> struct Lanes {
+    T values[2 * Vector<T>::lanes];
+    constexpr Lanes() : values() {
+        for (int lane = 0; lane < Vector<T>::lanes; ++lane) values[lane] = T(1);
+    }
+};
+template <class T> inline constexpr Lanes<T> kLanes{};
+template <class T> inline Vec<T> first_lanes(int count) { return load(kLanes<T>.values + Vector<T>::lanes - count); }
+
 // --- activations ---------------------------------------------------------------------------------------------
 
 template <class T> struct Plane {
@@ -108,12 +118,8 @@ inline void row_of_block(const T* in, size_t in_channel, int in_channels, const 
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
             const int left = length - v * lanes;
-            if (left >= lanes) {
-                store(to + v * lanes, add ? Vec<T>(load(to + v * lanes) + sums[k][v]) : sums[k][v]);
-            } else {  // the border behind the row stays zero
-                for (int lane = 0; lane < left; ++lane)
-                    to[v * lanes + lane] = sums[k][v][lane] + (add ? to[v * lanes + lane] : T(0));
-            }
+            const Vec<T> sum = add ? Vec<T>(load(to + v * lanes) + sums[k][v]) : sums[k][v];
+            store(to + v * lanes, left >= lanes ? sum : Vec<T>(sum * first_lanes<T>(left)));  // zero behind the row
         }
     }
 }
@@ -139,7 +145,8 @@ void sum_of_rows(const T* in, size_t in_channel, int in_channels, const Taps& ta
 // weights [out][in][9] as [block of out][in][9][kBlock]; with `transposed`, blocks of in: [block of in][out][9][kBlock].
 template <class T> void pack(const T* weights, int out, int in, bool transposed, std::vector<T>& packed) {
     const int outer = transposed ? in : out, inner = transposed ? out : in;
-    packed.assign(size_t((outer + kBlock - 1) / kBlock) * kBlock * inner * kTaps, T(0));
+    packed.resize(size_t((outer + kBlock - 1) / kBlock) * kBlock * inner * kTaps);
+    if (outer % kBlock) std::fill(packed.begin(), packed.end(), T(0));
     for (int o = 0; o < out; ++o)
         for (int i = 0; i < in; ++i) {
             const int a = transposed ? i : o, b = transposed ? o : i;
@@ -277,7 +284,8 @@ template <class T> class Convolution {
     template <int vectors> void by_channel(const Plane<T>& from, const Plane<T>& dz, T* gradient) {
         constexpr int lanes = Vector<T>::lanes, wide = vectors * lanes, inputs = kBlock / vectors;
         const int length = dz.length(), padded = (out + wide - 1) / wide * wide;
-        turned.assign(size_t(dz.height) * length * padded, T(0));
+        turned.resize(size_t(dz.height) * length * padded);
+        if (padded != out) std::fill(turned.begin(), turned.end(), T(0));
         for (int y = 0; y < dz.height; ++y)
             for (int k = 0; k < out; ++k) {
                 const T* d = dz.at(k, y);
@@ -328,15 +336,12 @@ template <class T> struct Norm {
     // y = relu(normalised z * gamma + beta (+ shortcut)); `share` of these statistics enters running [mean | variance].
     void forward(const Plane<T>& z, const T* gamma, const T* beta, T* running, T share, const Plane<T>* shortcut,
                  Plane<T>& y) {
-        const int channels = z.channels, length = z.length();
-        const T count = T(length) * z.height;
+        const int channels = z.channels;
+        const T count = T(z.length()) * z.height;
         mean.resize(channels), inverse.resize(channels);
         for (int c = 0; c < channels; ++c) {
-            T sum = 0, square = 0;
-            for (int r = 0; r < z.height; ++r) sum += sum_of(z.at(c, r), length, T(0), false);
-            mean[c] = sum / count;
-            for (int r = 0; r < z.height; ++r) square += sum_of(z.at(c, r), length, mean[c], true);
-            const T variance = square / count;
+            mean[c] = sum_of<false>(z, c, T(0)) / count;
+            const T square = sum_of<true>(z, c, mean[c]), variance = square / count;
             inverse[c] = T(1) / std::sqrt(variance + T(kEpsilon));
             running[c] += share * (mean[c] - running[c]);
             running[channels + c] += share * (square / (count - 1) - running[channels + c]);
@@ -359,8 +364,8 @@ template <class T> struct Norm {
         const T count = T(length) * z.height;
         for (int c = 0; c < z.channels; ++c) {
             const T middle = mean[c];
-            T sum = 0, moment = 0;
-            for (int r = 0; r < z.height; ++r) mask_and_sum(z.at(c, r), y.at(c, r), dy.at(c, r), length, middle, sum, moment);
+            T sum, moment;
+            mask_and_sum(z, y, dy, c, middle, sum, moment);
             d_beta[c] = sum, d_gamma[c] = moment * inverse[c];
             const T scale = gamma[c] * inverse[c], shift = sum / count, slope = moment * inverse[c] * inverse[c] / count;
             for (int r = 0; r < z.height; ++r) {
@@ -373,54 +378,60 @@ template <class T> struct Norm {
 
   private:
     static void affine(const Plane<T>& z, int c, T scale, T middle, T beta, const Plane<T>* shortcut, Plane<T>& y) {
+        constexpr int lanes = Vector<T>::lanes;
         const int length = z.length();
+        const Vec<T> zero = {}, kept = first_lanes<T>((length - 1) % lanes + 1);
         for (int r = 0; r < z.height; ++r) {
             const T* from = z.at(c, r);
+            const T* other = shortcut && c < shortcut->channels ? shortcut->at(c, r) : nullptr;
             T* to = y.at(c, r);
-            if (shortcut && c < shortcut->channels) {
-                const T* other = shortcut->at(c, r);
-                for (int i = 0; i < length; ++i) {
-                    const T value = (from[i] - middle) * scale + beta + other[i];
-                    to[i] = value > 0 || value != value ? value : T(0);
-                }
-            } else {
-                for (int i = 0; i < length; ++i) {
-                    const T value = (from[i] - middle) * scale + beta;
-                    to[i] = value > 0 || value != value ? value : T(0);
-                }
+            for (int i = 0; i < length; i += lanes) {
+                Vec<T> value = (load(from + i) - middle) * scale + beta;
+                if (other) value += load(other + i);
+                value = value <= zero ? zero : value;  // what is no number stays none
+                store(to + i, i + lanes > length ? Vec<T>(value * kept) : value);
             }
         }
     }
 
-    static T sum_of(const T* from, int length, T middle, bool squared) {
+    // Over channel c, of z - middle or its square.
+    template <bool squared> static T sum_of(const Plane<T>& z, int c, T middle) {
         constexpr int lanes = Vector<T>::lanes;
+        const int length = z.length();
+        const Vec<T> ones = first_lanes<T>(lanes), kept = first_lanes<T>(length % lanes);
         Vec<T> sums[2] = {};
-        int i = 0;
-        for (; i + 2 * lanes <= length; i += 2 * lanes)
-            for (int v = 0; v < 2; ++v) {
-                const Vec<T> d = load(from + i + v * lanes) - middle;
-                sums[v] += squared ? d * d : d;
+        for (int r = 0; r < z.height; ++r) {
+            const T* from = z.at(c, r);
+            int i = 0;
+            for (; i + 2 * lanes <= length; i += 2 * lanes)
+                for (int v = 0; v < 2; ++v) {
+                    const Vec<T> d = load(from + i + v * lanes) - middle;
+                    sums[v] += squared ? Vec<T>(d * d) : d;
+                }
+            for (; i < length; i += lanes) {
+                const Vec<T> d = (load(from + i) - middle) * (i + lanes > length ? kept : ones);
+                sums[0] += squared ? Vec<T>(d * d) : d;
             }
-        T sum = total<T>(sums[0] + sums[1]);
-        for (; i < length; ++i) sum += squared ? (from[i] - middle) * (from[i] - middle) : from[i] - middle;
-        return sum;
+        }
+        return total<T>(sums[0] + sums[1]);
     }
 
-    static void mask_and_sum(const T* z, const T* y, T* dy, int length, T middle, T& sum, T& moment) {
+    // Behind a row y is zero, and dy becomes zero.
+    static void mask_and_sum(const Plane<T>& z, const Plane<T>& y, Plane<T>& dy, int c, T middle, T& sum, T& moment) {
         constexpr int lanes = Vector<T>::lanes;
+        const int length = z.length();
         Vec<T> sums = {}, moments = {};
         const Vec<T> zero = {};
-        int i = 0;
-        for (; i + lanes <= length; i += lanes) {
-            const Vec<T> d = load(y + i) > zero ? load(dy + i) : zero;
-            store(dy + i, d);
-            sums += d, moments += d * (load(z + i) - middle);
+        for (int r = 0; r < z.height; ++r) {
+            const T *from = z.at(c, r), *shown = y.at(c, r);
+            T* to = dy.at(c, r);
+            for (int i = 0; i < length; i += lanes) {
+                const Vec<T> d = load(shown + i) > zero ? load(to + i) : zero;
+                store(to + i, d);
+                sums += d, moments += d * (load(from + i) - middle);
+            }
         }
-        sum += total<T>(sums), moment += total<T>(moments);
-        for (; i < length; ++i) {
-            dy[i] = y[i] > 0 ? dy[i] : T(0);
-            sum += dy[i], moment += dy[i] * (z[i] - middle);
-        }
+        sum = total<T>(sums), moment = total<T>(moments);
     }
 };
 
@@ -436,7 +447,12 @@ template <class T> void average(const Plane<T>& x, Plane<T>& small) {
             for (int u = 0; u < small.width; ++u) {
                 const int high = pixels_there(y, x.height), wide = pixels_there(u, x.width);
                 const T share = T(1) / (high * wide);
-                T* to = small.at(c, y) + u * n;
+                T* __restrict to = small.at(c, y) + u * n;
+                if (high == 2 && wide == 2) {
+                    const T *above = x.at(c, 2 * y) + 2 * u * n, *below = x.at(c, 2 * y + 1) + 2 * u * n;
+                    for (int i = 0; i < n; ++i) to[i] = (above[i] + above[n + i] + below[i] + below[n + i]) * share;
+                    continue;
+                }
                 for (int i = 0; i < n; ++i) {
                     T sum = 0;
                     for (int dy = 0; dy < high; ++dy)

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +104,19 @@ def run_unit(
         error = f"{type(fault).__name__}: {fault}".strip().splitlines()[0]
         log = f"host {host}, node {node}\n{traceback.format_exc()}"
     return value, error, log, time.monotonic() - began, host, node
+
+
+@contextmanager
+def _signals_as_they_are() -> Iterator[None]:
+    """Ray's compiled code turns what a signal's handler raises into SystemError: raise that again, so that whoever
+    asked for the end (Prefect's SIGTERM, Ctrl-C) sees it as one."""
+    try:
+        yield
+    except SystemError as error:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None
+        raise
 
 
 class StreamingMap:
@@ -220,7 +234,8 @@ class StreamingMap:
                 if not self._by_ref:
                     return
                 self._copy_stragglers()
-                ready, _ = self._ray.wait(list(self._by_ref), num_returns=1, timeout=min(1.0, LOOK_EVERY_SECONDS))
+                with _signals_as_they_are():
+                    ready, _ = self._ray.wait(list(self._by_ref), num_returns=1, timeout=min(1.0, LOOK_EVERY_SECONDS))
                 for ref in ready:
                     outcome = self._collect(ref)
                     if outcome is not None:

@@ -26,7 +26,8 @@ def supervise() -> None:
     last one did. Call it before threads exist, Ray's and Prefect's among them.
 
     An end is orderly when Python itself ended (with whatever exit code), or a signal asked for it: SIGINT, SIGTERM,
-    SIGHUP. COTERIE_SUPERVISE=0 switches this off.
+    SIGHUP. What was asked to end is never started again, however it ended: Ray has been seen to abort on its way out.
+    COTERIE_SUPERVISE=0 switches this off.
     """
     if os.environ.get("COTERIE_SUPERVISE") == "0" or not hasattr(signal, "sigwaitinfo"):
         return
@@ -44,11 +45,13 @@ def supervise() -> None:
             atexit.register(_say_orderly, writer, os.getpid())
             return
         os.close(writer)
-        status = _wait(child)
+        status, asked = _wait(child)
         orderly = os.read(reader, 1) == b"."
         os.close(reader)
         code = os.waitstatus_to_exitcode(status)
-        if orderly or -code in _PASSED_ON or start == MAX_STARTS:
+        if asked and code < 0:
+            code = -asked
+        if asked or orderly or -code in _PASSED_ON or start == MAX_STARTS:
             _leave(code)
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         LOG.warning(
@@ -70,15 +73,19 @@ def _say_orderly(writer: int, pid: int) -> None:
         os.write(writer, b".")
 
 
-def _wait(child: int) -> int:
-    """Pass signals on to the child until it ends; its wait status."""
+def _wait(child: int) -> tuple[int, int]:
+    """Pass signals on to the child until it ends; its wait status, and the last signal that asked it to (0: none)."""
+    asked = 0
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            return status
+            return status, asked
         received = signal.sigwaitinfo(_PASSED_ON | {signal.SIGCHLD})
-        if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_KERNEL:
-            os.kill(child, received.si_signo)
+        if received.si_signo == signal.SIGCHLD:
+            continue
+        asked = received.si_signo
+        if received.si_code != _FROM_KERNEL:
+            os.kill(child, asked)
 
 
 def _leave(code: int) -> None:

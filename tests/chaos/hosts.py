@@ -23,8 +23,6 @@ from types import TracebackType
 from tests.chaos.campaigns import ROOT, Small
 from tests.chaos.processes import kill_family
 
-BRIDGE = "coterie-br"
-NETWORK = "10.213.7"
 BIN = Path(sys.executable).parent
 DETECTION = {
     "RAY_grpc_client_keepalive_time_ms": "2000",
@@ -47,26 +45,28 @@ def _ip(*arguments: str, check: bool = True) -> None:
 class Hosts:
     """`count` hosts, the first one the head; use it in a `with`."""
 
+    bridge, network, prefix, cable = "coterie-br", "10.213.7", "coterie", "cot"
+
     def __init__(self, folder: Path, count: int, cpus: int = 1) -> None:
         self.folder, self.count, self.cpus = folder, count, cpus
         self.daemons: dict[int, subprocess.Popen[bytes]] = {}
         self.environment = {**os.environ, **DETECTION, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
     def name(self, host: int) -> str:
-        return f"coterie{host}"
+        return f"{self.prefix}{host}"
 
     def address(self, host: int) -> str:
-        return f"{NETWORK}.{host + 1}"
+        return f"{self.network}.{host + 1}"
 
     def __enter__(self) -> Hosts:
-        _ip("link", "add", BRIDGE, "type", "bridge")
-        _ip("addr", "add", f"{NETWORK}.254/24", "dev", BRIDGE)
-        _ip("link", "set", BRIDGE, "up")
+        _ip("link", "add", self.bridge, "type", "bridge")
+        _ip("addr", "add", f"{self.network}.254/24", "dev", self.bridge)
+        _ip("link", "set", self.bridge, "up")
         for host in range(self.count):
             name = self.name(host)
             _ip("netns", "add", name)
-            _ip("link", "add", f"cot{host}", "type", "veth", "peer", "name", "eth0", "netns", name)
-            _ip("link", "set", f"cot{host}", "master", BRIDGE, "up")
+            _ip("link", "add", f"{self.cable}{host}", "type", "veth", "peer", "name", "eth0", "netns", name)
+            _ip("link", "set", f"{self.cable}{host}", "master", self.bridge, "up")
             _ip("-n", name, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
             _ip("-n", name, "link", "set", "eth0", "up")
             _ip("-n", name, "link", "set", "lo", "up")
@@ -78,9 +78,9 @@ class Hosts:
         for daemon in self.daemons.values():
             kill_family(daemon.pid)
         for host in range(self.count):
-            _ip("link", "del", f"cot{host}", check=False)
+            _ip("link", "del", f"{self.cable}{host}", check=False)
             _ip("netns", "del", self.name(host), check=False)
-        _ip("link", "del", BRIDGE, check=False)
+        _ip("link", "del", self.bridge, check=False)
 
     def run(self, host: int, command: str, log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Start a shell command on a host; its /tmp and /dev/shm are its own."""
@@ -109,7 +109,7 @@ class Hosts:
         self.daemons[host] = self.run(host, f"bash -c '{again}{start}{end}'", self.folder / f"ray{host}.log")
 
     def link(self, host: int, up: bool) -> None:
-        _ip("link", "set", f"cot{host}", "up" if up else "down")
+        _ip("link", "set", f"{self.cable}{host}", "up" if up else "down")
 
 
 def _finish(process: subprocess.Popen[bytes], seconds: float) -> int | None:

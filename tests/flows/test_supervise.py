@@ -24,6 +24,10 @@ how = sys.argv[1]
 if how == "wait":
     print("ready", flush=True)
     signal.pause()
+if how == "aborts":
+    signal.signal(signal.SIGTERM, lambda *_: os.abort())
+    print("ready", flush=True)
+    signal.pause()
 if how.startswith("dies") and n <= int(how[4:]):
     os.kill(os.getpid(), signal.SIGKILL)
 if how == "exits" and n == 1:
@@ -59,6 +63,15 @@ def test_a_signal_to_the_parent_ends_the_child_and_nothing_is_started_again(tmp_
     process.send_signal(signum)
     process.communicate(timeout=60)
     assert process.returncode != 0
+    assert len((tmp_path / "starts").read_text().splitlines()) == 1
+
+
+def test_a_child_that_aborts_while_it_is_told_to_end_is_not_started_again(tmp_path: Path) -> None:
+    process = start("aborts", tmp_path / "starts")
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def main() -> int:
     """Exit code 1 when the cluster did not come up whole, the campaign failed, or an audit finds something."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("ray_up.jsonl"))
-    parser.add_argument("--seconds", type=float, default=400, help="for the campaign")
+    parser.add_argument("--seconds", type=float, default=600, help="for the campaign")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="coterie-ray-up-"))
     print(f"logs: {folder}", flush=True)
@@ -98,10 +99,10 @@ def main() -> int:
         (folder / "up.log").write_text(text)
         found["up_seconds"] = round(time.monotonic() - began)
         environment = "set -a; . /opt/coterie/deploy/ray.env;"
-        until = time.monotonic() + 180
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             _, status = _ray("exec", file, f"{environment} /opt/coterie/.venv/bin/ray status")
-            found["nodes"] = sum(line.strip().startswith("1 ") for line in status.splitlines())
+            found["nodes"] = sum(int(n) for n in re.findall(r"^\s*(\d+) local\.cluster\.node", status, re.MULTILINE))
             if found["nodes"] >= 3:
                 break
         found["whole_after_seconds"] = round(time.monotonic() - began)

@@ -29,9 +29,25 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
         for line in describe(stage, config, campaign):
             print(line)
         return
+    _check_request(stage, config, campaign)
+    drive.check_writable(campaign)
+    drive._run(stage, config, needs_ray=stage not in WITHOUT_RAY)
+
+
+def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> None:
+    """What cannot be done is said before Ray and Prefect start: sets, targets, budgets and decisions that do not exist.
+
+    Raises what the stage itself would raise.
+    """
     if stage == "certify":
         from flows.certify_sets import choose_sets
 
-        choose_sets(config, campaign)  # a set or target that does not exist is said before Ray and Prefect start
-    drive.check_writable(campaign)
-    drive._run(stage, config, needs_ray=stage not in WITHOUT_RAY)
+        choose_sets(config, campaign)
+    elif stage == "curate":
+        from flows.dry_run_decisions import describe
+
+        describe(stage, config, campaign)
+    elif stage == "verify":
+        from flows.verify import current_decisions
+
+        current_decisions(config, campaign)

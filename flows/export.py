@@ -54,6 +54,7 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
         raise BadExport(f"unknown format {', '.join(unknown) or 'none'}. Formats: {', '.join(FORMATS)}")
     if folder.exists() and not folder.is_dir():
         raise BadExport(f"{folder} is a file. Give a folder to export into")
+    campaign.meta  # noqa: B018  raises where there is no campaign
     _refuse_strangers(folder, formats)
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
     if not made_from(campaign, "decisions"):

@@ -113,6 +113,7 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     headline = next(row for row in own if row["against"] == "random")
     n, alpha = len(plan.content["classes"]), float(plan.content["alpha"])
     sentences = [_sentence(row) for row in rows if row["declared"] and row["class_name"] == ""]
+    sentences += _curve_sentence([row for row in rows if not row["declared"] and row["against"] == "random"])
     checked = []
     for row in rows:
         if row["against"] == "main_effects" and row["class_name"] == "" and row["architecture"] == "first":
@@ -175,6 +176,18 @@ def _sentence(row: dict[str, Any]) -> str:
         f"{100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}] over "
         f"{row['n_seeds']} seeds."
     )
+
+
+def _curve_sentence(rows: list[dict[str, Any]]) -> list[str]:
+    """What the removal curve says against class-balanced random removal; none without a curve."""
+    if not rows:
+        return []
+    told = [f"{row['n_keep']} kept {100 * row['difference']:+.1f} points ({row['verdict']})" for row in rows]
+    many = f"{len(rows)} other sizes" if len(rows) > 1 else "one other size"
+    return [
+        f"At {many}, against class-balanced random removal ({rows[0]['n_seeds']} seeds, intervals simultaneous over "
+        f"sizes): {', '.join(told)}."
+    ]
 
 
 def tell(told: dict[str, Any], log: Any) -> None:

@@ -11,11 +11,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from attribution.errors import AttributionError
 from conf.schema import CampaignConfig
-from flows import brittleness, cli_decisions
+from flows import brittleness, cli_decisions, drive
+from flows.certify_sets import BadRequest
 from flows.curate import curate
 from flows.decision_schemas import COMPARISONS
 from flows.drive import check_writable
+from flows.drive_decisions import drive_decision
 from flows.errors import CampaignBusy, IncompleteCampaign
 from flows.experiments import about, columns, freeze, publish, read_derived
 from flows.export import OUTDATED, BadExport, export, provenance
@@ -119,6 +122,11 @@ def test_exports_leave_other_peoples_files_alone(folder: Path, tmp_path: Path, n
     assert [path.read_text() for path in out.rglob("*") if path.is_file()] == ["mine"]
 
 
+def test_an_export_of_no_campaign_says_so(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteCampaign, match="no campaign in"):
+        export(Campaign(tmp_path / "nothing"), tmp_path / "out")
+
+
 def test_an_export_replaces_an_earlier_one_and_refuses_what_would_be_read_along(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert export(Campaign(folder), out) == export(Campaign(folder), out)
@@ -154,6 +162,22 @@ def test_a_campaign_that_is_being_written_is_found_before_anything_starts(folder
     campaign = Campaign(folder)
     with campaign.lock(), pytest.raises(CampaignBusy):
         check_writable(Campaign(folder))
+
+
+@pytest.mark.parametrize(
+    ("stage", "override", "error"),
+    [
+        ("certify", "certify.target=3", BadRequest),
+        ("curate", "curate.class_quotas={0: 20}", AttributionError),
+        ("verify", "curate.keep_count=20", IncompleteCampaign),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_ray_and_prefect_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, override: str, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(drive, "_run", lambda *_, **__: pytest.fail("started"))
+    with pytest.raises(error):
+        drive_decision(stage, decided_config(folder, *CURATE, override))
 
 
 def test_a_named_set_keeps_the_target_of_the_configuration() -> None:

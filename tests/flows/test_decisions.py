@@ -228,7 +228,13 @@ def test_verify_compares_arms_of_one_size_and_resumes_to_the_same_tables(folder:
     curated = {tuple(row["removed"]) for row in rows if row["arm"] == "curated" and row["declared"]}
     decisions = table(folder, "decisions")
     assert curated == {tuple(row["player"] for row in decisions if row["decision"] == "drop")}
-    assert len((about(campaign, "comparisons") or {})["sentences"]) == 4
+    sentences = (about(campaign, "comparisons") or {})["sentences"]
+    assert len(sentences) == 5
+    (elsewhere,) = [
+        row for row in table(folder, "comparisons") if row["n_keep"] == 6 and row["against"] == "random"
+    ]
+    told = f"6 kept {100 * elsewhere['difference']:+.1f} points ({elsewhere['verdict']})."
+    assert sentences[4].startswith("At one other size, against class-balanced random") and sentences[4].endswith(told)
     for path in sorted((folder / "results").glob("*.parquet"))[1:]:
         path.unlink()
     verify.fn(config)

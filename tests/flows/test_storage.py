@@ -1,7 +1,7 @@
 """A campaign in an object store: the same tables, fragments whole or absent, one driver at a time.
 
-Runs against a real S3 server on this machine: moto's (`pip install 'moto[server]'`, then COTERIE_MOTO=path of
-moto_server where it is not on PATH), skipped without one.
+Runs against a real S3 server on this machine: moto's, which is among the dev extras (COTERIE_MOTO names another
+moto_server); skipped without one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,13 +26,14 @@ from flows.storage import ObjectPath, lease, place
 from flows.store import Campaign
 from tests.flows.small_campaign import small_config, train_missing
 
-MOTO = os.environ.get("COTERIE_MOTO") or shutil.which("moto_server")
+BESIDE_PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+MOTO = os.environ.get("COTERIE_MOTO") or shutil.which("moto_server", path=BESIDE_PYTHON)
 
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if MOTO is None:
-        pytest.skip("no moto_server here: pip install 'moto[server]', or name it in COTERIE_MOTO")
+        pytest.skip("no moto_server here: pip install -e '.[dev]', or name it in COTERIE_MOTO")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

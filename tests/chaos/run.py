@@ -87,7 +87,7 @@ def _battery(folder: Path, times: int, reference: Small) -> dict[str, list[Piece
         "two": pieces("two", faults.two_drivers, min(times, 5), 1),
         "raylet": pieces("raylet", faults.raylets_killed, min(times, 10), 3),
         "driver": pieces("driver", faults.driver_killed, times, 5),
-        "cancel": pieces("cancel", faults.interrupted, min(times, 6), 1),
+        "cancel": pieces("cancel", faults.interrupted, min(times, 10), 1),
     }
 
 

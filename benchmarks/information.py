@@ -1,14 +1,15 @@
 """What a second of training buys: held-out R2 of the datamodel at equal processor time, one way of spending it a row.
 
-    OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --models 1024
-    OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path ../shared/cifar10 --models 512
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --recipe before --way grouped --models 768
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path ../shared/cifar10 --models 1280
 
 Every arm trains until it has used the processor seconds that `--models` models of the base arm took, then the
 datamodel (LASSO) is fitted on a quarter, a half and all of them. It is scored on 256 masks that nothing was fitted
 on, trained twice for the noise ceiling: by the arm's own recipe and alpha ("own") and by the base's at alpha 1/2
 ("base"; what one arm's outputs say about another's is on the same scale of R2, a squared correlation there, because
 recipes change the spread of the outputs). Means over all targets of the test set; intervals over masks are about
-.02 wide either way and shared by the rows, which are scored on the same masks.
+.02 wide either way and shared by the rows, which are scored on the same masks. What other fit masks and seeds would
+have given shows in the rows "base, other masks".
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from retrain_engine import DATA
 from attribution import Datamodel
 from training import RECIPES, Dataset, Recipe, load_dataset, retrain, sample_masks, training_seed
 
-# The recipes as they were when this was measured first; what RECIPES says now is the arm "recipe of today".
+# The recipes as they were when this was measured first; `--recipe` says whether they or those of today are the base.
 BEFORE = {
     "digits": Recipe(epochs=15, batch_size=25, learning_rate=0.2),
     "small16": Recipe(epochs=30, batch_size=25, learning_rate=0.2, flip=True, crop_padding=1),
@@ -45,11 +46,11 @@ class Arm:
     replicates: int = 1
     common_seed: bool = False
     changes: dict[str, object] = field(default_factory=dict)
+    seed: int = 1
 
 
-def arms_of(data: str) -> list[Arm]:
-    before, today = BEFORE[data], RECIPES[data]
-    arms = [
+def arms_of(data: str, base: str) -> list[Arm]:
+    spending = [
         Arm("base"),
         Arm("antithetic", sampler="antithetic"),
         Arm("fixed size", sampler="fixed_size"),
@@ -57,6 +58,13 @@ def arms_of(data: str) -> list[Arm]:
         Arm("alpha .7", alpha=0.7),
         Arm("two replicates", replicates=2),
         Arm("one seed for all", common_seed=True),
+    ]
+    return [*spending, *(_recipes_from_today(data) if base == "today" else _recipes_from_before(data))]
+
+
+def _recipes_from_before(data: str) -> list[Arm]:
+    before = BEFORE[data]
+    arms = [
         Arm("half of the steps", changes={"epochs": before.epochs / 2}),
         Arm("weights averaged", changes={"average_last": 0.5}),
         Arm("half of the steps, weights averaged", changes={"epochs": before.epochs / 2, "average_last": 0.5}),
@@ -64,7 +72,22 @@ def arms_of(data: str) -> list[Arm]:
     ]
     if before.flip:
         arms.append(Arm("mirror images averaged", changes={"flip_at_test": True}))
-    return [*arms, Arm("recipe of today", changes=asdict(today))]
+    return [*arms, Arm("recipe of today", changes=asdict(RECIPES[data]))]
+
+
+def _recipes_from_today(data: str) -> list[Arm]:
+    """One thing at a time taken away from the recipe or added to it, and the base with other masks and seeds."""
+    today = RECIPES[data]
+    arms = [
+        Arm("base, other masks", seed=3),
+        Arm("base, other masks again", seed=4),
+        Arm("weights of the last step", changes={"average_last": 0.0}),
+        Arm("weights averaged over the last quarter", changes={"average_last": 0.25}),
+        Arm("weights averaged over all but the first quarter", changes={"average_last": 0.75}),
+    ]
+    if today.flip:
+        arms.append(Arm("no mirror images at test time", changes={"flip_at_test": False}))
+    return [*arms, Arm("recipe before", changes=asdict(BEFORE[data]))]
 
 
 @dataclass
@@ -77,21 +100,23 @@ class Spent:
     accuracy: float
 
 
-def train(dataset: Dataset, arm: Arm, recipe: Recipe, budget: float | None, n_models: int | None) -> Spent:
+def train(
+    dataset: Dataset, arm: Arm, recipe: Recipe, way: str, budget: float | None, n_models: int | None
+) -> Spent:
     """Chunks of `MEMBERS` models until the budget (processor seconds) or the number of models is reached."""
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     used, first = 0.0, 0
     while (budget is not None and used < budget) or (n_models is not None and first < n_models):
         rows = np.arange(first, first + MEMBERS)
         masks = sample_masks(
-            dataset.n_players, alpha=arm.alpha, seed=1, sampler=arm.sampler, ids=rows // arm.replicates
+            dataset.n_players, alpha=arm.alpha, seed=arm.seed, sampler=arm.sampler, ids=rows // arm.replicates
         )
         seeds = [
-            training_seed(1, 0 if arm.common_seed else int(row) // arm.replicates, int(row) % arm.replicates)
+            training_seed(arm.seed, 0 if arm.common_seed else int(row) // arm.replicates, int(row) % arm.replicates)
             for row in rows
         ]
         start = time.process_time()
-        result = retrain(dataset, masks, seeds, recipe, members=MEMBERS)
+        result = retrain(dataset, masks, seeds, recipe, members=MEMBERS, way=way)
         spent = time.process_time() - start
         after = used + spent * np.arange(1, MEMBERS + 1) / MEMBERS
         parts.append((masks, result.outputs, after, result.target_accuracy))
@@ -100,12 +125,14 @@ def train(dataset: Dataset, arm: Arm, recipe: Recipe, budget: float | None, n_mo
     return Spent(masks, outputs.astype(np.float64), seconds, float(np.nanmean(accuracy)))
 
 
-def held_out(dataset: Dataset, alpha: float, recipe: Recipe) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def held_out(
+    dataset: Dataset, alpha: float, recipe: Recipe, way: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks (h, n) and their outputs (h, t) from two seeds each, of ids that no arm fits on."""
     masks = sample_masks(dataset.n_players, N_HELD_OUT, alpha, seed=2)
     both = [
-        retrain(dataset, masks, [training_seed(2, row, at) for row in range(N_HELD_OUT)], recipe, members=MEMBERS)
-        for at in (0, 1)
+        retrain(dataset, masks, seeds, recipe, members=MEMBERS, way=way)
+        for seeds in ([training_seed(2, row, at) for row in range(N_HELD_OUT)] for at in (0, 1))
     ]
     return masks, both[0].outputs.astype(np.float64), both[1].outputs.astype(np.float64)
 
@@ -131,27 +158,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=sorted(BEFORE), default="digits")
     parser.add_argument("--path", default=None, help="folder of image Parquet files (small16)")
+    parser.add_argument("--recipe", choices=["before", "today"], default="today", help="of the base arm")
+    parser.add_argument("--way", default="native", help="see training/ways.py")
     parser.add_argument("--models", type=int, default=1024, help="models of the base arm that set the budget")
     parser.add_argument("--arms", nargs="*", default=None, help="names; all of them without")
     parser.add_argument("--json", type=Path, default=None, help="append the rows to this file as they are made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load_dataset(**DATA[arguments.data], path=arguments.path)
-    base = BEFORE[arguments.data]
-    retrain(dataset, sample_masks(dataset.n_players, 4, 0.5, seed=0), range(4), base, members=4)  # loads kernels
-    scored_on = {(0.5, base): held_out(dataset, 0.5, base)}
+    base, way = (BEFORE if arguments.recipe == "before" else RECIPES)[arguments.data], arguments.way
+    first_masks = sample_masks(dataset.n_players, 4, 0.5, seed=0)
+    retrain(dataset, first_masks, range(4), base, members=4, way=way)  # loads kernels
+    scored_on = {(0.5, base): held_out(dataset, 0.5, base, way)}
     base_masks, base_first, _ = scored_on[0.5, base]
     budget = None
     print("| arm | models | s a model | accuracy | noise ceiling | R2 at 1/4 | 1/2 | budget | on base masks, r2 |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for arm in arms_of(arguments.data):
+    for arm in arms_of(arguments.data, arguments.recipe):
         if arguments.arms and arm.name not in arguments.arms:
             continue
         recipe = replace(base, **arm.changes)  # type: ignore[arg-type]
         if (arm.alpha, recipe) not in scored_on:
-            scored_on[arm.alpha, recipe] = held_out(dataset, arm.alpha, recipe)
+            scored_on[arm.alpha, recipe] = held_out(dataset, arm.alpha, recipe, way)
         masks, first, second = scored_on[arm.alpha, recipe]
-        spent = train(dataset, arm, recipe, budget, arguments.models if budget is None else None)
+        spent = train(dataset, arm, recipe, way, budget, arguments.models if budget is None else None)
         budget = float(spent.seconds[-1]) if budget is None else budget
         row: dict[str, object] = {
             "arm": arm.name,
@@ -174,7 +204,7 @@ def main() -> None:
         )
         if arguments.json:
             with open(arguments.json, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"data": arguments.data, **row}) + "\n")
+                handle.write(json.dumps({"data": arguments.data, "base": arguments.recipe, "way": way, **row}) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.trials import Asked, Trial, trials_of
 
 LOG = logging.getLogger("coterie")
-FORMAT = 2  # of the cache's files
+FORMAT = 3  # of the cache's files
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def calibrate(
     beginning trials after so long (of the processor on a CPU, and five times that by the clock); the first is always
     made. cache: folder of the files, the user's by default.
 
-    Raises TrainingInputError for a device, type or way that does not exist and a data set the recipe cannot train on.
+    Raises TrainingInputError for a device, type or way that does not exist, when none of `ways` can be had, and for a
+    data set the recipe cannot train on.
     """
     from training.engine import check_device  # imports torch
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.data import Dataset
+from training.errors import TrainingInputError
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ def trials_of(asked: Asked, seconds: float) -> Iterator[Trial]:
                 if made is None or cost(made) > min(HURTS * own_best, FAR * min(map(cost, found))):
                     break
                 own_best = min(own_best, cost(made))
+        if not found:
+            raise TrainingInputError(
+                f"none of the ways {', '.join(asked.candidates())} can be had here on {asked.device!r}; the log says "
+                "why. Give others, or compute.way=auto."
+            )
         _in_turns(found, cost, budget)
         best = min(found, key=cost)
         if asked.ways is None and asked.device != "cpu" and budget.left() > SECONDS_FOR_COMPILING:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from conf.schema import CampaignConfig
+from flows.audit_experiments import check_experiments
 from flows.audit_report import AuditReport, Finding
 from flows.audit_sample import check_sample
 from flows.errors import CoterieError, StoreError
@@ -47,6 +48,7 @@ def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: i
     _check_overlaps([(rows, path) for rows, path in good_outputs if not _is_failure(path)], report)
     _check_presence(campaign, config, good_masks, good_outputs, report)
     _check_tables(campaign, report)
+    check_experiments(campaign, report)
     _note_leftovers(campaign, report)
     if sample:
         if config is None:

@@ -79,6 +79,9 @@ def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[s
     """Write a plan of n_rows models to rows of its role that no plan holds yet. Call with the campaign locked."""
     role = ROLE[kind]
     taken = [plan.last for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
+    # A plan that was lost leaves masks and models behind: they are another experiment's, and stay so.
+    existing = (*campaign.planned(), *campaign.trained(), *finished(campaign))
+    taken += [rows.last for rows in existing if rows.role == role]
     size = campaign.shard_size
     first = -(-max(taken, default=0) // size) * size  # plans begin at shard boundaries: no shard belongs to two
     plan = Plan(kind, key, first, first + n_rows, {"key": key, "created": _now(), **content})

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from attribution.errors import AttributionError
 from conf.schema import CampaignConfig
 from flows import brittleness, cli_decisions, drive
+from flows.audit import audit, repair
 from flows.certify_sets import BadRequest
 from flows.curate import curate
 from flows.decision_schemas import COMPARISONS
 from flows.drive import check_writable
 from flows.drive_decisions import drive_decision
 from flows.errors import CampaignBusy, IncompleteCampaign
-from flows.experiments import about, columns, freeze, publish, read_derived
+from flows.experiments import about, columns, draw_masks, freeze, publish, read_derived
 from flows.export import OUTDATED, BadExport, export, provenance
 from flows.report_experiments import Experiments, read_experiments
 from flows.report_images import Gallery
@@ -110,6 +111,36 @@ def test_decisions_that_cannot_be_read_are_made_anew(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     curate.fn(decided_config(folder, *CURATE))
     assert read_derived(campaign, "decisions").equals(whole)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["decisions.parquet", "certification.parquet", "comparisons.json", "plans/verify-000000000-000000002.json",
+     "results/verify-r0-000000000-000000002.parquet"],
+)  # fmt: skip
+def test_an_audit_finds_and_sets_aside_what_experiments_left_broken(folder: Path, name: str) -> None:
+    campaign = Campaign(folder)
+    compared(folder, decided_config(folder, *CURATE))
+    assert audit(campaign).findings == []
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"PAR1")
+    report = audit(campaign)
+    assert [finding.where for finding in report.findings] == [name]
+    repair(campaign, report)
+    assert not (folder / name).exists() and audit(campaign).findings == []
+
+
+def test_models_of_a_plan_that_was_lost_are_not_taken_for_those_of_the_next(folder: Path) -> None:
+    campaign = Campaign(folder)
+
+    def masks_of(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(ids), N_PLAYERS), bool), ids
+
+    lost = freeze(campaign, "certify", "lost", 12, {"sets": []})
+    draw_masks(campaign, lost, masks_of)
+    for path in (folder / "plans").glob("certify-*.json"):
+        path.unlink()
+    assert freeze(campaign, "certify", "next", 12, {"sets": []}).first >= lost.last
 
 
 @pytest.mark.parametrize("name", ["README.md", "decisions.csv", "subset.json", "data/train-00000-of-00001.parquet"])

@@ -203,7 +203,7 @@ class CertifyConfig(Section):
     )
     top: int = Field(default=20, ge=1, le=10_000, description="Distinct member sets to try, by pooled evidence.")
     n_random: int = Field(default=10, ge=0, le=10_000, description="Matched random sets, beside the first of the top.")
-    level: float = Field(default=0.05, gt=0, lt=1, description="Level over all sets tried together.")
+    level: float = Field(default=0.05, ge=1e-6, lt=1, description="Level over all sets tried together.")
     power: float = Field(default=0.8, gt=0.05, lt=1, description="Power the number of base masks is planned for.")
     n_bases: int | None = Field(default=None, ge=2, description="Base masks of every set; from power when empty.")
     min_bases: int = Field(default=12, ge=2, description="Base masks a set gets at least.")

@@ -75,6 +75,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("certify.level=1e-300", "certify.level must be at least 1e-06 and less than 1; got 1e-300"),
         ("sampler.alpha=1.2", "sampler.alpha must be greater than 0 and less than 1; got 1.2"),
         ("sampler.alpha=0", "sampler.alpha must be greater than 0 and less than 1; got 0"),
         ("sampler.alpha=nan", "sampler.alpha must be .*greater than 0 and less than 1; got nan"),

@@ -4,8 +4,9 @@
 
 Fitted on the fit masks, scored on the held-out ones (the recorded digits: the first 1,792, the last 256). Differences
 of R2 are means over targets; their intervals come from resampling the held-out masks, all targets together. The gate is
-decided on the fit masks alone. --peer-input writes masks and the outputs of eight targets, evenly spaced among the
-quarter of largest variance, for attribution_peer_shapiq.py, and prints this project's R2 on the same eight.
+decided on the fit masks alone. Sets are tested one target at a time and pooled over all targets. --peer-input writes
+masks and the outputs of eight targets, evenly spaced among the quarter of largest variance, for
+attribution_peer_shapiq.py, and prints this project's R2 on the same eight.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from attribution.analysis import assign_q_values, tables_of  # noqa: E402
 from attribution.block import BlockSettings, fit_block  # noqa: E402
 from attribution.booster import BoosterSettings  # noqa: E402
 from attribution.checks import check_data  # noqa: E402
 from attribution.clusters import basis  # noqa: E402
+from attribution.pooled_sets import pool_sets  # noqa: E402
 from attribution.proxy import fit_proxy  # noqa: E402
-from attribution.significance import adjust, fit_q_values  # noqa: E402
+from attribution.significance import LEVEL, adjust, fit_q_values  # noqa: E402
 
 
 def resampled_r2(outputs: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -64,11 +67,13 @@ def main() -> None:
     masks, outputs, held, y = recorded(given.campaign)
     began = time.process_time()
     predicted: dict[str, list[np.ndarray]] = {"LASSO": [], "booster": [], "spectrum": []}
-    gate_p, blocks = [], []
+    gate_p, blocks, tables = [], [], []
     for start in range(0, outputs.shape[1], given.block):
         part = slice(start, start + given.block)
-        fitted = fit_block(check_data(masks, outputs[:, part], 0.5), BlockSettings(alpha=0.5))
+        data = check_data(masks, outputs[:, part], 0.5)
+        fitted = fit_block(data, BlockSettings(alpha=0.5))
         blocks.append(fitted)
+        tables.append(tables_of(data, fitted, np.arange(outputs.shape[1])[part]))
         gate_p.append(fitted.gate_p)
         predicted["LASSO"].append(basis(held, 0.5) @ fitted.linear.coef.T + fitted.linear.intercept)
         predicted["spectrum"].append(np.column_stack([s.evaluate(held) for s in fitted.spectra]))
@@ -85,9 +90,17 @@ def main() -> None:
         for reported in block.reported:
             q = rule.of(reported.p_value, reported.stratum)
             found += [reported.members[k] for k in np.flatnonzero(q <= 0.05)]
+    began = time.process_time()
+    sets = pool_sets(assign_q_values(tables), masks, alpha=0.5)
+    pooled = [tuple(s) for s, q in zip(sets["members"], sets["q_value"], strict=True) if q <= LEVEL]
+    kinds = Counter(kind for kind, q in zip(sets["kind"], sets["q_value"], strict=True) if q <= LEVEL)
+    pooling = time.process_time() - began
     by_order = dict(Counter(map(len, found)))
     print(f"{outputs.shape[1]} targets, {seconds:.0f} CPU s, {is_open.sum()} gates open")
-    print(f"{rule.n_tests} sets considered; q <= .05: {len(found)} ({by_order} by order), {len(set(found))} distinct\n")
+    print(f"{rule.n_tests} sets considered; q <= .05: {len(found)} ({by_order} by order), {len(set(found))} distinct")
+    of_order = dict(Counter(map(len, pooled)))
+    print(f"pooled over targets ({pooling:.1f} CPU s), q <= .05: {len(pooled)} ({of_order} by order; {dict(kinds)})")
+    print(f"{len(set(pooled) & set(found))} of them are among those distinct ones\n")
     print("| difference of held-out R2 | targets | mean | 95% interval |\n|---|---|---|---|")
     for name, chosen in (("all", np.ones_like(is_open)), ("gate open", is_open), ("gate closed", ~is_open)):
         for other in ("LASSO", "booster"):

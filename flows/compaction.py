@@ -27,6 +27,7 @@ from flows.store import Campaign, digest
 ROWS_PER_FILE = 16_384
 BYTES_AT_ONCE = 2**29
 TARGETS_PER_GROUP = 16
+FEW = 0.25  # of a copy's row groups; to read more of them takes longer than to read the fragments
 SOURCE = b"coterie.source"
 
 
@@ -74,12 +75,14 @@ def read_targets(
     campaign: Campaign, targets: np.ndarray, role: str = "fit", replicate: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Block by block: (mask_ids (m,), outputs (m, len(targets)) float32) of some targets, rows without a number left
-    out; from compacted files where they are current, the fragments elsewhere.
+    out; from compacted files where they are current and few of their row groups are wanted, the fragments elsewhere.
     """
+    groups = len(np.unique(targets // TARGETS_PER_GROUP))
+    few = len(targets) == 1 or groups <= FEW * -(-campaign.n_targets // TARGETS_PER_GROUP)
     for block, fragments in _blocks(campaign).items():
         if (block.role, block.replicate) != (role, replicate):
             continue
-        compacted = _read_compacted(_path(campaign, block), _source(fragments), targets)
+        compacted = _read_compacted(_path(campaign, block), _source(fragments), targets) if few else None
         if compacted is not None:
             yield compacted
             continue

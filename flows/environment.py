@@ -33,15 +33,12 @@ DEFAULTS = {
 
 # Ray's daemons gather figures for a dashboard that is not shown: without them, on two cores, they took 3.5% of one core
 # instead of 4.7% (benchmarks/README.md, "Overhead").
-LOCAL_RAY = {
+QUIET_LOCAL_RAY = {
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_metrics_report_interval_ms": "60000",
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
     "AUTOSCALER_UPDATE_INTERVAL_S": "60",
-    # So long Ray's agents look for a control store that has died with its driver before they end too. Ray's 60 s left
-    # them behind for 61 s more; a store that is only starved of its processor must be waited for.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
 
 
@@ -57,7 +54,7 @@ def prepare_local_ray() -> None:
     The token lives in this process's environment, so that no file is left in the home folder which a cluster started
     by hand would then find. Where authentication has been set up already, that stays.
     """
-    for name, value in LOCAL_RAY.items():
+    for name, value in QUIET_LOCAL_RAY.items():
         os.environ.setdefault(name, value)
     # Despite its name this is the switch, on every system, that binds Ray's daemons to 127.0.0.1.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -26,6 +26,7 @@ WARN_AFTER_SECONDS = 30.0  # without any node that could take a unit
 NODE_LOSSES = 20  # tries after the loss of a node, which says nothing about the unit
 STRAGGLER_FACTOR = 2.0  # a unit in flight for so many typical durations gets a copy
 STRAGGLER_SECONDS = 1.0  # and at least for this long
+HANDED_OVER_SECONDS = 0.3  # after it was submitted a task runs, or waits for a worker
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class StreamingMap:
         self._fixed_window = window
         self._on_retry = on_retry or (lambda index, why: None)
         self._by_ref: dict[Any, _Unit] = {}
+        self._submitted: dict[Any, float] = {}
         self._in_flight: dict[int, _Unit] = {}
         self._seconds: deque[float] = deque(maxlen=200)
         self._by_node: dict[str, deque[float]] = {}
@@ -192,6 +194,7 @@ class StreamingMap:
         unit.refs.append(ref)
         unit.since = time.monotonic()
         self._by_ref[ref] = unit
+        self._submitted[ref] = unit.since
         self._in_flight[unit.index] = unit
 
     def _fill(self) -> None:
@@ -241,13 +244,12 @@ class StreamingMap:
                     if outcome is not None:
                         yield outcome
         finally:
-            for ref in self._by_ref:
-                # force: a task inside a long C call does not see a gentle cancellation.
-                self._ray.cancel(ref, force=True)
+            self._cancel(self._by_ref)
 
     def _collect(self, ref: Any) -> Outcome | None:
         """The outcome of a unit whose try has ended; None when it is tried again or another copy still runs."""
         unit = self._by_ref.pop(ref)
+        del self._submitted[ref]
         unit.refs.remove(ref)
         errors = self._ray.exceptions
         try:
@@ -292,5 +294,18 @@ class StreamingMap:
         self._in_flight.pop(unit.index, None)
         for ref in unit.refs:
             self._by_ref.pop(ref, None)
-            self._ray.cancel(ref, force=True)
+        self._cancel(unit.refs)
         unit.refs.clear()
+
+    def _cancel(self, refs: Iterable[Any]) -> None:
+        """Cancel tasks, the youngest first: to end a running one hands its worker to one that waits.
+
+        Ray 2.60 aborts this process ("Tried to complete task that was not pending") when a task is cancelled while it
+        is handed to a worker, so that one submitted a moment ago is left that moment.
+        """
+        tasks = list(refs)
+        youngest = max((self._submitted.pop(ref, 0.0) for ref in tasks), default=0.0)
+        time.sleep(max(0.0, youngest + HANDED_OVER_SECONDS - time.monotonic()))
+        for ref in reversed(tasks):
+            # force: a task inside a long C call does not see a gentle cancellation.
+            self._ray.cancel(ref, force=True)

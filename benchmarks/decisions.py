@@ -12,8 +12,9 @@ import sys
 import numpy as np
 
 from flows.certify_results import shares
-from flows.experiments import about, read_derived
+from flows.experiments import read_derived
 from flows.store import Campaign
+from flows.verdicts import about
 
 
 def certification(campaign: Campaign) -> None:

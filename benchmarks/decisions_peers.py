@@ -24,8 +24,8 @@ from attribution.scores import agreement, average_precision
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.dataset import load_planted
-from flows.experiments import about
 from flows.store import Campaign
+from flows.verdicts import about
 from training import Dataset, Recipe, training_seed
 from training.features import embed
 from training.planting import Planted

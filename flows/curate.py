@@ -27,13 +27,14 @@ from conf.schema import CampaignConfig
 from flows.dataset import full_identity, load_planted
 from flows.decision_schemas import DECISIONS
 from flows.errors import StoreError
-from flows.experiments import about, columns, plain, publish, read_derived
+from flows.experiments import columns, plain, publish, read_derived
 from flows.features import player_features
 from flows.logs import stage_logger
 from flows.planted_scores import planted_scores
 from flows.store import Campaign, digest
 from flows.survey import analysis_key
 from flows.target_blocks import player_classes, target_classes
+from flows.verdicts import about
 from training import Dataset
 from training.neighbours import near_duplicate_components
 from training.planting import Planted

@@ -9,10 +9,11 @@ from attribution.budget import least_of_each_class
 from attribution.curation import check_enough_masks
 from attribution.factorial import n_cells
 from conf.schema import CampaignConfig
-from flows.experiments import Plan, about, expected_time, finished, plans
+from flows.experiments import Plan, expected_time, finished, plans
 from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
 from flows.target_blocks import player_classes
+from flows.verdicts import about
 
 SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.brittleness.removals_to_try)
 

@@ -252,12 +252,6 @@ def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any
     write_json(campaign.folder / f"{name}.json", {"created": _now(), **about})
 
 
-def about(campaign: Campaign, name: str) -> dict[str, Any] | None:
-    """What a derived table was made from, or None where there is none."""
-    path = campaign.folder / f"{name}.json"
-    return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else None
-
-
 def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """A derived table. Raises IncompleteCampaign when its stage has not run."""
     path = campaign.folder / f"{name}.parquet"

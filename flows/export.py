@@ -15,7 +15,7 @@ from flows.errors import CoterieError, IncompleteCampaign
 from flows.experiments import read_derived
 from flows.files import write_atomically, write_json
 from flows.store import Campaign
-from flows.verdicts import current_comparison, made_from
+from flows.verdicts import about, current_comparison
 
 FORMATS = ("subset", "parquet", "csv")
 PARQUET_NAME = "train-00000-of-00001.parquet"
@@ -57,7 +57,7 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     campaign.meta  # noqa: B018  raises where there is no campaign
     _refuse_strangers(folder, formats)
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
-    if not made_from(campaign, "decisions"):
+    if about(campaign, "decisions") is None:
         raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate` again")
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
@@ -115,7 +115,7 @@ def _holds(path: Path, words: str) -> bool:
 
 def provenance(campaign: Campaign) -> dict[str, Any]:
     """What the decisions were made from, and what retraining said of them; of earlier decisions' comparison nothing."""
-    decided = made_from(campaign, "decisions")
+    decided = about(campaign, "decisions") or {}
     verified = current_comparison(campaign)
     return {
         "campaign": campaign.meta["name"],

@@ -9,7 +9,7 @@ from flows.decision_schemas import CERTIFICATION
 from flows.files import read_table
 from flows.report_images import Gallery, Picture
 from flows.store import Campaign
-from flows.verdicts import current_comparison, made_from, verdicts
+from flows.verdicts import about, current_comparison, verdicts
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
     if path.is_file():
         rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
     compared = current_comparison(campaign)
-    decisions = made_from(campaign, "decisions")
+    decisions = about(campaign, "decisions") or {}
     outdated = []
     if decisions and decisions.get("analysis") != (campaign.analysis or {}).get("key"):
         outdated.append("These decisions rest on an earlier analysis than the one shown: coterie curate renews them.")
-    if made_from(campaign, "comparisons") and not compared:
+    if about(campaign, "comparisons") and not compared:
         outdated.append("A comparison by retraining exists of earlier decisions only: coterie verify compares these.")
     return Experiments(
         trials=tuple(_trial(row, gallery) for row in rows),
         verdicts=verdicts(campaign),
-        shares=made_from(campaign, "certification").get("shares", {}),
+        shares=(about(campaign, "certification") or {}).get("shares", {}),
         decided=decisions.get("counts", {}),
         sentences=tuple(compared.get("sentences", ())),
         warning=str(compared.get("warning", "")),

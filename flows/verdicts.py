@@ -20,10 +20,10 @@ def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, 
     return {(row["target"], tuple(row["members"])): row for row in rows if row["origin"] != "random"}
 
 
-def made_from(campaign: Campaign, name: str) -> dict[str, Any]:
-    """What a derived table was made from; empty where there is no table."""
+def about(campaign: Campaign, name: str) -> dict[str, Any] | None:
+    """What a derived table was made from, or None where there is none."""
     path = campaign.folder / f"{name}.json"
-    return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else {}
+    return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else None
 
 
 def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
@@ -33,8 +33,10 @@ def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
 
 def current_comparison(campaign: Campaign) -> dict[str, Any]:
     """What verify found of the decisions that stand now; empty when they have not been compared (earlier ones may)."""
-    compared, decided = made_from(campaign, "comparisons"), made_from(campaign, "decisions")
-    for path in (campaign.folder / "plans").glob("verify-*.json") if compared and decided else ():
+    compared, decided = about(campaign, "comparisons"), about(campaign, "decisions")
+    if compared is None or decided is None:
+        return {}
+    for path in (campaign.folder / "plans").glob("verify-*.json"):
         plan = read_json(path)
         if plan.get("key") == compared.get("key") == comparison_key(decided["key"], plan["settings"]):
             return compared

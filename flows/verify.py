@@ -22,7 +22,6 @@ from flows.errors import IncompleteCampaign
 from flows.experiments import (
     Batch,
     Plan,
-    about,
     draw_masks,
     freeze,
     plain,
@@ -34,7 +33,7 @@ from flows.features import player_features
 from flows.logs import stage_logger
 from flows.roles import RowRange
 from flows.store import Campaign
-from flows.verdicts import comparison_key
+from flows.verdicts import about, comparison_key
 from flows.verify_results import publish_verification, tell
 from flows.work import TrainingJob
 from training import Dataset

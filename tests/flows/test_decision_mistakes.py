@@ -21,12 +21,12 @@ from flows.decision_schemas import COMPARISONS
 from flows.drive import check_writable
 from flows.drive_decisions import drive_decision
 from flows.errors import CampaignBusy, IncompleteCampaign
-from flows.experiments import about, columns, draw_masks, freeze, publish, read_derived
+from flows.experiments import columns, draw_masks, freeze, publish, read_derived
 from flows.export import OUTDATED, BadExport, export, provenance
 from flows.report_experiments import Experiments, read_experiments
 from flows.report_images import Gallery
 from flows.store import ANALYSIS_TABLES, Campaign
-from flows.verdicts import current_comparison
+from flows.verdicts import about, current_comparison
 from flows.verify import current_decisions, verification_key
 from tests.flows.decided_campaign import N_PLAYERS, N_TARGETS, decided_config, make_decided_campaign
 

@@ -19,10 +19,11 @@ from flows.certify import BadRequest, certify
 from flows.curate import curate
 from flows.dry_run_decisions import describe
 from flows.errors import IncompleteCampaign
-from flows.experiments import about, finished, plans, read_derived
+from flows.experiments import finished, plans, read_derived
 from flows.export import BadExport, export
 from flows.roles import RowRange, role_of
 from flows.store import Campaign
+from flows.verdicts import about
 from flows.verify import verify
 from flows.verify_results import extrapolates
 from tests.flows.decided_campaign import COPIES, SYNERGY, WRONG, decided_config, make_decided_campaign

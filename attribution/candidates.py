@@ -90,7 +90,7 @@ def _screen(
     """Screen all sets of one order among `players`, append what stands out to `found`; the order's prior.
 
     led: per target the triples that pairs lead to, which are counted and tested by themselves."""
-    n_sets = int(np.prod([len(players) - k for k in range(order)]) // np.prod(range(1, order + 1)))
+    n_sets = comb(len(players), order)
     keep_z, usual_z = _tail(10.0, n_sets), _tail(5.0, n_sets)
     clusters = setup.clusters
     if len(players) < setup.n_players:
@@ -122,8 +122,7 @@ def _screen(
         hit = Hits(players[hit.members], hit.sums, hit.squares)
         if order == 3:
             hit = _of_sets(hit, ~are_among(hit.members, led[target], setup.n_players))
-        everyone = np.ones((2, len(hit.members)), dtype=bool)
-        found[target].append(_with_prior(setup, hit, everyone, everyone[0], prior, cut))
+        found[target].append(_of_screen(setup, hit, prior, cut))
     return prior
 
 
@@ -149,17 +148,19 @@ def _led(
     considered.add(LED + 3, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
     for target, hit in enumerate(hits):
-        everyone = np.ones((2, len(hit.members)), dtype=bool)
-        found[target].append(
-            _with_prior(setup, hit, everyone, everyone[0], prior, _PROPOSED_CUT, stratum=LED + 3)
-        )
+        found[target].append(_of_screen(setup, hit, prior, _PROPOSED_CUT, stratum=LED + 3))
     return led
 
 
 def _statistics(setup: BlockSetup, members: NDArray[np.int64], sums: Array) -> tuple[Hits, Array]:
     """Given sets' sums and squares, and |z| on all masks."""
     hit = set_statistics(setup.clusters, setup.cluster_folds, N_FOLDS, members, sums)
-    return hit, np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
+    return hit, _size(hit)
+
+
+def _size(hit: Hits) -> Array:
+    """|z| of sets on all masks."""
+    return np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
 
 
 def _of_sets(hit: Hits, which: NDArray[np.bool_]) -> Hits:
@@ -198,7 +199,7 @@ def _sieve(
     kept, sizes = [], []
     for hit, others in zip(hits, led, strict=True):
         kept.append(_of_sets(hit, ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)))
-        sizes.append(np.abs(kept[-1].sums.sum(axis=0)) / np.sqrt(np.maximum(kept[-1].squares.sum(axis=0), 1e-300)))
+        sizes.append(_size(kept[-1]))
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for z in sizes:
         add_to_histogram(counts, z)
@@ -210,10 +211,7 @@ def _sieve(
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(_tail(5.0, n_sets), _SURELY_SEEN)
     for target, (hit, z) in enumerate(zip(kept, sizes, strict=True)):
-        large = z >= _tail(10.0, n_sets)
-        part = _of_sets(hit, large)
-        everyone = np.ones((2, len(part.members)), dtype=bool)
-        found[target].append(_with_prior(setup, part, everyone, everyone[0], prior, cut))
+        found[target].append(_of_screen(setup, _of_sets(hit, z >= _tail(10.0, n_sets)), prior, cut))
 
 
 def _nil_counts(n_tests: int) -> NDArray[np.int64]:
@@ -272,6 +270,12 @@ def _proposed_sets(
             parts.append(_with_prior(setup, hit, proposed, np.zeros(len(sets), bool), prior, _PROPOSED_CUT))
         result.append(parts)
     return result
+
+
+def _of_screen(setup: BlockSetup, hit: Hits, prior: EffectPrior, cut: float, stratum: int | None = None) -> Candidates:
+    """Sets of an exhaustive look: both halves put them forward, and none has to be held back for their test."""
+    everyone = np.ones((2, len(hit.members)), dtype=bool)
+    return _with_prior(setup, hit, everyone, everyone[0], prior, cut, stratum)
 
 
 # A proxy's sets are few; those that reach this on the half that tests them are reported.

@@ -73,11 +73,7 @@ def calibrate_here(job: TrainingJob, wanted: dict[str, Any]) -> dict[str, Any]:
 
     recipe = Recipe(**job.recipe)
     found = calibrate(job.dataset, recipe, resolve_device(job.device), **wanted)
-    trials = [
-        f"{trial.way}, {trial.members} models, {trial.threads} thread{'s' * (trial.threads > 1)}: "
-        f"{trial.seconds_per_model(job.dataset, recipe):.3g} s a model"
-        for trial in found.trials
-    ]
+    trials = [trial.told(job.dataset, recipe) for trial in found.trials]
     numbers = {
         name: getattr(found, name)
         for name in ("way", "members", "threads", "seconds_per_model", "device_name", "cached", "seconds")

@@ -57,6 +57,13 @@ class Trial:
         steps = recipe.steps(len(dataset.train)) * self.step_seconds
         return self.start_seconds + steps + n_evaluated * self.evaluation_seconds
 
+    def told(self, dataset: Dataset, recipe: Recipe) -> str:
+        """A line for people."""
+        return (
+            f"{self.way}, {self.members} models, {self.threads} thread{'s' * (self.threads > 1)}: "
+            f"{self.seconds_per_model(dataset, recipe):.3g} s a model"
+        )
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -125,11 +132,7 @@ def trials_of(asked: Asked, seconds: float) -> Iterator[Trial]:
         if made is None or not made.measure(budget):
             return None
         found.append(made)
-        trial = made.trial()
-        LOG.info(
-            "calibration: %s, %d models, %d thread%s: %.3g s a model",
-            way, members, threads, "s" * (threads > 1), trial.seconds_per_model(asked.dataset, asked.recipe),
-        )
+        LOG.info("calibration: %s", made.trial().told(asked.dataset, asked.recipe))
         return made
 
     threads_before = torch.get_num_threads()

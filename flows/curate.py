@@ -31,6 +31,7 @@ from flows.experiments import columns, plain, publish, read_derived
 from flows.features import player_features
 from flows.logs import stage_logger
 from flows.planted_scores import planted_scores
+from flows.roles import count_rows
 from flows.store import Campaign, digest
 from flows.survey import analysis_key
 from flows.target_blocks import player_classes, target_classes
@@ -112,6 +113,25 @@ def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
     )[:16]
 
 
+def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
+    """Players to keep (None without a budget), and of each class at least.
+
+    Raises AttributionError for a budget that keeps nobody or too many, or that its quotas cannot meet.
+    """
+    n_keep, quotas = budget(config, campaign.n_players), class_quotas(config, campaign)
+    if n_keep is None:
+        return None, {}
+    share, names = config.curate.least_class_share, campaign.meta["class_names"]
+    return n_keep, least_of_each_class(player_classes(campaign), n_keep, share, quotas, names)
+
+
+def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
+    """`limits`, when there are masks enough; before anything is fitted. Raises AttributionError."""
+    n_masks = count_rows(rows for rows in campaign.trained() if rows.role == "fit")
+    check_enough_masks(n_masks, campaign.n_players, float(campaign.meta["alpha"]))
+    return limits(config, campaign)
+
+
 def budget(config: CampaignConfig, n_players: int) -> int | None:
     """Players to keep, or None without a budget. Raises AttributionError for one that keeps nobody or too many."""
     chosen = config.curate
@@ -129,11 +149,7 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
     """The evidence of a campaign and what follows from it."""
     settings = config.curate
     evidence = gather(config, campaign, dataset)
-    n_keep = budget(config, campaign.n_players)
-    quotas = class_quotas(config, campaign)
-    least = {} if n_keep is None else least_of_each_class(
-        evidence.player_classes, n_keep, settings.least_class_share, quotas, evidence.class_names
-    )  # fmt: skip
+    n_keep, least = limits(config, campaign)
     rules = CurationRules(
         fdr_level=config.attribution.fdr_level,
         level=settings.level,

@@ -44,9 +44,9 @@ def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> No
 
         choose_sets(config, campaign)
     elif stage == "curate":
-        from flows.dry_run_decisions import describe
+        from flows.curate import check_request
 
-        describe(stage, config, campaign)
+        check_request(config, campaign)
     elif stage == "verify":
         from flows.verify import current_decisions
 

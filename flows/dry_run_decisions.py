@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from attribution.budget import least_of_each_class
-from attribution.curation import check_enough_masks
 from attribution.factorial import n_cells
 from conf.schema import CampaignConfig
 from flows.experiments import Plan, expected_time, finished, plans
 from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
-from flows.target_blocks import player_classes
 from flows.verdicts import about
 
 SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.brittleness.removals_to_try)
@@ -67,22 +64,14 @@ def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
 
 def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
-    from flows.curate import budget, class_quotas, curation_key
+    from flows.curate import check_request, curation_key
 
-    check_enough_masks(
-        count_rows(rows for rows in campaign.trained() if rows.role == "fit"),
-        campaign.n_players,
-        float(campaign.meta["alpha"]),
-    )
-    n_keep = budget(config, campaign.n_players)
+    n_keep, least = check_request(config, campaign)
     lines = ["curate trains nothing"]
     if n_keep is None:
         lines.append("no budget: only what the rules say is dropped")
     else:
         names = campaign.meta["class_names"]
-        least = least_of_each_class(
-            player_classes(campaign), n_keep, config.curate.least_class_share, class_quotas(config, campaign), names
-        )
         held = ", ".join(f"{names[label]}: {count}" for label, count in least.items())
         lines.append(f"{n_keep} of {campaign.n_players} players are kept; of the classes at least {held}")
     current = about(campaign, "decisions")

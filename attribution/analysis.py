@@ -63,6 +63,7 @@ def analyse_targets(
     target_ids: Sequence[int] | NDArray[np.int64] | None = None,
     higher_is_better: bool = True,
     backend: str = "booster",
+    device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> BlockAnalysis:
@@ -74,7 +75,8 @@ def analyse_targets(
     the held-out masks; reference_alpha: the one results are told at, by default the commonest. groups: (m,) rows no
     split may divide. player_classes (n,), target_classes (t,): negative means none. target_ids: (t,) names of the
     targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it can
-    be. settings: other fields of BlockSettings.
+    be. device: "cpu" (NumPy) or a torch device such as "cuda" (BoosterSettings). settings: other fields of
+    BlockSettings; a `booster` among them has a device of its own.
 
     Raises AttributionError for bad input. Without held-out masks R^2, LDS and noise ceiling are NaN.
     """
@@ -88,7 +90,7 @@ def analyse_targets(
     if sampler == "fixed_size" and not data.fixed_size:
         raise AttributionError("sampler is 'fixed_size' but the masks include different numbers of players.")
     options: dict[str, Any] = {
-        "booster": BoosterSettings(max_depth=max(3, int(max_order))),
+        "booster": BoosterSettings(max_depth=max(3, int(max_order)), device=device),
         **(settings or {}),
     }
     reference = _reference(data, alpha, reference_alpha)

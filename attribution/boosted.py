@@ -24,7 +24,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
     predictor where interactions are many, no evidence for any of them.
 
     backend: "booster" (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds,
-    patience: as in BoosterSettings. After fit: proxy_; n_trees_ is the number of trees of each target.
+    patience, device: as in BoosterSettings. After fit: proxy_; n_trees_ is the number of trees of each target.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         n_rounds: int = 400,
         patience: int = 40,
         seed: int = 0,
+        device: str = "cpu",
     ) -> None:
         self.alpha = alpha
         self.backend = backend
@@ -44,6 +45,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         self.n_rounds = n_rounds
         self.patience = patience
         self.seed = seed
+        self.device = device
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> BoostedProxy:
         """Fit to masks (m, n) bool and outputs (m,) or (m, t).
@@ -58,6 +60,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
             learning_rate=self.learning_rate,
             n_rounds=int(self.n_rounds),
             patience=int(self.patience),
+            device=self.device,
         )
         self.proxy_: Proxy = fit_proxy(
             data.masks,

@@ -8,7 +8,7 @@ target and round, by the ordinary second-order gain for squared error (as LightG
 
 Only present children are summed; absent = parent - present. Counts of the first two levels come from the Gram
 matrix X^T X, counts of the third from a store of vectors X^T (x_i x_j) that fills as pairs of players recur,
-so nearly all the arithmetic is the product for the residual sums.
+so nearly all the arithmetic is the product for the residual sums. The same trees on a GPU: booster_torch.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.boosting import EarlyStopping, Start
 from attribution.errors import AttributionError
 
 Float32 = NDArray[np.float32]
@@ -30,7 +31,9 @@ class BoosterSettings:
     """How the trees are grown; the names are LightGBM's where it has them.
 
     n_rounds: largest number of trees per target. patience: rounds without a better validation error after which
-    a target stops (0: never; then no validation masks are used).
+    a target stops (0: never; then no validation masks are used). device: "cpu" (NumPy), or a torch device such as
+    "cuda", where the whole block then does its large products too. It is never chosen for you: rounding differs
+    between devices, and with it the last digits of a result.
     """
 
     max_depth: int = 3
@@ -39,6 +42,7 @@ class BoosterSettings:
     min_child_samples: int = 20
     l2: float = 0.0
     patience: int = 40
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_depth <= _MAX_DEPTH:
@@ -100,11 +104,16 @@ def fit_booster(
 
     masks: (m, n) bool. outputs: (m, t) float. validation: (m,) bool, rows held out for early stopping (each
     target keeps the trees up to its best round on them); none: every target keeps all n_rounds trees.
-    sample_weight: (m,) positive weights, scaled to mean 1; min_child_samples then counts weight.
+    sample_weight: (m,) positive weights, scaled to mean 1; min_child_samples then counts weight. Raises
+    AttributionError where nothing is left to fit on, and for a device that is not there.
     """
     held = np.zeros(len(masks), dtype=bool) if validation is None else np.asarray(validation, dtype=bool)
     if held.all():
         raise AttributionError("every mask is a validation mask; leave some to fit on.")
+    if settings.device != "cpu":
+        from attribution.booster_torch import fit_on_device
+
+        return fit_on_device(masks, outputs, held, sample_weight, settings)
     return _Fit(masks, outputs, held, sample_weight, settings).run()
 
 
@@ -120,23 +129,12 @@ class _Fit:
         settings: BoosterSettings,
     ) -> None:
         self.settings = settings
-        fit_rows = ~held
         self.n_players = masks.shape[1]
-        self.X = np.ascontiguousarray(masks[fit_rows], dtype=np.float32)
-        self.columns = _columns(masks[fit_rows])
-        weight = np.ones(len(masks)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        weight = weight / weight[fit_rows].mean()
-        self.weight = None if sample_weight is None else weight[fit_rows].astype(np.float32)
-        y = np.asarray(outputs, dtype=np.float64)
-        self.bias = np.average(y[fit_rows], axis=0, weights=weight[fit_rows])
-        # Residuals are kept in units of each target's own spread, so that float32 is fine for any output.
-        scale = np.sqrt(np.average((y[fit_rows] - self.bias) ** 2, axis=0, weights=weight[fit_rows]))
-        self.scale = np.where(scale > 0, scale, 1.0)
-        self.residual = np.ascontiguousarray(((y[fit_rows] - self.bias) / self.scale).T, dtype=np.float32)
-        self.held_columns = _columns(masks[held])
-        self.held_residual = ((y[held] - self.bias) / self.scale).T.copy()
-        self.held_weight = weight[held] / weight[held].sum() if held.any() else weight[held]
-        self.total = float(weight[fit_rows].sum())
+        self.X = np.ascontiguousarray(masks[~held], dtype=np.float32)
+        self.columns, self.held_columns = _columns(masks[~held]), _columns(masks[held])
+        self.start = Start(outputs, held, sample_weight)
+        self.weight, self.total = self.start.weight, self.start.total
+        self.residual, self.held_residual = self.start.residual, self.start.held_residual
         weighted = self.X if self.weight is None else self.X * self.weight[:, None]
         # (n + 1, n): the last row stands for "not split", whose present side is empty.
         self.gram = np.zeros((self.n_players + 1, self.n_players), dtype=np.float32)
@@ -148,33 +146,22 @@ class _Fit:
         settings = self.settings
         n_targets = len(self.residual)
         depth = settings.max_depth
-        stops = settings.patience > 0 and self.held_columns.shape[1] > 0
         players = np.full((settings.n_rounds, n_targets, 2**depth - 1), -1, dtype=np.int32)
         leaves = np.zeros((settings.n_rounds, n_targets, 2**depth), dtype=np.float32)
-        error = np.full((settings.n_rounds, n_targets), np.nan)
         active = np.arange(n_targets)
-        best_error = np.full(n_targets, np.inf)
-        n_trees = np.zeros(n_targets, dtype=np.int64)
-        if stops:
-            best_error = (self.held_residual**2) @ self.held_weight
-        else:
-            n_trees[:] = settings.n_rounds
+        stopping = EarlyStopping(self.start, settings.n_rounds, settings.patience)
         n_grown = 0
         for round_index in range(settings.n_rounds):
             grown_players, grown_leaves = self._grow()
             players[round_index, active] = np.where(grown_players == self.n_players, -1, grown_players)
-            leaves[round_index, active] = grown_leaves * self.scale[active, None]
+            leaves[round_index, active] = grown_leaves * self.start.scale[active, None]
             n_grown = round_index + 1
-            if not stops:
+            if not stopping.used:
                 continue
             leaf = _leaf_of(self.held_columns, grown_players)
             self.held_residual -= np.take_along_axis(grown_leaves, leaf, axis=1)
-            now = (self.held_residual**2) @ self.held_weight
-            error[round_index, active] = now * self.scale[active] ** 2
-            better = now < best_error[active]
-            best_error[active[better]] = now[better]
-            n_trees[active[better]] = round_index + 1
-            going = round_index + 1 - n_trees[active] < settings.patience
+            stopping.see(active, (self.held_residual**2) @ self.start.held_weight)
+            going = stopping.going[active]
             if not going.any():
                 break
             # Compacting copies everything, so it waits until it saves a tenth of the work.
@@ -183,8 +170,9 @@ class _Fit:
                 self.residual = np.ascontiguousarray(self.residual[going])
                 self.held_residual = self.held_residual[going]
         return BoostedTrees(
-            players[:n_grown], leaves[:n_grown], self.bias, n_trees, self.n_players, error[:n_grown]
-        )
+            players[:n_grown], leaves[:n_grown], self.start.bias, stopping.n_trees, self.n_players,
+            stopping.error[:n_grown],
+        )  # fmt: skip
 
     def _grow(self) -> tuple[NDArray[np.int64], Float32]:
         """Grow one tree per target on the current residuals and subtract it from them."""

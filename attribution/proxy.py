@@ -1,7 +1,8 @@
 """The gradient-boosted proxy mask -> output, with two backends that the tests hold together.
 
-"booster" fits all targets at once (booster.py); "lightgbm" is the reference, one LightGBM model per target. Both
-are read exactly, as forests and so as spectra (trees.py).
+"booster" fits all targets at once (booster.py; on a GPU booster_torch.py, as BoosterSettings.device says);
+"lightgbm" is the reference, one LightGBM model per target, on the CPU whatever the device. Both are read exactly, as
+forests and so as spectra (trees.py).
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def fit_proxy(
     """Fit a proxy to every target: masks (m, n) bool, outputs (m, t) float64.
 
     validation: (m,) bool, rows that stop the boosting and are not fitted on; none: all rounds are kept.
-    Raises AttributionError for an unknown backend, ImportError where LightGBM is asked for and missing.
+    Raises AttributionError for an unknown backend or a device that is not there, ImportError where LightGBM is asked
+    for and missing.
     """
     if backend == "booster":
         trees = fit_booster(masks, outputs, settings, validation=validation, sample_weight=sample_weight)

@@ -26,7 +26,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
     those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve,
     at alpha 1/2; 1,000 pays where outputs are hardly noisy, and costs most of the time (benchmarks/attribution.md).
-    q_method: "BY" or "BH".
+    q_method: "BY" or "BH". device: "cpu" (NumPy) or a torch device such as "cuda" for the booster and the screens; it
+    is never chosen for you, because rounding differs between devices (LightGBM itself stays on the CPU).
 
     After fit: spectra_ (one Spectrum per target), gate_p_, gate_q_ and gate_open_ (t,), effects_ and
     effect_stderrs_ (t, n) in Banzhaf units, n_considered_ the number of (set, target) in the family of q-values.
@@ -49,6 +50,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         max_triple_players: int = 110,
         max_sieve_players: int = 300,
         q_method: str = "BH",
+        device: str = "cpu",
     ) -> None:
         self.alpha = alpha
         self.max_order = max_order
@@ -61,6 +63,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.max_triple_players = max_triple_players
         self.max_sieve_players = max_sieve_players
         self.q_method = q_method
+        self.device = device
 
     def fit(
         self,
@@ -146,6 +149,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
                 max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,
                 n_rounds=self.n_rounds,
+                device=self.device,
             ),
         )
 

@@ -123,6 +123,17 @@ def test_a_target_does_not_depend_on_its_neighbours():
     assert np.allclose(together[:, [2]], alone, atol=1e-4)
 
 
+def test_a_target_that_has_stopped_is_not_taken_up_again_while_its_neighbours_go_on():
+    rng = np.random.default_rng(29)
+    masks = rng.random((200, 20)) < 0.5
+    outputs = rng.normal(size=(200, 12)) + masks[:, :12] * np.linspace(0, 1.5, 12)
+    settings = BoosterSettings(learning_rate=0.1, n_rounds=80, patience=3)
+    validation = np.arange(200) % 4 == 0
+    together = fit_booster(masks, outputs, settings, validation=validation).n_trees
+    alone = [fit_booster(masks, outputs[:, [k]], settings, validation=validation).n_trees[0] for k in range(12)]
+    assert together.tolist() == alone
+
+
 def test_units_of_the_outputs_do_not_matter():
     masks, outputs = campaign(30, 400, 2)
     settings = BoosterSettings(n_rounds=40, patience=0)

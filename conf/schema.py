@@ -144,6 +144,14 @@ class AttributionConfig(Section):
     )
     max_order: int = Field(default=3, ge=1, le=4, description="Largest member set that is looked for.")
     backend: Literal["booster", "lightgbm"] = Field(default="booster", description="The gradient-boosted proxy.")
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        description="Where the large products run: NumPy, or torch on a GPU. Not chosen by itself, because results "
+        "differ in their last digits.",
+    )
+    gpus_per_block: float = Field(
+        default=0.25, gt=0, le=1, description="Part of a GPU one block asks of Ray when `device` is cuda."
+    )
     pooled_targets: bool = Field(
         default=True, description="Explain the mean output over all targets and over each class as well."
     )

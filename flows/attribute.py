@@ -11,9 +11,10 @@ from prefect import flow
 
 from attribution.analysis import BlockAnalysis, assign_q_values
 from attribution.pooled_sets import pool_sets
-from conf.schema import CampaignConfig
+from conf.schema import AttributionConfig, CampaignConfig
 from flows.artifacts import publish_faithfulness
 from flows.cluster import session
+from flows.cluster_map import Resources
 from flows.errors import IncompleteCampaign
 from flows.logs import stage_logger
 from flows.progress import Progress
@@ -79,12 +80,18 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
     return AttributeSummary(about["n_explained"], about["n_open"], about["n_interactions"])
 
 
+def resources(settings: AttributionConfig) -> Resources:
+    """What one block of targets asks of Ray: a core, and part of a GPU where the large products run on one."""
+    return Resources(gpus=settings.gpus_per_block if settings.device == "cuda" else 0.0)
+
+
 def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
     done: dict[int, BlockAnalysis] = {}
     with session(config.compute.ray_address, config.compute.workers) as cluster:
         cluster.start()
         with Progress(data.n_targets, "targets") as progress:
-            for outcome in cluster.map(analyse_block, data.job(config), data, on_start=progress.show):
+            wanted = resources(config.attribution)
+            for outcome in cluster.map(analyse_block, data.job(config), data, wanted, on_start=progress.show):
                 if outcome.error is not None:
                     raise IncompleteCampaign(f"a block of targets could not be analysed: {outcome.error}")
                 done[outcome.index] = outcome.value

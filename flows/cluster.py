@@ -194,8 +194,8 @@ class Cluster:
         if not work.look() and self.is_local:
             raise ClusterError(
                 f"this machine cannot run one unit of work: it asks for {resources}, Ray here offers "
-                f"{_offer(ray.cluster_resources())}. Lower compute.gpus_per_shard or compute.memory_gb_per_shard, "
-                "or set compute.ray_address to a cluster that has it"
+                f"{_offer(ray.cluster_resources())}. Lower compute.gpus_per_shard or compute.memory_gb_per_shard "
+                "(for the attribute stage: attribution.device=cpu), or set compute.ray_address to a cluster that has it"
             )
         if on_start is not None:
             on_start()

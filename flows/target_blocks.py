@@ -96,6 +96,7 @@ class TargetBlocks:
                 "seed": self.settings.seed,
                 "player_classes": player_classes(self.campaign),
                 "backend": self.settings.backend,
+                "device": self.settings.device,
                 "sampler": config.sampler.kind,
             },
         )

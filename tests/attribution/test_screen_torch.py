@@ -1,0 +1,123 @@
+"""The screens in torch, here on torch's CPU device, find what the NumPy screens find."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+
+from attribution.clusters import Clusters, basis, make_clusters
+from attribution.errors import AttributionError
+from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples
+from attribution.screen_torch import screen_on_device, screens_on
+
+SCREENS = {2: screen_pairs, 3: screen_triples}
+TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy
+
+
+def setting(alpha: float, order: int, weighted: bool = False) -> tuple[Clusters, np.ndarray, np.ndarray]:
+    """Clusters of 300 masks of 37 players, uneven folds, residuals of two targets with a set of three and of two."""
+    rng = np.random.default_rng(0)
+    masks = rng.random((300, 37)) < alpha
+    residual = rng.normal(size=(300, 2))
+    residual[:, 0] += 1.5 * basis(masks, alpha)[:, [3, 8, 11]].prod(axis=1)
+    residual[:, 1] += 1.5 * basis(masks, alpha)[:, [0, 36]].prod(axis=1)
+    weight = rng.uniform(0.5, 2.0, 300) if weighted else None
+    clusters = make_clusters(masks, np.arange(300), weight, alpha)
+    return clusters, np.minimum(rng.integers(0, 7, 300), 5), clusters.sums(residual, order)
+
+
+def same(found: list[Hits], expected: list[Hits]) -> None:
+    """The same sets in the same order. Sums of 300 terms of size 1 to 2 in float32 are good to 1e-4, whatever the order
+    of the additions."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.members, other.members)
+        assert np.allclose(one.sums, other.sums, rtol=1e-5, atol=1e-4)
+        assert np.allclose(one.squares, other.squares, rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("alpha", [0.5, 0.3])
+@pytest.mark.parametrize("block_bytes", [1, 2**20, 2**28])
+def test_the_screen_on_a_device_is_that_of_numpy(order: int, alpha: float, block_bytes: int) -> None:
+    if order == 3 and block_bytes == 1:
+        block_bytes = 2**19  # a row at a time is left to the pairs
+    clusters, folds, sums = setting(alpha, order, weighted=True)
+    counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
+    found = list(screen_on_device(order, TORCH_CPU, clusters, folds, sums, 2.5, counts[0], alpha == 0.5,
+                                  block_bytes=block_bytes))  # fmt: skip
+    expected = list(SCREENS[order](clusters, folds, sums, 2.5, counts[1], unit_variance=alpha == 0.5))
+    assert min(len(hits.members) for hits in expected) > 20
+    same(found, expected)
+    # Rounding may move a z that lies on the edge of a bin into the next one, and no further.
+    assert counts[0].sum() == counts[1].sum() == 2 * comb(37, order)
+    moved = np.cumsum(counts[0] - counts[1])
+    assert np.abs(moved).max() <= 2 and np.count_nonzero(moved) <= 0.01 * counts[1].sum()
+
+
+def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> None:
+    clusters, folds, sums = setting(0.5, 2)
+    levels = np.random.default_rng(1).integers(0, 3, (2, 37)).astype(np.int8)
+    least = np.array([3.0, 2.0, 1.0])
+    counts = np.zeros((3, N_Z_BINS), dtype=np.int64)
+    found = list(screen_on_device(2, TORCH_CPU, clusters, folds, sums, least, counts, True, levels))
+    alone = np.zeros(N_Z_BINS, dtype=np.int64)
+    everything = list(screen_pairs(clusters, folds, sums, 1.0, alone, unit_variance=True))
+    expected, by_level = [], np.zeros(3, dtype=np.int64)
+    for target, hits in enumerate(everything):
+        total, squares = hits.sums.sum(axis=0), hits.squares.sum(axis=0)
+        z = np.abs(total) / np.sqrt(squares)
+        without = np.abs(total - hits.sums[[0, 1, 2, 3, 4, 5]]).max(axis=0)
+        largest = np.maximum(z, without / np.sqrt(squares - hits.squares.max(axis=0)))
+        level = levels[target][hits.members].min(axis=1)
+        kept = largest >= least[level]
+        expected.append(Hits(hits.members[kept], hits.sums[:, kept], hits.squares[:, kept]))
+        of_pair = np.minimum.outer(levels[target], levels[target])[np.triu_indices(37, 1)]
+        by_level += np.bincount(of_pair, minlength=3)
+    same(found, expected)
+    assert counts.sum(axis=1).tolist() == by_level.tolist()
+    # Which histogram a pair is in says nothing about its bin.
+    assert np.abs(np.cumsum(counts.sum(axis=0) - alone)).max() <= 2
+
+
+def test_the_device_of_the_cpu_is_numpy_and_another_is_asked_for_by_name() -> None:
+    assert screens_on("cpu") == (screen_pairs, screen_triples)
+    clusters, folds, sums = setting(0.5, 3)
+    counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
+    found, expected = (
+        list(screens_on(device)[1](clusters, folds, sums, 3.0, row, unit_variance=True))
+        for device, row in zip((TORCH_CPU, "cpu"), counts, strict=True)
+    )
+    same(found, expected)
+    if not torch.cuda.is_available():
+        with pytest.raises(AttributionError, match="device is 'cuda'"):
+            next(screens_on("cuda")[0](clusters, folds, sums, 3.0, counts[0], unit_variance=True))
+
+
+def test_two_players_have_one_pair_and_three_one_triple() -> None:
+    rng = np.random.default_rng(0)
+    for order in (2, 3):
+        masks = rng.random((60, order)) < 0.5
+        clusters = make_clusters(masks, np.arange(60), None, 0.5)
+        counts = np.zeros(N_Z_BINS, dtype=np.int64)
+        sums = clusters.sums(rng.normal(size=(60, 1)), order)
+        (hits,) = screen_on_device(order, TORCH_CPU, clusters, np.arange(60) % 6, sums, 0.0, counts, True)
+        assert hits.members.tolist() == [list(range(order))] and counts.sum() == 1
+        z = abs(hits.sums.sum()) / np.sqrt(hits.squares.sum())
+        assert counts[int(z / Z_STEP)] == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+@pytest.mark.parametrize("order", [2, 3])
+def test_on_a_gpu_the_screen_is_that_of_numpy(order: int) -> None:
+    clusters, folds, sums = setting(0.5, order)
+    counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
+    found, expected = (
+        list(screens_on(device)[order - 2](clusters, folds, sums, 2.5, row, unit_variance=True))
+        for device, row in zip(("cuda", "cpu"), counts, strict=True)
+    )
+    same(found, expected)

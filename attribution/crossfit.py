@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
-from attribution.lasso import Moments, penalty_grid, solve_l1
+from attribution.lasso import Moments, penalty_grid, solve_l1_each
 
 Array = NDArray[np.floating]
 Double = NDArray[np.float64]
@@ -60,13 +60,15 @@ def fit_linear(
     n_penalties: int = 30,
     smallest: float = 0.01,
     allowed: NDArray[np.bool_] | None = None,
+    device: str = "cpu",
 ) -> LinearFit:
     """Fit the LASSO datamodel with its penalty by cross-validation over `folds`.
 
     phi: (m, n) float. outputs: (m, t). weight: (m,) or None. The path has n_penalties from the least penalty that
     empties the model down to `smallest` times it. allowed: (k + 1, n), the columns the fit without each fold, and
     (last) the fit on all rows may use; default all. The fit without fold k takes the penalty that is best on the
-    other folds, so fold k has no say in the predictions made for it.
+    other folds, so fold k has no say in the predictions made for it. device: where the path is solved, as
+    BoosterSettings.device.
     """
     n_folds = int(folds.max()) + 1
     # Units of each target's own spread, so that float32 products serve any output.
@@ -80,33 +82,31 @@ def fit_linear(
     total = parts[0]
     for part in parts[1:]:
         total = total + part
-    gram, covariance = total.centred()
-    lambdas = penalty_grid(covariance, np.ones(phi.shape[1]), n_penalties, smallest)
+    lambdas = penalty_grid(total.centred()[1], np.ones(phi.shape[1]), n_penalties, smallest)
     train = [total - part for part in parts]
+    del parts  # Gram matrices are what takes memory here
     # A column that a fit may not use has an infinite penalty.
     relative = np.ones((n_folds + 1, phi.shape[1]), dtype=phi.dtype)
     if allowed is not None:
         relative[~allowed] = np.inf
-    error = _path_errors(phi, y, w, rows, train, lambdas, relative)
+    error = _path_errors(phi, y, w, rows, train, lambdas, relative, device)
     best = error.sum(axis=0).argmin(axis=1)
     targets = np.arange(y.shape[1])
-    coef, intercept = _solve(total, gram, covariance, lambdas[targets, best], relative[-1])
-    fold_coef, fold_intercept, fold_penalty = [], [], []
+    # The penalty of each fit without a fold, and (last) of that on all rows.
+    choice = [np.delete(error, fold, axis=0).sum(axis=0).argmin(axis=1) for fold in range(n_folds)]
+    penalty = np.stack([lambdas[targets, chosen] for chosen in (*choice, best)])
+    coefs, intercepts = _solve([*train, total], penalty, relative, device)
+    coefs, intercepts = coefs * scale[:, None], intercepts * scale + centre
     predicted = np.empty(outputs.shape, dtype=np.float64)
-    for fold, (r, moments) in enumerate(zip(rows, train, strict=True)):
-        choice = np.delete(error, fold, axis=0).sum(axis=0).argmin(axis=1)
-        b, c = _solve(moments, *moments.centred(), lambdas[targets, choice], relative[fold])
-        fold_coef.append(b * scale[:, None])
-        fold_intercept.append(c * scale + centre)
-        fold_penalty.append(lambdas[targets, choice] * scale)
-        predicted[r] = phi[r] @ fold_coef[-1].T.astype(phi.dtype) + fold_intercept[-1]
+    for fold, r in enumerate(rows):
+        predicted[r] = phi[r] @ coefs[fold].T.astype(phi.dtype) + intercepts[fold]
     return LinearFit(
-        coef=coef * scale[:, None],
-        intercept=intercept * scale + centre,
-        penalty=lambdas[targets, best] * scale,
-        fold_coef=np.stack(fold_coef),
-        fold_intercept=np.stack(fold_intercept),
-        fold_penalty=np.stack(fold_penalty),
+        coef=coefs[-1],
+        intercept=intercepts[-1],
+        penalty=penalty[-1] * scale,
+        fold_coef=coefs[:-1],
+        fold_intercept=intercepts[:-1],
+        fold_penalty=penalty[:-1] * scale,
         predicted=predicted,
     )
 
@@ -119,6 +119,7 @@ def _path_errors(
     train: list[Moments],
     lambdas: Array,
     relative: Array,
+    device: str,
 ) -> Array:
     """Sums of squared errors (fold, t, l) on each fold by the fit without it; inf where the path was cut short."""
     n_targets, n_penalties = lambdas.shape
@@ -129,23 +130,23 @@ def _path_errors(
     for first in range(0, n_penalties, _CHUNK):
         chunk = slice(first, min(first + _CHUNK, n_penalties))
         size = chunk.stop - first
-        for fold, r in enumerate(rows):
-            gram, covariance = centred[fold]
-            start = last[fold]
-            coef = solve_l1(
-                gram,
-                covariance[active],
-                lambdas[active, chunk][:, :, None] * relative[fold],
-                start=None if start is None else np.repeat(start[active][:, None], size, axis=1),
-            )
+        coefs = solve_l1_each(
+            device,
+            [gram for gram, _ in centred],
+            [covariance[active] for _, covariance in centred],
+            [lambdas[active, chunk][:, :, None] * relative[fold] for fold in range(len(rows))],
+            [None if start is None else np.repeat(start[active][:, None], size, axis=1) for start in last],
+        )
+        for fold, (r, coef) in enumerate(zip(rows, coefs, strict=True)):
             moments = train[fold]
             intercept = (moments.y[active, None] - coef @ moments.x) / moments.weight
             fitted = (coef.reshape(-1, phi.shape[1]) @ phi[r].T).reshape(len(active), size, len(r))
             squared = (y[r].T[active][:, None, :] - intercept[:, :, None] - fitted) ** 2
             error[fold, active, chunk] = squared.sum(axis=2) if weight is None else squared @ weight[r]
-            if start is None:
-                start = last[fold] = np.zeros((n_targets, phi.shape[1]), dtype=phi.dtype)
-            start[active] = coef[:, -1]
+            ends = last[fold]
+            if ends is None:
+                ends = last[fold] = np.zeros((n_targets, phi.shape[1]), dtype=phi.dtype)
+            ends[active] = coef[:, -1]
         best = error[:, active].sum(axis=0).argmin(axis=1)
         active = active[best >= chunk.stop - _CHUNK]
         if len(active) == 0:
@@ -153,8 +154,14 @@ def _path_errors(
     return error
 
 
-def _solve(
-    moments: Moments, gram: Array, covariance: Array, penalty: Array, relative: Array
-) -> tuple[Double, Double]:
-    coef = solve_l1(gram, covariance, penalty[:, None, None] * relative, tolerance=1e-6)[:, 0]
-    return coef.astype(np.float64), (moments.y - coef @ moments.x).astype(np.float64) / moments.weight
+def _solve(moments: list[Moments], penalty: Array, relative: Array, device: str) -> tuple[Double, Double]:
+    """Coefficients (k, t, n) and intercepts (k, t) of every fit at its penalty (k, t); relative: (k, n)."""
+    grams, covariances = zip(*(of_rows.centred() for of_rows in moments), strict=True)
+    penalties = [own[:, None, None] * columns for own, columns in zip(penalty, relative, strict=True)]
+    found = solve_l1_each(device, grams, covariances, penalties, [None] * len(moments), tolerance=1e-6)
+    coefs = [coef[:, 0] for coef in found]
+    intercepts = [
+        (of_rows.y - coef @ of_rows.x).astype(np.float64) / of_rows.weight
+        for of_rows, coef in zip(moments, coefs, strict=True)
+    ]
+    return np.stack(coefs).astype(np.float64), np.stack(intercepts)

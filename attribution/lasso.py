@@ -9,6 +9,7 @@ Designs of random masks are well conditioned, which is what makes this faster th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,6 +137,26 @@ def solve_l1(
                 gram, step_column = gram[keep], step_column[keep]
     result[going] = coef
     return result
+
+
+def solve_l1_each(
+    device: str,
+    grams: Sequence[Array],
+    covariances: Sequence[Array],
+    penalties: Sequence[Array],
+    starts: Sequence[Array | None],
+    *,
+    tolerance: float = 1e-4,
+) -> list[Array]:
+    """solve_l1 of several problems of one shape (folds): one after the other in NumPy, together on another device."""
+    if device != "cpu":
+        from attribution.lasso_torch import solve_l1_on_device
+
+        return solve_l1_on_device(device, grams, covariances, penalties, starts, tolerance=tolerance)
+    return [
+        solve_l1(gram, covariance, penalty, start=start, tolerance=tolerance)
+        for gram, covariance, penalty, start in zip(grams, covariances, penalties, starts, strict=True)
+    ]
 
 
 def largest_eigenvalue(gram: Array) -> Array:

@@ -1,0 +1,109 @@
+"""The solver of lasso.py in torch, for a GPU: several Gram matrices (folds) and all targets and penalties at once.
+
+The same iteration, target by target: one that has converged stands still from then on, in every fold by itself. The
+host asks only every _ITERATIONS_AT_ONCE iterations whether any still moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attribution.device import exact_products, torch_device
+from attribution.lasso import Array
+
+if TYPE_CHECKING:
+    import torch
+
+_ITERATIONS_AT_ONCE = 10  # between two looks at what has converged
+
+
+def solve_l1_on_device(
+    device: str,
+    grams: Sequence[Array],
+    covariances: Sequence[Array],
+    penalties: Sequence[Array],
+    starts: Sequence[Array | None],
+    *,
+    tolerance: float = 1e-4,
+    max_iterations: int = 2000,
+) -> list[Array]:
+    """lasso.solve_l1 for k problems of one shape: grams k of (q, q), covariances k of (t, q), penalties k broadcastable
+    to (t, l, q), starts k of (t, l, q), or None for zeros -> k of (t, l, q).
+
+    Raises AttributionError for a device that is not there."""
+    import torch
+
+    place = torch_device(device)
+    shape = (*covariances[0].shape[:1], penalties[0].shape[1], covariances[0].shape[1])
+    dtype = grams[0].dtype
+
+    def stacked(arrays: Sequence[Array]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays).astype(dtype, copy=False)).to(place)
+
+    gram, covariance = stacked(grams), stacked(covariances)
+    cut = stacked([np.broadcast_to(penalty, shape) for penalty in penalties])
+    zeros = np.zeros(shape, dtype)
+    coef = stacked([zeros if start is None else start for start in starts])
+    with exact_products():
+        found = _iterate(gram, covariance, cut, coef, tolerance, max_iterations)
+    return list(found.cpu().numpy())
+
+
+def _iterate(
+    gram: torch.Tensor,
+    covariance: torch.Tensor,
+    penalties: torch.Tensor,
+    start: torch.Tensor,
+    tolerance: float,
+    max_iterations: int,
+) -> torch.Tensor:
+    """gram (k, q, q), covariance (k, t, q), penalties and start (k, t, l, q) -> (k, t, l, q)."""
+    import torch
+
+    step = (1.0 / _largest_eigenvalue(gram))[:, None, None, None]
+    result, coef, ahead, cut = start.clone(), start, start, step * penalties
+    target = covariance[:, :, None, :]
+    accuracy = tolerance * covariance.abs().amax(dim=2)
+    momentum = torch.ones_like(coef[..., :1])
+    done = torch.zeros_like(accuracy, dtype=torch.bool)
+    going = torch.arange(covariance.shape[1], device=gram.device)  # targets not yet converged in every problem
+    for iteration in range(1, max_iterations + 1):
+        product = (ahead.flatten(1, 2) @ gram).view_as(ahead)
+        moved = ahead - step * (product - target)
+        new = moved.sign() * (moved.abs() - cut).clamp_(min=0)
+        new = torch.where(done[:, :, None, None], coef, new)
+        change = new - coef
+        done = done | (change.abs().amax(dim=3) <= accuracy[:, :, None]).all(dim=2)
+        # Restart the momentum wherever it points uphill.
+        uphill = ((ahead - new) * change).sum(dim=3, keepdim=True) > 0
+        momentum = torch.where(uphill, 1.0, momentum)
+        following = (1 + (1 + 4 * momentum**2).sqrt()) / 2
+        ahead = new + ((momentum - 1) / following) * change
+        momentum, coef = following, new
+        if iteration % _ITERATIONS_AT_ONCE == 0 or iteration == max_iterations:
+            left = torch.nonzero(~done.all(dim=0))[:, 0]
+            if len(left) == 0:
+                break
+            if len(left) < 0.75 * len(going):
+                result[:, going] = coef
+                going, coef, ahead, momentum = going[left], coef[:, left], ahead[:, left], momentum[:, left]
+                cut, target, accuracy, done = cut[:, left], target[:, left], accuracy[:, left], done[:, left]
+    result[:, going] = coef
+    return result
+
+
+def _largest_eigenvalue(gram: torch.Tensor) -> torch.Tensor:
+    """As lasso.largest_eigenvalue of each: (k, q, q) -> (k,)."""
+    import torch
+
+    begin = np.random.default_rng(0).standard_normal((gram.shape[1], 1))
+    vector = torch.from_numpy(begin).to(gram).expand(len(gram), -1, -1)
+    value = gram.new_ones(len(gram))
+    for _ in range(40):
+        vector = gram @ vector
+        value = (vector**2).sum(dim=(1, 2)).sqrt()
+        vector = vector / value.clamp(min=1e-30)[:, None, None]
+    return (value * 1.02).clamp(min=1e-12)

@@ -3,8 +3,8 @@
 The order of the steps, and what each may look at, is what keeps the numbers honest:
 
 1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (crossfit.py).
-2. Exhaustive screens on those residuals, sums kept per fold; larger sets from proxies fitted on either half of the
-   masks (candidates.py).
+2. An exhaustive screen of pairs on those residuals, sums kept per fold; step 3 with pairs alone; triples and the larger
+   sets of proxies fitted on either half of the masks, on the residuals that leaves (candidates.py, triples.py).
 3. For every fold, sets are chosen and refitted on the other folds alone, at several levels of strictness; the
    level is chosen without the fold it is used on (selection.py). So every mask gets predictions from a datamodel
    and from a spectrum that have not seen it: the gate compares them.
@@ -19,16 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.candidates import Candidates, find_candidates
+from attribution.candidate_sets import Candidates, joined
+from attribution.candidates import find_larger, find_pairs
 from attribution.checks import CheckedData
 from attribution.crossfit import LinearFit, fit_linear
 from attribution.estimates import Reported, main_effects, report
 from attribution.refit import Design
 from attribution.screen import Z_STEP
-from attribution.selection import Selection, select
+from attribution.selection import Selection, may_enter, select
 from attribution.setup import BlockSettings, BlockSetup
 from attribution.shrinkage import EffectPrior
-from attribution.significance import Considered, gate_p_values, two_sided_p, z_of
+from attribution.significance import LEVEL, Considered, fit_q_values, gate_p_values, two_sided_p, z_of
 from attribution.spectrum import Spectrum
 from attribution.strata import Strata
 
@@ -82,19 +83,18 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     y = setup.data.outputs
     linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed)
     considered = Considered()
-    candidates = find_candidates(setup, y - linear.predicted, considered)
-    design = Design.of(setup.phi, data.weight, setup.folds)
-    chosen = [select(setup, design, linear, candidates[target], target) for target in range(setup.n_targets)]
+    candidates, chosen = search(setup, linear, considered)
     predicted = np.column_stack([selection.predicted for selection in chosen])
     gate_p = gate_p_values(y, linear.predicted, predicted, data.weight, data.groups)
     residual = y - predicted
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
     main, main_stderr = main_effects(setup, residual, fold_main)
-    z_main = np.divide(main, main_stderr, out=np.full_like(main, np.nan), where=main_stderr > 0)
+    z_main = _ratio(main, main_stderr)
     considered.add_tests(1, z_of(two_sided_p(z_main)))
     shrunken = EffectPrior.fit(considered.counts[1], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
+    significant = fit_q_values([considered], "BH")[1].reached_at(LEVEL)
     reported = [
-        report(setup, residual[:, target], candidates[target], chosen[target], considered)
+        report(setup, residual[:, target], candidates[target], chosen[target], considered, significant)
         for target in range(setup.n_targets)
     ]
     return BlockFit(
@@ -112,6 +112,36 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         residuals=y - linear.predicted,
         strata=setup.strata,
     )
+
+
+def search(
+    setup: BlockSetup, linear: LinearFit, considered: Considered
+) -> tuple[list[Candidates], list[Selection]]:
+    """Every target's candidates and which of them enter its spectrum. All that is looked at is counted into
+    `considered`.
+
+    Larger sets are looked for on what the pairs leave: where pairs explain much, the residuals are smaller and triples
+    that the datamodel's would hide stand out."""
+    y, targets = setup.data.outputs, range(setup.n_targets)
+    residual = y - linear.predicted
+    design = Design.of(setup.phi, setup.data.weight, setup.folds)
+    main_z = _ratio(*main_effects(setup, residual, linear.fold_coef))[:, setup.players]
+    pairs = find_pairs(setup, residual, main_z, considered)
+    chosen = [select(setup, design, linear, pairs[target], target) for target in targets]
+    left = y - np.column_stack([selection.predicted for selection in chosen])
+    candidates = []
+    for target, larger in enumerate(find_larger(setup, left, pairs, considered)):
+        candidates.append(joined([pairs[target], *larger]))
+        if any(may_enter(setup, part) for part in larger):
+            chosen[target] = select(setup, design, linear, candidates[target], target)
+        else:
+            chosen[target] = chosen[target].widened(len(candidates[target].members))
+    return candidates, chosen
+
+
+def _ratio(effects: Array, stderrs: Array) -> Array:
+    """z of effects, NaN where one cannot be told."""
+    return np.divide(effects, stderrs, out=np.full_like(effects, np.nan), where=stderrs > 0)
 
 
 def _spectrum(setup: BlockSetup, target: int, candidates: Candidates, selection: Selection) -> Spectrum:

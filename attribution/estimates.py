@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.candidates import Candidates
+from attribution.candidate_sets import Candidates
 from attribution.clusters import basis, rows_of
 from attribution.conditional import conditional_estimate
 from attribution.players import player_blocks
@@ -88,11 +89,19 @@ def _with_the_others(
 
 
 def report(
-    setup: BlockSetup, residual: Array, candidates: Candidates, selection: Selection, considered: Considered
+    setup: BlockSetup,
+    residual: Array,
+    candidates: Candidates,
+    selection: Selection,
+    considered: Considered,
+    significant: Mapping[int, float],
 ) -> Reported:
     """Values, errors and p-values of one target's sets that are reported.
 
-    residual: (m,), cross-fitted by the spectrum. A screened set is tested on all masks: its whole family is counted.
+    residual: (m,), cross-fitted by the spectrum. significant: {stratum: |z| from which the block's q-values are at most
+    LEVEL}; whoever reads only such sets has selected by it, so beyond it the interval allows for that.
+
+    A screened set is tested on all masks: its whole family is counted.
     A set that a proxy put forward is tested by the half that did not (by the second, where both did).
     In `considered` a screened set's |z| of the screen is replaced by that of its final test, and proposed sets are
     added."""
@@ -134,7 +143,9 @@ def report(
     cut = cut * np.maximum(looser, 1.0)
     shown = np.flatnonzero(np.abs(z) >= cut)
     shown = shown[np.argsort(p_value[shown], kind="stable")]
-    centre, error = conditional_estimate(z[shown], cut[shown])
+    firm = np.array([significant.get(int(stratum), np.inf) for stratum in strata[shown]])
+    chosen_from = np.where(np.abs(z[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
+    centre, error = conditional_estimate(z[shown], chosen_from)
     unit = np.array([setup.strata.unit(int(order)) for order in orders[shown]])
     shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)
     return Reported(

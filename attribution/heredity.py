@@ -1,10 +1,12 @@
-"""Triples that pairs lead to: where two pairs with a player in common stand out, the three players are looked at.
+"""Sets that smaller ones lead to: pairs of players with main effects, and triples of which two pairs stand out.
 
-Copies of one example, and an AND of three, have pairs as large as their triple. Among a million triples such a one
-needs |z| of 6; among the few that pairs lead to, 4. The choice may be made on the same masks: phi_ij and phi_ijk are
-orthogonal under the masks' distribution, so that what pairs show says nothing about the noise of a triple's
-estimate. (The argument of Genovese, Roeder and Wasserman 2006 for weights from side information; measured under the
-null in benchmarks/attribution.md.) Led triples are a family of their own among the triples (significance.py).
+Copies of one example and an AND of three have pairs as large as their triple, and nearly all real pairs have members
+with main effects. Among a million triples such a one needs |z| of 6; among the few that pairs lead to, 4. The choice
+may be made on the same masks: phi_i, phi_ij and phi_ijk are orthogonal under the masks' distribution, so that what
+smaller sets show says nothing about the noise of a larger one's estimate. (The argument of Genovese, Roeder and
+Wasserman 2006 for weights from side information; measured under the null in benchmarks/attribution.md.) Led sets are a
+stratum of their own among those of their order (significance.py). Pairs of one level have an empirical-Bayes prior of
+their own as well; where hierarchy means nothing the levels' priors come out alike.
 """
 
 from __future__ import annotations
@@ -15,6 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+_MAIN_Z = (2.0, 4.0, 8.0)  # |z| of a main effect at which the levels of players begin
+N_LEVELS = len(_MAIN_Z) + 1
+LEADING_LEVEL = 2  # pairs of this level and above are led
+
+
+def player_levels(main_z: Array) -> NDArray[np.int8]:
+    """How large each main effect is: (t, n) z -> (t, n) level. A pair's level is the lesser of its members'."""
+    return np.digitize(np.abs(np.nan_to_num(main_z)), _MAIN_Z).astype(np.int8)
+
+
+def pairs_of_level(levels: NDArray[np.int8], level: int) -> int:
+    """How many pairs of one level there are, over all targets: levels (t, n)."""
+
+    def pairs(least: int) -> int:
+        players = (levels >= least).sum(axis=1).astype(np.int64)
+        return int((players * (players - 1) // 2).sum())
+
+    return pairs(level) - pairs(level + 1)
 
 
 def led_triples(pairs: NDArray[np.int64], z: Array, limit: int) -> NDArray[np.int64]:

@@ -38,15 +38,17 @@ def screen_pairs(
     clusters: Clusters,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    keep_z: float,
+    keep_z: float | NDArray[np.float64],
     counts: NDArray[np.int64],
     unit_variance: bool,
+    levels: NDArray[np.int8] | None = None,
 ) -> Iterator[Hits]:
     """Screen all pairs of one target after the other.
 
     folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). keep_z: a pair is handed
     back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
-    added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2).
+    added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2). levels: (t, n), a pair's level being the lesser of its
+    members'; keep_z is then (levels,) and counts (levels, N_Z_BINS).
     """
     n_folds, n_players = int(folds.max()) + 1, clusters.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
@@ -75,8 +77,15 @@ def screen_pairs(
                     [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
                 )
             total_z, largest = _largest_z(sums, squares)
-            add_to_histogram(counts, total_z[triangle])
-            first, second = np.nonzero((largest >= keep_z) & triangle)
+            least: float | NDArray[np.float32]
+            if levels is None:
+                least = float(keep_z)
+                add_to_histogram(counts, total_z[triangle])
+            else:
+                level = np.minimum(levels[target, start:stop, None], levels[target, None, start:])
+                least = np.asarray(keep_z, dtype=np.float32)[level]
+                add_to_histogram(counts, total_z[triangle], level[triangle])
+            first, second = np.nonzero((largest >= least) & triangle)
             kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
             found.append((
                 np.column_stack([first + start, second + start]),
@@ -185,8 +194,10 @@ def set_columns(phi: Array, members: NDArray[np.int64]) -> Array:
     return columns
 
 
-def add_to_histogram(counts: NDArray[np.int64], z: Array) -> None:
-    """Count |z| into bins of Z_STEP, the last one open."""
+def add_to_histogram(counts: NDArray[np.int64], z: Array, row: NDArray[np.int8] | None = None) -> None:
+    """Count |z| into bins of Z_STEP, the last one open. row: as z, which of several histograms; counts (rows, bins)."""
     z = np.ravel(z)
     bins = np.minimum(np.abs(z) * z.dtype.type(1.0 / Z_STEP), z.dtype.type(N_Z_BINS - 1)).astype(np.int64)
-    counts += np.bincount(bins, minlength=N_Z_BINS)
+    if row is not None:
+        bins += np.ravel(row).astype(np.int64) * N_Z_BINS
+    counts += np.bincount(bins, minlength=counts.size).reshape(counts.shape)

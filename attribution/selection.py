@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.candidates import Candidates
+from attribution.candidate_sets import Candidates
 from attribution.crossfit import LinearFit
 from attribution.refit import Design, TargetRefit
 from attribution.screen import set_columns
@@ -30,6 +30,19 @@ class Selection:
     predicted: Array
     fold_main: Array
     fold_sets: Array
+
+    def widened(self, n_sets: int) -> Selection:
+        """The same choice among more candidates, which follow those it was made from and stay outside."""
+        more = n_sets - len(self.kept)
+        return replace(
+            self, kept=np.pad(self.kept, (0, more)), sets=np.pad(self.sets, (0, more)),
+            fold_sets=np.pad(self.fold_sets, ((0, 0), (0, more))),
+        )  # fmt: skip
+
+
+def may_enter(setup: BlockSetup, candidates: Candidates) -> bool:
+    """Whether any candidate could enter the spectrum at some level of strictness."""
+    return bool((candidates.nil <= max(setup.settings.levels)).any())
 
 
 def select(

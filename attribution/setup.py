@@ -80,6 +80,7 @@ class BlockSetup:
         self.clusters: Clusters = make_clusters(
             data.masks, data.groups, data.weight, self.row_alpha, identity=self.all_masks
         )
+        self.halves = data.alphas is None and settings.alpha == 0.5  # phi is +-1
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds
         self.cluster_folds = fold_of_group[self.clusters.group]

@@ -22,7 +22,8 @@ Method = Literal["BY", "BH"]
 
 LEVEL = 0.05
 LED = 100  # added to the order of sets that smaller ones lead to (heredity.py): a stratum of their own
-LED_SHARE = 0.1  # of their order's weight; their share of its tests where that is more
+LED_SHARE = {2: 0.5, 3: 0.1}  # of their order's weight beforehand; their share of its tests where that is more
+_BEFOREHAND = 10.0  # findings that the weights beforehand are worth
 
 
 def two_sided_p(z: Array) -> Array:
@@ -129,10 +130,14 @@ class Considered:
 class QValues:
     """The rule p -> q of one family: {stratum: (N_Z_BINS,) q at the lower edge of every bin of |z|}.
 
-    Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): every order has the same share of the family's
-    weight, w = N / (number of orders * N_order), so that a million triples do not drown the pairs; of an order's share
-    the sets that smaller ones lead to have a tenth. It is evaluated at the bins' edges with p taken at the edge below,
-    so q is never too small (and some 1% too large at |z| = 6).
+    Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): a stratum with the share w of the family's weight
+    and N_s of its N tests has p N_s / (w N) in place of p. Beforehand every order has the same share, so that a million
+    triples do not drown the pairs, and the sets that smaller ones lead to have LED_SHARE of their order's. To these
+    shares, worth _BEFOREHAND findings, each stratum's findings by itself are added (weights learned from the p-values
+    themselves, as in Ignatiadis et al. 2016): of as many false findings as the level allows over all, a stratum
+    then has its share, where many pairs would otherwise pay for false triples. In a campaign without findings the
+    shares are those of before. Evaluated at the bins' edges with p taken at the edge below, so q is never too small
+    (and some 1% too large at |z| = 6).
     """
 
     q: dict[int, Array]
@@ -146,7 +151,7 @@ class QValues:
         if not counts:
             return QValues({}, 0)
         p_edge = two_sided_p(np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP)
-        shares = _shares({stratum: int(held.sum()) for stratum, held in counts.items()})
+        shares = _shares(counts, p_edge, method)
         weighted = np.concatenate(
             [p_edge * (held.sum() / (shares[stratum] * n_tests)) for stratum, held in counts.items()]
         )
@@ -159,6 +164,11 @@ class QValues:
         q = np.empty(len(weighted))
         q[order] = np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)
         return QValues(dict(zip(counts, q.reshape(len(counts), N_Z_BINS), strict=True)), n_tests)
+
+    def reached_at(self, level: float) -> dict[int, float]:
+        """{stratum: smallest |z| whose q is at most `level`}, without the strata where none is."""
+        passing = {stratum: np.flatnonzero(q <= level) for stratum, q in self.q.items()}
+        return {stratum: float(bins[0]) * Z_STEP for stratum, bins in passing.items() if len(bins)}
 
     def of(self, p: Array, strata: NDArray[np.integer] | int) -> Array:
         """q of each p-value of the family, given the stratum of its set."""
@@ -186,15 +196,28 @@ def fit_q_values(considered: Sequence[Considered], method: Method) -> tuple[QVal
     return QValues.fit(main, method), QValues.fit(larger, method)
 
 
-def _shares(n_tests: Mapping[int, int]) -> dict[int, float]:
-    """Each stratum's share of the family's weight: equal between orders, divided within them."""
+def _shares(counts: Mapping[int, NDArray[np.int64]], p_edge: Array, method: Method) -> dict[int, float]:
+    """Each stratum's share of the family's weight: equal between orders and divided within them, then by findings."""
+    n_tests = {stratum: int(held.sum()) for stratum, held in counts.items()}
     orders = {stratum % LED for stratum in n_tests}
-    result: dict[int, float] = {}
+    shares: dict[int, float] = {}
     for order in orders:
         led, others = n_tests.get(LED + order, 0), n_tests.get(order, 0)
-        of_led = max(LED_SHARE, led / (led + others)) if led else 0.0
-        result |= {LED + order: of_led / len(orders), order: (1 - of_led) / len(orders)}
-    return {stratum: result[stratum] for stratum in n_tests}
+        of_led = max(LED_SHARE.get(order, 0.0), led / (led + others)) if led else 0.0
+        if not others:
+            of_led = 1.0
+        shares |= {LED + order: of_led / len(orders), order: (1 - of_led) / len(orders)}
+    found = {stratum: _findings(held, p_edge, method) for stratum, held in counts.items()}
+    total = _BEFOREHAND + sum(found.values())
+    return {stratum: (_BEFOREHAND * shares[stratum] + found[stratum]) / total for stratum in n_tests}
+
+
+def _findings(counts: NDArray[np.int64], p_edge: Array, method: Method) -> int:
+    """How many tests of one stratum have q <= LEVEL by themselves."""
+    n_tests = int(counts.sum())
+    at_least = np.cumsum(counts[::-1])[::-1]
+    passing = p_edge * n_tests * _dependence(n_tests, method) <= LEVEL * at_least
+    return int(at_least[passing].max(initial=0))
 
 
 def _dependence(n: int, method: Method) -> float:

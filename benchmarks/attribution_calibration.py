@@ -250,7 +250,12 @@ def _family_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
                 rows.append(f"| their false discovery rate | {rate:.4f} | |")
     if mode != "null":
         return rows
-    for stratum, title in (("2", "pairs"), ("3", "triples"), (str(LED + 3), "triples that pairs lead to")):
+    for stratum, title in (
+        ("2", "pairs"),
+        (str(LED + 2), "pairs that main effects lead to"),
+        ("3", "triples"),
+        (str(LED + 3), "triples that pairs lead to"),
+    ):
         held = [line["tails"][stratum] for line in lines if stratum in line["tails"]]
         tests = sum(entry["tests"] for entry in held)
         for z in TAILS:

@@ -14,8 +14,10 @@ import numpy as np
 
 from attribution import candidates as candidates_module
 from attribution import selection as selection_module
+from attribution.block import search
 from attribution.booster import BoosterSettings
-from attribution.candidates import Candidates, find_candidates
+from attribution.candidate_sets import Candidates, joined
+from attribution.candidates import find_larger, find_pairs, proposed_sets
 from attribution.checks import check_data
 from attribution.clusters import basis
 from attribution.crossfit import fit_linear
@@ -40,7 +42,7 @@ class Block:
         self.masks, self.new_masks = masks, new_masks
         self.linear = fit_linear(self.setup.phi, outputs, self.setup.folds)
         self.residual = outputs - self.linear.predicted
-        self.candidates = find_candidates(self.setup, self.residual, Considered())
+        self.candidates, self.selections = search(self.setup, self.linear, Considered())
         self.design = Design.of(self.setup.phi, None, self.setup.folds)
         self.pairs = np.column_stack(np.triu_indices(masks.shape[1], 1))
 
@@ -73,33 +75,24 @@ class Block:
         return effect / (self.residual.std(axis=0) / np.sqrt(len(self.y)))[:, None]
 
 
-def heredity(block: Block) -> dict[str, Array]:
-    """A prior of its own for pairs of which both, one or neither member has a main effect of |z| above a cut."""
-    z, main, result = block.pair_z(block.residual), np.abs(block.main_z()), {}
-    for cut in (2.0, 4.0):
-        strong = (main > cut).astype(int)
-        stratum = strong[:, block.pairs[:, 0]] + strong[:, block.pairs[:, 1]]
-        priors = {level: _prior(z[stratum == level]) for level in range(3)}
-        changed = []
-        for target, found in enumerate(block.candidates):
-            mean, nil = found.mean.copy(), found.nil.copy()
-            pair = (found.members >= 0).sum(axis=1) == 2
-            own = strong[target][np.maximum(found.members[:, :2], 0)].sum(axis=1)
-            for level, prior in priors.items():
-                now = np.flatnonzero(pair & (own == level))
-                for row in range(N_FOLDS + 1):
-                    folds = block.setup.every if row == N_FOLDS else np.delete(block.setup.every, row)
-                    share = float(block.setup.fold_weight[folds].sum() / block.setup.fold_weight.sum())
-                    mean[row, now], nil[row, now] = prior.scaled(share).shrink(found.z(folds)[now])
-            changed.append(dataclasses.replace(found, mean=mean, nil=nil))
-        result[f"spectrum, heredity as prior (main z over {cut:g})"] = block.predict(changed, block.select(changed))
-    return result
+def one_prior(block: Block) -> dict[str, Array]:
+    """One prior for all pairs, whatever their members' main effects."""
+    prior, changed = _prior(block.pair_z(block.residual)), []
+    for found in block.candidates:
+        mean, nil = found.mean.copy(), found.nil.copy()
+        pair = np.flatnonzero((found.members >= 0).sum(axis=1) == 2)
+        for row in range(N_FOLDS + 1):
+            folds = block.setup.every if row == N_FOLDS else np.delete(block.setup.every, row)
+            share = float(block.setup.fold_weight[folds].sum() / block.setup.fold_weight.sum())
+            mean[row, pair], nil[row, pair] = prior.scaled(share).shrink(found.z(folds)[pair])
+        changed.append(dataclasses.replace(found, mean=mean, nil=nil))
+    return {"spectrum, one prior for all pairs": block.predict(changed, block.select(changed))}
 
 
 def relaxed(block: Block) -> dict[str, Array]:
     """Relaxed L1 (Meinshausen 2007): blends of the L1 fit and least squares on its support, chosen by cross-fitting."""
     blends = np.linspace(0.0, 1.0, 5)
-    selections = block.select(block.candidates)
+    selections = block.selections
     result = {"LASSO datamodel, relaxed": [], "spectrum, relaxed": []}
     for target in range(block.y.shape[1]):
         linear, y = block.linear, block.y[:, target]
@@ -133,23 +126,25 @@ def relaxed_sets(block: Block) -> dict[str, Array]:
     settings = dataclasses.replace(block.setup.settings, levels=(0.1, 0.5, 0.9) * 3)
     kept_settings, block.setup.settings = block.setup.settings, settings
     with _replaced(selection_module, "_eligible", several):
-        selections = block.select(block.candidates)
+        selections = block.selections
     block.setup.settings = kept_settings
     return {"spectrum, sets' penalties relaxed": block.predict(block.candidates, selections)}
 
 
 def second_screen(block: Block) -> dict[str, Array]:
     """Screen again with the spectrum's cross-fitted residuals; what is in the spectrum stays a candidate."""
-    first = block.select(block.candidates)
+    first = block.selections
     better = block.y - np.column_stack([chosen.predicted for chosen in first])
-    second = find_candidates(block.setup, better, Considered())
-    joined = []
+    pairs = find_pairs(block.setup, better, block.main_z(), Considered())
+    larger = find_larger(block.setup, better, pairs, Considered())
+    second = [joined([pair, *parts]) for pair, parts in zip(pairs, larger, strict=True)]
+    both = []
     for old, new, chosen in zip(block.candidates, second, first, strict=True):
-        inside = _subset(old, (chosen.fold_sets != 0).any(axis=0) | chosen.kept)
+        inside = old.take((chosen.fold_sets != 0).any(axis=0) | chosen.kept)
         known = {tuple(row) for row in inside.members.tolist()}
         fresh = np.array([tuple(row) not in known for row in new.members.tolist()], dtype=bool)
-        joined.append(candidates_module._joined([inside, _subset(new, fresh)]))
-    return {"spectrum, second screen on its residuals": block.predict(joined, block.select(joined))}
+        both.append(joined([inside, new.take(fresh)]))
+    return {"spectrum, second screen on its residuals": block.predict(both, block.select(both))}
 
 
 def bagged(block: Block) -> dict[str, Array]:
@@ -158,7 +153,7 @@ def bagged(block: Block) -> dict[str, Array]:
         block.masks, block.y, BoosterSettings(n_rounds=600), validation=block.setup.folds == 0
     ).predict(block.new_masks)
     mean = _Bag(block.masks, block.y).predict(block.new_masks)
-    spectrum = block.predict(block.candidates, block.select(block.candidates))
+    spectrum = block.predict(block.candidates, block.selections)
     result = {
         f"{N_BAGS} bagged boosters": mean,
         "mean of spectrum and booster": (spectrum + single) / 2,
@@ -166,16 +161,16 @@ def bagged(block: Block) -> dict[str, Array]:
     }
     prior = _prior(block.pair_z(block.residual))
     from_one = [
-        candidates_module._joined(parts)
-        for parts in candidates_module._proposed_sets(block.setup, block.residual, range(2, 4), prior)
+        joined(parts)
+        for parts in proposed_sets(block.setup, block.residual, range(2, 4), prior)
     ]
     result["spectrum of the proxy's candidates, no screen"] = block.predict(from_one, block.select(from_one))
     with _replaced(candidates_module, "fit_proxy", lambda masks, outputs, *_, **__: _Bag(masks, outputs)):
-        parts_of_bags = candidates_module._proposed_sets(block.setup, block.residual, range(2, 4), prior)
-    from_bags = [candidates_module._joined(parts) for parts in parts_of_bags]
+        parts_of_bags = proposed_sets(block.setup, block.residual, range(2, 4), prior)
+    from_bags = [joined(parts) for parts in parts_of_bags]
     result["spectrum of bagged proxies' candidates, no screen"] = block.predict(from_bags, block.select(from_bags))
     both = [
-        candidates_module._joined([found, *(candidates_module._without_known(part, [found]) for part in parts)])
+        joined([found, *(part.without([found]) for part in parts)])
         for found, parts in zip(block.candidates, parts_of_bags, strict=True)
     ]
     result["spectrum, bagged proxies' candidates added"] = block.predict(both, block.select(both))
@@ -216,7 +211,7 @@ def residual_correction(block: Block) -> dict[str, Array]:
 
 
 TRIALS = {
-    "heredity": heredity,
+    "one-prior": one_prior,
     "relaxed": relaxed,
     "relaxed-sets": relaxed_sets,
     "second-screen": second_screen,
@@ -275,14 +270,6 @@ def _spectrum_columns(block: Block, target: int, chosen: Selection) -> tuple[Arr
         set_columns(block.setup.phi, members), set_columns(block.new, members),
         np.hstack([chosen.fold_main, chosen.fold_sets[:, somewhere]]),
         np.concatenate([chosen.main, chosen.sets[somewhere]]),
-    )  # fmt: skip
-
-
-def _subset(found: Candidates, keep: Array) -> Candidates:
-    return Candidates(
-        found.members[keep], found.sums[:, keep], found.squares[:, keep], found.proposed[:, keep],
-        found.screened[keep], found.mean[:, keep], found.nil[:, keep], found.cut[keep],
-        found.stratum[keep],
     )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""Triples that pairs lead to are looked at by themselves, counted once, and found where a million others hide them."""
+"""Sets that smaller ones lead to are looked at by themselves, counted once, and found where a million others hide
+them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,13 @@ import numpy as np
 
 from attribution.block import BlockSettings, fit_block
 from attribution.checks import check_data
-from attribution.heredity import are_among, led_triples
+from attribution.heredity import (
+    N_LEVELS,
+    are_among,
+    led_triples,
+    pairs_of_level,
+    player_levels,
+)
 from attribution.screen import N_Z_BINS, add_to_histogram
 from attribution.significance import LED, QValues, fit_q_values, two_sided_p
 
@@ -80,3 +87,46 @@ def test_three_copies_among_half_a_million_triples_are_found_as_a_triple():
             found["led"] += int(rule.of(p, LED + 3)[0] <= 0.05)
             found["flat"] += int(flat.of(p, 3)[0] <= 0.05)
     assert found["led"] >= 3 and found["flat"] <= 1
+
+
+def test_a_pair_has_the_level_of_its_weaker_member():
+    levels = player_levels(np.array([[0.5, -3.0, 5.0, np.nan, -20.0], [9.0, 9.0, 9.0, 0.0, 0.0]]))
+    assert levels.tolist() == [[0, 1, 2, 0, 3], [3, 3, 3, 0, 0]]
+    per_level = [pairs_of_level(levels, level) for level in range(N_LEVELS)]
+    assert per_level == [7 + 7, 2, 1, 3] and sum(per_level) == 2 * comb(5, 2)
+
+
+def test_many_pairs_do_not_pay_for_false_triples():
+    rng = np.random.default_rng(0)
+    pairs = histogram(np.concatenate([np.full(200, 7.0), np.abs(rng.normal(size=20_000))]))
+    triples = histogram(np.abs(rng.normal(size=1_000_000)))
+    rule = QValues.fit({2: pairs, 3: triples}, "BH")
+    edge = rule.reached_at(0.05)
+    false_triples = 1_000_000 * float(two_sided_p(np.array([edge[3]]))[0])
+    # Half of the weight would let 0.5 * 0.05 * 200 = 5 of them in.
+    assert false_triples < 0.5 and edge[2] < 3.6
+
+
+def test_pairs_with_main_effects_are_found_where_others_of_their_size_are_not():
+    """Twelve pairs of one size, half of them between players with main effects."""
+    found = {"led": 0, "others": 0}
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        masks = rng.random((1500, 150)) < 0.5
+        phi = 2.0 * masks - 1
+        main = np.zeros(150)
+        main[:12] = 0.35
+        led = [(i, i + 6) for i in range(6)]
+        others = [(100 + i, 120 + i) for i in range(6)]
+        pairs = sum(0.11 * phi[:, i] * phi[:, j] for i, j in led + others)
+        fitted = fit_block(check_data(masks, phi @ main + pairs + rng.normal(size=1500), 0.5), BlockSettings(0.5))
+        counts = fitted.considered.counts
+        assert counts[2].sum() + counts[LED + 2].sum() == comb(150, 2)
+        assert 60 <= counts[LED + 2].sum() <= 120
+        _, rule = fit_q_values([fitted.considered], "BH")
+        reported = fitted.reported[0]
+        q = rule.of(reported.p_value, reported.stratum)
+        listed = {members for members, value in zip(reported.members, q, strict=True) if value <= 0.05}
+        found["led"] += len(listed & set(led))
+        found["others"] += len(listed & set(others))
+    assert found["led"] >= 14 and found["others"] <= 0.75 * found["led"]

@@ -1,12 +1,13 @@
 """How many planted pairs and triples are found, beside peers on the same masks.
 
-    python benchmarks/attribution_recall.py --work-folder build/recall [--peer-python PATH_TO_PYTHON_WITH_SHAPIQ]
+    python benchmarks/attribution_recall.py --work-folder build/recall [--methods coterie ...]
+        [--peer-python PYTHON_WITH_SHAPIQ] [--proxyshap-python PYTHON_WITH_SHAPIQ_1.8_AND_XGBOOST]
 
 Games: main effects dominate, 15 pairs and 5 triples make up a fifth of the variance (tests/games.py). A method's
 recall is that at the lowest cut of its own ranking over all targets with at most 10% false sets, which grants peers
 that have no notion of noise the best cut anybody could have made for them; ours is given both so and as
-reported (q <= .1).
-shapiq runs in an environment of its own. Results are kept in the work folder and not computed twice.
+reported (q <= .1). The bounds say how much anybody could find (attribution_oracle.py).
+shapiq runs in environments of its own. Results are kept in the work folder and not computed twice.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import numpy as np  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -29,11 +35,14 @@ from attribution import ProxySPEX  # noqa: E402
 from attribution.clusters import basis  # noqa: E402
 from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
 from attribution.screen import set_columns  # noqa: E402
+from benchmarks.attribution_oracle import Bound, bound  # noqa: E402
 from tests.games import planted_interactions  # noqa: E402
 
-METHODS = ["coterie", "pairwise LASSO", "shapiq ProxySPEX", "shapiq ProxySHAP"]
+BOUNDS: dict[str, Bound] = {"oracle": "everything else known", "best linear": "main effects unknown"}
+METHODS = ["coterie", "pairwise LASSO", "shapiq ProxySPEX", "shapiq ProxySHAP", *BOUNDS]
 Sets = list[tuple[int, ...]]
 Record = dict[str, Any]
+Results = dict[str, list[Record]]  # {name of the table's row: a record of each target}
 
 
 def campaign(
@@ -112,21 +121,25 @@ def pairwise_lasso(data: Record) -> list[Record]:
     return records
 
 
-def shapiq(method: str, python: str, source: Path, folder: Path, n_targets: int) -> list[Record]:
-    destination = folder / f"{source.stem}-{method}.json"
+def shapiq(method: str, python: str, source: Path, n_targets: int) -> Results:
+    destination = source.with_name(f"{source.stem}-{method}.json")
     script = Path(__file__).with_name("attribution_peer_shapiq.py")
-    subprocess.run(
-        [python, str(script), method, str(source), str(destination), *map(str, range(n_targets))], check=True
-    )
-    targets = json.loads(destination.read_text())["targets"]
-    return [
-        {
-            "ranked": [[members, abs(value)] for members, value in entry["sets"] if len(members) <= 3],
-            "r2": entry["r2"],
-            "cpu_seconds": entry["cpu_seconds"],
-        }
-        for entry in targets.values()
-    ]
+    targets = map(str, range(n_targets))
+    with open(destination.with_suffix(".log"), "w") as log:
+        subprocess.run([python, str(script), method, str(source), str(destination), *targets],
+                       check=True, stdout=log, stderr=log)  # fmt: skip
+    result = json.loads(destination.read_text())
+    return {
+        f"shapiq {result['version']} {variant}": [
+            {
+                "ranked": [[members, abs(value)] for members, value in entry["sets"] if len(members) <= 3],
+                "r2": entry["r2"],
+                "cpu_seconds": entry["cpu_seconds"],
+            }
+            for entry in list(entries.values())[:n_targets]
+        ]
+        for variant, entries in result["variants"].items()
+    }
 
 
 def _r2(outputs: np.ndarray, predicted: np.ndarray) -> float:
@@ -148,9 +161,10 @@ def row(
             recall[len(members)][0] += members in true
     shares = [hits / count for hits, count in recall.values()]
     fdr = f"{false / total:.2f}" if total else "none found"
-    r2, seconds = (np.mean([record[k] for record in records]) for k in ("r2", "cpu_seconds"))
+    r2, seconds = (float(np.mean([record[k] for record in records])) for k in ("r2", "cpu_seconds"))
+    last = ["-" if math.isnan(r2) else f"{r2:.3f}", "-" if math.isnan(seconds) else f"{seconds:.2f}"]
     return (
-        f"| {n} | {ceiling} | {name} | {shares[0]:.2f} | {shares[1]:.2f} | {fdr} | {r2:.3f} | {seconds:.2f} | "
+        f"| {n} | {ceiling} | {name} | {shares[0]:.2f} | {shares[1]:.2f} | {fdr} | {last[0]} | {last[1]} | "
         f"{len(records)} |"
     )
 
@@ -160,13 +174,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work-folder", type=Path, required=True)
-    parser.add_argument("--peer-python", default=None, help="an interpreter with shapiq 1.4 (ProxySPEX)")
-    parser.add_argument("--proxyshap-python", default=None, help="an interpreter with shapiq 1.6 (ProxySHAP)")
+    parser.add_argument("--peer-python", default=None, help="an interpreter with shapiq 1.4 or 1.8 (ProxySPEX)")
+    parser.add_argument("--proxyshap-python", default=None,
+                        help="an interpreter with shapiq 1.8 and XGBoost (ProxySHAP)")  # fmt: skip
     parser.add_argument("--masks", type=int, default=2000)
     parser.add_argument("--players", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--ceilings", type=float, nargs="+", default=[0.3, 0.6, 0.9])
-    parser.add_argument("--targets", type=int, default=16, help="of this project's own rows")
-    parser.add_argument("--peer-targets", type=int, nargs="+", default=[8, 3], help="one number per --players")
+    parser.add_argument("--targets", type=int, default=16, help="of this project's own rows and the bounds")
+    parser.add_argument("--peer-targets", type=int, nargs="+", default=[6, 3], help="one number per --players")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     arguments = parser.parse_args()
     if len(arguments.peer_targets) != len(arguments.players):
@@ -179,30 +194,35 @@ def main() -> None:
         for ceiling in arguments.ceilings:
             data, games = campaign(n, arguments.masks, ceiling, arguments.targets, seed=n)
             source = folder / f"players{n}-ceiling{ceiling}.npz"
-            np.savez(source, **data)
+            if not source.exists():  # the same for the same seeds; peers go on where they stopped
+                np.savez(source, **data)
             first = {**data, **{name: data[name][:, :n_peer] for name in ("outputs", "held_outputs")}}
-            tasks: dict[str, Any] = {"coterie": lambda d=data: ours(d)}
+            tasks: dict[str, Callable[[], Results]] = {"coterie": lambda d=data: {"coterie": ours(d)}}
             if n <= 100:
-                tasks["pairwise LASSO"] = lambda d=first: pairwise_lasso(d)
-            for name, python in (
+                tasks["pairwise LASSO"] = lambda d=first: {"pairwise LASSO": pairwise_lasso(d)}
+            for method, python in (
                 ("ProxySPEX", arguments.peer_python),
                 ("ProxySHAP", arguments.proxyshap_python),
             ):
                 if python:
-                    tasks[f"shapiq {name}"] = lambda name=name, python=python, source=source, k=n_peer: (
-                        shapiq(name, python, source, folder, k)
+                    tasks[f"shapiq {method}"] = lambda method=method, python=python, source=source, k=n_peer: (
+                        shapiq(method, python, source, k)
                     )
-            for name, task in tasks.items():
-                if name not in arguments.methods:
+            for method, known in BOUNDS.items():
+                tasks[method] = lambda d=data, g=games, method=method, known=known: {
+                    method: bound(d["masks"], d["outputs"], g, known)
+                }
+            for method, task in tasks.items():
+                if method not in arguments.methods:
                     continue
-                kept = folder / f"{source.stem}-{name.replace(' ', '-')}.records.json"
+                kept = folder / f"{source.stem}-{method.replace(' ', '-')}.records.json"
                 if not kept.exists():
                     kept.write_text(json.dumps(task()))
-                records = json.loads(kept.read_text())
-                if name == "coterie":
-                    print(row("coterie, q <= .1", n, ceiling, records, games, "reported"), flush=True)
-                    name = "coterie, best cut"
-                print(row(name, n, ceiling, records, games), flush=True)
+                for name, records in json.loads(kept.read_text()).items():
+                    if "reported" in records[0]:
+                        print(row(f"{name}, q <= .1", n, ceiling, records, games, "reported"), flush=True)
+                        name = f"{name}, best cut"
+                    print(row(name, n, ceiling, records, games), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         n_rounds: int = 400,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
-        max_sieve_players: int = 300,
+        max_sieve_players: int = 500,
         q_method: str = "BH",
         device: str = "cpu",
     ) -> None:

@@ -167,6 +167,9 @@ def _inverse_root(variance: Array) -> Array:
     return np.float32(1.0) / np.sqrt(np.maximum(variance, np.float32(1e-30)))
 
 
+_SETS_AT_ONCE = 512  # whose columns stay in cache
+
+
 def set_statistics(
     clusters: Clusters,
     folds: NDArray[np.int64],
@@ -175,11 +178,22 @@ def set_statistics(
     residual_sums: NDArray[np.float64],
 ) -> Hits:
     """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
-    columns = set_columns(clusters.phi, members).astype(np.float64)
-    of_fold = (folds == np.arange(n_folds)[:, None]).astype(np.float64)
-    sums = (of_fold * residual_sums) @ columns
-    columns **= 2
-    return Hits(members, sums, (of_fold * residual_sums**2) @ columns)
+    used, place = np.unique(members, return_inverse=True)
+    players = np.ascontiguousarray(clusters.phi[:, used].T)  # players first: a set's columns are read as they lie
+    place = place.reshape(members.shape)
+    of_fold = (folds[:, None] == np.arange(n_folds)).astype(np.float64)
+    weights = np.concatenate([of_fold * residual_sums[:, None], of_fold * residual_sums[:, None] ** 2], axis=1)
+    weights = weights.astype(np.float32)
+    sums, squares = np.empty((n_folds, len(members))), np.empty((n_folds, len(members)))
+    for start in range(0, len(members), _SETS_AT_ONCE):
+        now = slice(start, start + _SETS_AT_ONCE)
+        columns = players[place[now, 0]]
+        for position in range(1, members.shape[1]):
+            columns *= players[place[now, position]]
+        sums[:, now] = (columns @ weights[:, :n_folds]).T
+        columns *= columns
+        squares[:, now] = (columns @ weights[:, n_folds:]).T
+    return Hits(members, sums, squares)
 
 
 def set_columns(phi: Array, members: NDArray[np.int64]) -> Array:

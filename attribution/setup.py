@@ -41,7 +41,7 @@ class BlockSettings:
     max_dense_players: int = 4000
     max_pair_players: int = 2000
     max_triple_players: int = 110
-    max_sieve_players: int = 300
+    max_sieve_players: int = 500
     n_sieve_masks: int = 256
     n_proxy_sets: int = 40
     booster: BoosterSettings = field(default_factory=BoosterSettings)

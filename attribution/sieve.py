@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attribution.clusters import Clusters
 from attribution.screen import Hits, set_statistics
 
-_BLOCKS = 4  # of rows of each product, so that little is computed left of the diagonal
+_BLOCKS = 8  # of rows of each product, so that little is computed left of the diagonal
 
 
 def sieve_triples(
@@ -60,7 +60,8 @@ def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: fl
     import torch
 
     n_players = len(signs)
-    players = torch.from_numpy(signs)
+    # Columns begin at multiples of eight, so that eight comparisons are looked over as one number.
+    players = torch.from_numpy(np.pad(signs, ((0, -n_players % 8), (0, 0))))
     limit = int(np.ceil(threshold))
     found: list[NDArray[np.int64]] = []
     for first in range(n_players - 2):
@@ -70,10 +71,15 @@ def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: fl
         for start in range(0, later, width):
             stop = min(start + width, later)
             # Columns right of the block's first row; the corner left of the diagonal is dropped below.
-            sums = torch._int_mm(weighted[start:stop], players[first + 1 + start :].T)
-            hits = torch.nonzero(sums.abs_() >= limit).numpy()
-            hits = hits[hits[:, 1] > hits[:, 0]]
-            if len(hits):
-                base = first + 1 + start
-                found.append(np.column_stack([np.full(len(hits), first), hits[:, 0] + base, hits[:, 1] + base]))
+            base = (first + 1 + start) // 8 * 8
+            sums = torch._int_mm(weighted[start:stop], players[base:].T).numpy()
+            passing = np.abs(sums, out=sums) >= limit
+            eights = np.flatnonzero(passing.view(np.int64))
+            if len(eights) == 0:
+                continue
+            at = eights[:, None] * 8 + np.arange(8)
+            row, column = np.divmod(at[passing.ravel()[at]], passing.shape[1])
+            row, column = row + first + 1 + start, column + base
+            right = column > row
+            found.append(np.column_stack([np.full(int(right.sum()), first), row[right], column[right]]))
     return np.concatenate(found) if found else np.zeros((0, 3), np.int64)

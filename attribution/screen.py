@@ -42,14 +42,24 @@ def screen_pairs(
     counts: NDArray[np.int64],
     unit_variance: bool,
     levels: NDArray[np.int8] | None = None,
+    *,
+    device: str = "cpu",
 ) -> Iterator[Hits]:
     """Screen all pairs of one target after the other.
 
     folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). keep_z: a pair is handed
     back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
     added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2). levels: (t, n), a pair's level being the lesser of its
-    members'; keep_z is then (levels,) and counts (levels, N_Z_BINS).
+    members'; keep_z is then (levels,) and counts (levels, N_Z_BINS). device: "cpu" is NumPy, another one torch's
+    (screen_torch.py).
     """
+    if device != "cpu":
+        from attribution.screen_torch import screen_on_device
+
+        yield from screen_on_device(
+            2, device, clusters, folds, residual_sums, keep_z, counts, unit_variance, levels
+        )
+        return
     n_folds, n_players = int(folds.max()) + 1, clusters.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
     phi = [
@@ -106,10 +116,17 @@ def screen_triples(
     keep_z: float,
     counts: NDArray[np.int64],
     unit_variance: bool,
+    *,
+    device: str = "cpu",
 ) -> Iterator[Hits]:
     """Screen all triples of one target after the other: a pair screen of the later players for each first one.
 
     m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from Clusters.sums(residual, 3)."""
+    if device != "cpu":
+        from attribution.screen_torch import screen_on_device
+
+        yield from screen_on_device(3, device, clusters, folds, residual_sums, keep_z, counts, unit_variance)
+        return
     n_players = clusters.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
     phi = [np.ascontiguousarray(clusters.phi[rows].T) for rows in parts]

@@ -7,8 +7,7 @@ part where the last player follows the row's is looked at. Only what is handed b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -17,21 +16,12 @@ from numpy.typing import NDArray
 
 from attribution.clusters import Clusters
 from attribution.device import exact_products, torch_device
-from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples
+from attribution.screen import N_Z_BINS, Z_STEP, Hits
 
 if TYPE_CHECKING:
     import torch
 
 _BLOCK_BYTES = 2**28  # of a block of rows on the device
-
-Screen = Callable[..., Iterator[Hits]]
-
-
-def screens_on(device: str) -> tuple[Screen, Screen]:
-    """The screens of pairs and of triples that run on BoosterSettings.device; arguments as in screen.py."""
-    if device == "cpu":
-        return screen_pairs, screen_triples
-    return partial(screen_on_device, 2, device), partial(screen_on_device, 3, device)
 
 
 def screen_on_device(

@@ -11,7 +11,7 @@ import torch
 from attribution.clusters import Clusters, basis, make_clusters
 from attribution.errors import AttributionError
 from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples
-from attribution.screen_torch import screen_on_device, screens_on
+from attribution.screen_torch import screen_on_device
 
 SCREENS = {2: screen_pairs, 3: screen_triples}
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy
@@ -83,18 +83,18 @@ def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> 
     assert np.abs(np.cumsum(counts.sum(axis=0) - alone)).max() <= 2
 
 
-def test_the_device_of_the_cpu_is_numpy_and_another_is_asked_for_by_name() -> None:
-    assert screens_on("cpu") == (screen_pairs, screen_triples)
-    clusters, folds, sums = setting(0.5, 3)
+@pytest.mark.parametrize("order", [2, 3])
+def test_the_screen_takes_the_device_it_is_told(order: int) -> None:
+    clusters, folds, sums = setting(0.5, order)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
     found, expected = (
-        list(screens_on(device)[1](clusters, folds, sums, 3.0, row, unit_variance=True))
+        list(SCREENS[order](clusters, folds, sums, 3.0, row, unit_variance=True, device=device))
         for device, row in zip((TORCH_CPU, "cpu"), counts, strict=True)
     )
     same(found, expected)
     if not torch.cuda.is_available():
         with pytest.raises(AttributionError, match="device is 'cuda'"):
-            next(screens_on("cuda")[0](clusters, folds, sums, 3.0, counts[0], unit_variance=True))
+            next(SCREENS[order](clusters, folds, sums, 3.0, counts[0], unit_variance=True, device="cuda"))
 
 
 def test_two_players_have_one_pair_and_three_one_triple() -> None:
@@ -117,7 +117,7 @@ def test_on_a_gpu_the_screen_is_that_of_numpy(order: int) -> None:
     clusters, folds, sums = setting(0.5, order)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
     found, expected = (
-        list(screens_on(device)[order - 2](clusters, folds, sums, 2.5, row, unit_variance=True))
+        list(SCREENS[order](clusters, folds, sums, 2.5, row, unit_variance=True, device=device))
         for device, row in zip(("cuda", "cpu"), counts, strict=True)
     )
     same(found, expected)

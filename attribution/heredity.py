@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 _MAIN_Z = (2.0, 4.0, 8.0)  # |z| of a main effect at which the levels of players begin
 N_LEVELS = len(_MAIN_Z) + 1
 LEADING_LEVEL = 2  # pairs of this level and above are led
+LEADING_Z = _MAIN_Z[LEADING_LEVEL - 1]
 
 
 def player_levels(main_z: Array) -> NDArray[np.int8]:

@@ -2,9 +2,10 @@
 
 Given the residuals r_t of the datamodel, the statistics z_t(S) = sum phi_S r_t / |r_t| of one set on all targets have,
 over random masks, the covariance C_ts = sum r_t r_s / (|r_t| |r_s|): the residuals' own correlation, however
-strong. Two functions of them are tested, each at half the level:
+strong. Three functions of them are tested, the first two at a quarter of the level each, the third at half:
 
 - the statistic on the target where it is largest. P(max |z| >= x) <= 1 - (1 - p(x))^T whatever C is (Sidak 1967);
+- the same among the targets on which every member has a main effect (heredity.py), which are few;
 - the direction main effects point in: sum w_t z_t / sqrt(w' C w), a standard normal variable, with
   w_t = -sign (min_i |u_i|)^2 where the members' main effects u_i (in standard errors) have one sign, else 0. Redundancy
   lowers a pair's interaction just there, and synergy raises it. Main effects say nothing about the interactions' noise
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.heredity import LEADING_Z
 from attribution.significance import two_sided_p
 
 Array = NDArray[np.float64]
@@ -34,7 +36,7 @@ _NO_DIRECTION = 1e-6
 class PooledTests:
     """Tests of member sets over T targets. members (c, order); direction (c,): the weighted sum of z in standard
     errors, above 0 where the set lowers what its members do, 0 where the main effects never agree; largest (c,): the
-    z of largest size, on target (c,); p_value (c,)."""
+    z of most weight as evidence, on target (c,); p_value (c,)."""
 
     members: NDArray[np.int64]
     direction: Array
@@ -89,10 +91,11 @@ class TargetPool:
         z = self.phi[:, player + 1 :].T @ (self.sums[0] * self.phi[:, [player]])
         mine, theirs = self.main_z[player], self.main_z[player + 1 :]
         weight = np.minimum(np.abs(mine), np.abs(theirs))
+        led = weight >= LEADING_Z
         weight *= weight
         weight *= -np.sign(mine) * (mine * theirs > 0)
         members = np.column_stack([np.full(len(later), player), later])
-        tests = self._tested(members, z, weight, ((weight @ self.roots[0]) ** 2).sum(axis=1))
+        tests = self._tested(members, z, weight, led, ((weight @ self.roots[0]) ** 2).sum(axis=1))
         again = np.flatnonzero(tests.p_value < _AGAIN_BELOW)
         if len(again) == 0:
             return tests
@@ -115,31 +118,49 @@ class TargetPool:
                 columns *= self.phi[:, part[:, place]]
             # Self-normalised: sum phi_S r / sqrt(sum phi_S^2 r^2); at alpha = 1/2 the squares are 1.
             z = (columns.T @ sums) / np.sqrt(np.maximum((columns**2).T @ sums**2, 1e-30))
-            weight = self._weight(part)
+            weight, led = self._weight(part)
             spread = ((columns * (sums @ weight.T)) ** 2).sum(axis=0)
             raw = (weight * (columns.T @ sums)).sum(axis=1)
-            found.append(self._tested(part, z, weight, spread, raw))
+            found.append(self._tested(part, z, weight, led, spread, raw))
         return PooledTests.joined(found, order)
 
-    def _weight(self, members: NDArray[np.int64]) -> Single:
+    def _weight(self, members: NDArray[np.int64]) -> tuple[Single, NDArray[np.bool_]]:
         own = self.main_z[members]  # (c, order, T)
         alike = (own > 0).all(axis=1) | (own < 0).all(axis=1)
         smallest = np.abs(own).min(axis=1)
         # Of an odd number of copies the interaction has the sign of the main effects, of an even number the other.
         turn = 1.0 if members.shape[1] % 2 else -1.0
-        return np.asarray(smallest**2 * alike * (turn * np.sign(own[:, 0])), dtype=np.float32)
+        weight = np.asarray(smallest**2 * alike * (turn * np.sign(own[:, 0])), dtype=np.float32)
+        return weight, smallest >= LEADING_Z
 
     def _tested(
-        self, members: NDArray[np.int64], z: Single, weight: Single, spread: Single, raw: Single | None = None
+        self,
+        members: NDArray[np.int64],
+        z: Single,
+        weight: Single,
+        led: NDArray[np.bool_],
+        spread: Single,
+        raw: Single | None = None,
     ) -> PooledTests:
-        target = np.abs(z).argmax(axis=1)
-        largest = np.take_along_axis(z, target[:, None], axis=1)[:, 0].astype(np.float64)
+        size = np.abs(z)
+        anywhere, among_led = size.argmax(axis=1), np.where(led, size, -1).argmax(axis=1)
+        rows = np.arange(len(z))
+        p_anywhere = _largest_of(size[rows, anywhere], np.full(len(z), self.n_targets))
+        p_led = _largest_of(size[rows, among_led], led.sum(axis=1))
+        target = np.where(p_led < p_anywhere, among_led, anywhere)
         together = (weight * z).sum(axis=1) if raw is None else raw
         known = spread > _NO_DIRECTION
         direction = np.where(known, together / np.sqrt(np.where(known, spread, 1.0)), 0.0).astype(np.float64)
-        somewhere = -np.expm1(self.n_targets * np.log1p(-np.minimum(two_sided_p(largest), 1 - 1e-16)))
-        p_value = np.minimum(1.0, 2.0 * np.minimum(somewhere, two_sided_p(direction)))
-        return PooledTests(members, direction, largest, target.astype(np.int64), p_value)
+        p_value = np.minimum(4.0 * np.minimum(p_led, p_anywhere), 2.0 * two_sided_p(direction))
+        return PooledTests(
+            members, direction, z[rows, target].astype(np.float64), target.astype(np.int64), np.minimum(p_value, 1.0)
+        )
+
+
+def _largest_of(z: Single, count: NDArray[np.int64]) -> Array:
+    """p of the largest |z| of `count` nil effects, however dependent; 1 of none."""
+    p = np.minimum(two_sided_p(z.astype(np.float64)), 1 - 1e-16)
+    return np.where(count > 0, -np.expm1(count * np.log1p(-p)), 1.0)
 
 
 def _scaled(sums: Array) -> Single:

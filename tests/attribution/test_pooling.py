@@ -26,8 +26,9 @@ def test_p_values_hold_whatever_the_correlation_between_targets(alpha, shared):
     masks = rng.random((1200, 80)) < alpha
     common = rng.normal(size=(1200, 1))
     residuals = np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.normal(size=(1200, 40))
-    # All main effects alike on all targets: the direction adds up what the targets share.
-    p = all_pairs(pool_of(masks, residuals, np.full((40, 80), 3.0), alpha))
+    # All main effects of one sign: the direction adds up what the targets share. Some are large, and lead.
+    main_z = np.where(rng.random((40, 80)) < 0.2, 6.0, 3.0)
+    p = all_pairs(pool_of(masks, residuals, main_z, alpha))
     assert len(p) == 80 * 79 // 2
     assert (p <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
     assert (p <= 0.05).mean() > 0.015

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attribution.boosted import BoostedProxy
+    from attribution.cluster_search import ClusterSearch, FoundCluster, find_clusters
     from attribution.datamodel import Datamodel
     from attribution.errors import AttributionError, AttributionWarning
     from attribution.interaction import Interaction
@@ -21,7 +22,9 @@ __all__ = [
     "AttributionError",
     "AttributionWarning",
     "BoostedProxy",
+    "ClusterSearch",
     "Datamodel",
+    "FoundCluster",
     "Interaction",
     "OrderWeights",
     "PairwiseLasso",
@@ -30,6 +33,7 @@ __all__ = [
     "SampleReuseBanzhaf",
     "Spectrum",
     "WeightedLeastSquares",
+    "find_clusters",
     "order_weights",
 ]
 
@@ -37,6 +41,9 @@ _WHERE = {
     "AttributionError": "attribution.errors",
     "AttributionWarning": "attribution.errors",
     "BoostedProxy": "attribution.boosted",
+    "ClusterSearch": "attribution.cluster_search",
+    "FoundCluster": "attribution.cluster_search",
+    "find_clusters": "attribution.cluster_search",
     "Datamodel": "attribution.datamodel",
     "Interaction": "attribution.interaction",
     "OrderWeights": "attribution.noise_stability",

@@ -24,6 +24,7 @@ from attribution.errors import AttributionError
 from attribution.look_alikes import GroupTest, group_tests
 from attribution.surrogate import Surrogate, main_effects, pooled_sets, shrink_normal, utilities, utility_slopes
 from conf.schema import CampaignConfig
+from flows.copies_seen import copies_seen
 from flows.dataset import full_identity, load_planted
 from flows.decision_schemas import DECISIONS
 from flows.errors import StoreError
@@ -70,6 +71,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
         counts = Counter(row["decision"] for row in rows)
         summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
         scores = planted_scores(planted, evidence, found)
+        sizes = copies_seen(campaign, _n_fit_masks(campaign))
         told = {
             "key": key,
             "analysis": (campaign.analysis or {}).get("key"),
@@ -77,6 +79,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
             "counts": vars(summary),
             "rules": dict(Counter(f"{row['decision']}: {row['rule']}" for row in rows)),
             "n_clusters": len(found.clusters),
+            "cluster_sizes": vars(sizes),
             "surrogate_value_full": float(evidence.objective.predict(np.ones((1, campaign.n_players), bool))[0]),
             "surrogate_value_decided": float(evidence.objective.predict(found.keep[None])[0]),
             "planted": scores,
@@ -86,6 +89,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
     for row in rows:
         if row["decision"] != "keep" and row["rule"] not in ("budget", "near_duplicate"):
             log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
+    log.info("at alpha = %g %s; larger clusters hide", campaign.meta["alpha"], sizes)
     _tell_planted(planted, scores, log)
     return summary
 
@@ -127,9 +131,12 @@ def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict
 
 def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
     """`limits`, when there are masks enough; before anything is fitted. Raises AttributionError."""
-    n_masks = count_rows(rows for rows in campaign.trained() if rows.role == "fit")
-    check_enough_masks(n_masks, campaign.n_players, float(campaign.meta["alpha"]))
+    check_enough_masks(_n_fit_masks(campaign), campaign.n_players, float(campaign.meta["alpha"]))
     return limits(config, campaign)
+
+
+def _n_fit_masks(campaign: Campaign) -> int:
+    return count_rows(rows for rows in campaign.trained() if rows.role == "fit")
 
 
 def budget(config: CampaignConfig, n_players: int) -> int | None:
@@ -237,11 +244,13 @@ def look_alikes(
     if not alike:
         return []
     labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    residuals = np.empty(outputs.shape)
+    residuals, main_z = np.empty(outputs.shape), np.zeros((outputs.shape[1], masks.shape[1]))
     for start in range(0, outputs.shape[1], OUTPUTS_AT_ONCE):
         part = slice(start, start + OUTPUTS_AT_ONCE)
-        residuals[:, part] = main_effects(masks, outputs[:, part].astype(np.float64), alpha, groups).residuals
-    return group_tests(masks, residuals, alike, alpha, labels)
+        found = main_effects(masks, outputs[:, part].astype(np.float64), alpha, groups)
+        residuals[:, part] = found.residuals
+        np.divide(found.effect, found.stderr, out=main_z[part], where=found.stderr > 0)
+    return group_tests(masks, residuals, alike, alpha, labels, main_z)
 
 
 def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows import report_text as text
+from flows.copies_seen import copies_seen
 from flows.report_data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.report_experiments import read_experiments
 from flows.report_figures import accuracy_figure, faithfulness_figure, interval_figure
@@ -199,6 +200,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
         ("Not identified", NOT_IDENTIFIED if analysis.get("fixed_size") else ""),
+        ("Copies", _copies_told(campaign, analysis)),
         ("q-values", family),
         (
             "Seeds",
@@ -216,6 +218,15 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
 
 def _alphas(sampler: Mapping[str, Any]) -> str:
     return ", ".join(f"{value}" for value in (sampler.get("alpha"), *(sampler.get("other_alphas") or ())))
+
+
+def _copies_told(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
+    """How large a cluster of copies could have been seen."""
+    n_masks = analysis.get("n_fit")
+    if not n_masks or "alpha" not in campaign.meta:
+        return ""
+    told = str(copies_seen(campaign, int(n_masks)))
+    return f"At alpha = {campaign.meta['alpha']:g} {told}; larger clusters hide"
 
 
 def _analysis_told(analysis: Mapping[str, Any]) -> str:

@@ -115,6 +115,7 @@ def make_campaign(
         {
             "name": "toy",
             "n_players": N_PLAYERS,
+            "alpha": 0.3,
             "n_targets": N_TARGETS,
             "n_audit": 3,
             "class_names": CLASS_NAMES,

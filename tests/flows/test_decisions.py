@@ -177,6 +177,8 @@ def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) 
     assert [rows[player]["rule"] for player in SYNERGY] == ["synergy"] * 2
     dropped = next(rows[player] for player in COPIES if rows[player]["decision"] == "drop")
     assert dropped["evidence"] == [0]
+    sizes = about(Campaign(folder), "decisions")["cluster_sizes"]
+    assert sizes["pairs"] <= sizes["named"] and sizes["searched"] <= sizes["named"]
     stamp = (folder / "decisions.parquet").stat().st_mtime_ns
     curate.fn(config)
     assert (folder / "decisions.parquet").stat().st_mtime_ns == stamp

@@ -15,7 +15,7 @@ from attribution.players import player_blocks
 from attribution.screen import set_columns
 from attribution.selection import Selection
 from attribution.setup import BlockSetup
-from attribution.significance import Considered, clustered_mean, two_sided_p
+from attribution.significance import Considered, clustered_mean, two_sided_p, z_of
 
 Array = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def report(
     screened, cut = candidates.screened[wanted], candidates.cut[wanted]
     first_half = ~setup.half_of_fold
     by_second = candidates.proposed[0, wanted]
-    raw, raw_stderr = np.zeros(len(wanted)), np.zeros(len(wanted))
+    raw, raw_stderr, freedom = np.zeros(len(wanted)), np.zeros(len(wanted)), np.ones(len(wanted))
     for now, folds in (
         (screened, setup.every),
         (~screened & by_second, setup.every[~first_half]),
@@ -125,15 +125,16 @@ def report(
         mean, raw_stderr[now] = clustered_mean(
             scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows]
         )
+        freedom[now] = max(len(np.unique(setup.data.groups[rows])) - 1, 1)
         raw[now] = mean + share @ selection.fold_sets[np.ix_(folds, wanted[now])]
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
-    p_value = two_sided_p(z)
+    p_value = two_sided_p(z, freedom)
     orders = (candidates.members[wanted] >= 0).sum(axis=1)
     strata = candidates.stratum[wanted]
     for stratum in np.unique(strata):
         now = strata == stratum
-        considered.add_tests(int(stratum), np.abs(z[now & ~screened]))
-        considered.move(int(stratum), z_screen[wanted][now & screened], np.abs(z[now & screened]))
+        considered.add_tests(int(stratum), z_of(p_value[now & ~screened]))
+        considered.move(int(stratum), z_screen[wanted][now & screened], z_of(p_value[now & screened]))
     # A screened set had to pass the cut with the datamodel's residuals, which are larger than the spectrum's: in
     # units of its final error the cut lies higher by as much.
     screen_stderr = np.sqrt(candidates.squares[:, wanted].sum(axis=0)) / float(setup.weight.sum())
@@ -144,7 +145,7 @@ def report(
     shown = np.flatnonzero(np.abs(z) >= cut)
     shown = shown[np.argsort(p_value[shown], kind="stable")]
     firm = np.array([significant.get(int(stratum), np.inf) for stratum in strata[shown]])
-    chosen_from = np.where(np.abs(z[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
+    chosen_from = np.where(z_of(p_value[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
     centre, error = conditional_estimate(z[shown], chosen_from)
     unit = np.array([setup.strata.unit(int(order)) for order in orders[shown]])
     shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)

@@ -7,7 +7,7 @@ host asks only every _ITERATIONS_AT_ONCE iterations whether any still moves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -43,36 +43,61 @@ def solve_l1_on_device(
     def stacked(arrays: Sequence[Array]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays).astype(dtype, copy=False)).to(place)
 
-    gram, covariance = stacked(grams), stacked(covariances)
-    cut = stacked([np.broadcast_to(penalty, shape) for penalty in penalties])
+    gram, covariance = _Shared(stacked(grams)), stacked(covariances)
+    penalty = stacked([np.broadcast_to(penalty, shape) for penalty in penalties])
     zeros = np.zeros(shape, dtype)
     coef = stacked([zeros if start is None else start for start in starts])
     with exact_products():
-        found = _iterate(gram, covariance, cut, coef, tolerance, max_iterations)
+        largest = largest_eigenvalue(gram, covariance[:, :1])
+        found = iterate(gram, largest, covariance, penalty, coef, tolerance, max_iterations)
     return list(found.cpu().numpy())
 
 
-def _iterate(
-    gram: torch.Tensor,
+class Gram(Protocol):
+    """The Gram matrices of k problems with t targets each, in whatever form they are kept."""
+
+    def product(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(k, t, l, q) row vectors times their matrix."""
+
+    def keep(self, targets: torch.Tensor) -> Gram:
+        """The same for some of the targets."""
+
+
+class _Shared:
+    """One matrix for all targets of a problem: (k, q, q)."""
+
+    def __init__(self, gram: torch.Tensor) -> None:
+        self.gram = gram
+
+    def product(self, vectors: torch.Tensor) -> torch.Tensor:
+        return (vectors.flatten(1, 2) @ self.gram).view_as(vectors)
+
+    def keep(self, targets: torch.Tensor) -> _Shared:
+        return self
+
+
+def iterate(
+    gram: Gram,
+    largest: torch.Tensor,
     covariance: torch.Tensor,
     penalties: torch.Tensor,
     start: torch.Tensor,
     tolerance: float,
     max_iterations: int,
 ) -> torch.Tensor:
-    """gram (k, q, q), covariance (k, t, q), penalties and start (k, t, l, q) -> (k, t, l, q)."""
+    """solve_l1's iteration: largest eigenvalues (k, t or 1), covariance (k, t, q), penalties and start (k, t, l, q) ->
+    coefficients (k, t, l, q)."""
     import torch
 
-    step = (1.0 / _largest_eigenvalue(gram))[:, None, None, None]
+    step = (1.0 / largest)[:, :, None, None]
     result, coef, ahead, cut = start.clone(), start, start, step * penalties
     target = covariance[:, :, None, :]
     accuracy = tolerance * covariance.abs().amax(dim=2)
     momentum = torch.ones_like(coef[..., :1])
     done = torch.zeros_like(accuracy, dtype=torch.bool)
-    going = torch.arange(covariance.shape[1], device=gram.device)  # targets not yet converged in every problem
+    going = torch.arange(covariance.shape[1], device=covariance.device)  # not yet converged in every problem
     for iteration in range(1, max_iterations + 1):
-        product = (ahead.flatten(1, 2) @ gram).view_as(ahead)
-        moved = ahead - step * (product - target)
+        moved = ahead - step * (gram.product(ahead) - target)
         new = moved.sign() * (moved.abs() - cut).clamp_(min=0)
         new = torch.where(done[:, :, None, None], coef, new)
         change = new - coef
@@ -91,19 +116,20 @@ def _iterate(
                 result[:, going] = coef
                 going, coef, ahead, momentum = going[left], coef[:, left], ahead[:, left], momentum[:, left]
                 cut, target, accuracy, done = cut[:, left], target[:, left], accuracy[:, left], done[:, left]
+                gram, step = gram.keep(left), step if step.shape[1] == 1 else step[:, left]
     result[:, going] = coef
     return result
 
 
-def _largest_eigenvalue(gram: torch.Tensor) -> torch.Tensor:
-    """As lasso.largest_eigenvalue of each: (k, q, q) -> (k,)."""
+def largest_eigenvalue(gram: Gram, like: torch.Tensor) -> torch.Tensor:
+    """As lasso.largest_eigenvalue: (k, t) of matrices whose vectors are like (k, t, q)."""
     import torch
 
-    begin = np.random.default_rng(0).standard_normal((gram.shape[1], 1))
-    vector = torch.from_numpy(begin).to(gram).expand(len(gram), -1, -1)
-    value = gram.new_ones(len(gram))
+    begin = np.random.default_rng(0).standard_normal(like.shape[2])
+    vector = torch.from_numpy(begin).to(like).expand(like.shape)[:, :, None, :]
+    value = torch.ones_like(like[..., 0])
     for _ in range(40):
-        vector = gram @ vector
-        value = (vector**2).sum(dim=(1, 2)).sqrt()
-        vector = vector / value.clamp(min=1e-30)[:, None, None]
+        vector = gram.product(vector)
+        value = (vector**2).sum(dim=(2, 3)).sqrt()
+        vector = vector / value.clamp(min=1e-30)[:, :, None, None]
     return (value * 1.02).clamp(min=1e-12)

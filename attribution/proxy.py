@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from attribution.booster import BoostedTrees, BoosterSettings, fit_booster
 from attribution.errors import AttributionError
 from attribution.spectrum import Spectrum
-from attribution.trees import Forest, forest_from_levels
+from attribution.trees import Forest, forest_from_levels, leaf_paths, path_terms
 
 Backend = Literal["booster", "lightgbm"]
 BACKENDS: tuple[Backend, ...] = ("booster", "lightgbm")
@@ -44,12 +44,16 @@ class Proxy:
         self, target: int, alpha: float, min_order: int, max_order: int, count: int
     ) -> list[tuple[int, ...]]:
         """The `count` sets of min_order to max_order members of largest |coefficient| in a target's spectrum."""
-        found = [
-            (abs(value), members)
-            for order, (sets, values) in self.spectrum(target, alpha).by_order().items()
-            if min_order <= order <= max_order
-            for members, value in zip(map(tuple, sets.tolist()), values.tolist(), strict=True)
-        ]
+        found: list[tuple[float, tuple[int, ...]]] = []
+        paths = leaf_paths(self.forests[target])
+        for order, (sets, values) in path_terms(*paths, self.n_players, alpha)[1].items():
+            if not min_order <= order <= max_order or count == 0:
+                continue
+            size = np.abs(values)
+            if len(size) > count:  # the others are never looked at, let alone sorted
+                among = size >= np.partition(size, -count)[-count]
+                sets, size = sets[among], size[among]
+            found += zip(size.tolist(), map(tuple, sets.tolist()), strict=True)
         found.sort(key=lambda entry: (-entry[0], entry[1]))
         return [members for _, members in found[:count]]
 

@@ -8,7 +8,9 @@ columns was worse: it is chosen for the many small main effects and halves the f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,61 @@ class Design:
             Moments.of(phi[r], np.zeros((len(r), 0), np.float32), None if w is None else w[r]) for r in rows
         ]
         return Design(phi, w, rows, [p.weight for p in parts], [p.x for p in parts], [p.xx for p in parts])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit of a target, for several rows of penalties.
+
+    without: the fold left out, or None. used: (c,) which candidate columns take part; penalties: (l, c) theirs,
+    infinite to leave one out; main_penalty: (n,) of the main effects; start: (n,) main effects to start from. All in
+    the outputs' units."""
+
+    without: int | None
+    used: NDArray[np.int64]
+    penalties: Array
+    main_penalty: Array
+    start: Array
+
+
+@dataclass(frozen=True)
+class Request:
+    """A target's fits. columns: (m, c) float32, phi_S of every candidate; outputs: (m,)."""
+
+    columns: NDArray[np.float32]
+    outputs: NDArray[np.float64]
+    fits: Sequence[Fit]
+
+
+class Solver(Protocol):
+    """A target's solutions."""
+
+    def solve(self, fit: int, rows: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+        """Of one fit at some rows of its penalties: main effects (l, n), sets (l, c), intercepts (l,)."""
+
+
+class OneByOne:
+    """Solves a fit when asked for it."""
+
+    def __init__(self, design: Design, request: Request) -> None:
+        self.request, self.refit = request, TargetRefit(design, request.columns, request.outputs)
+
+    def solve(self, fit: int, rows: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+        asked = self.request.fits[fit]
+        return self.refit.solve(asked.without, asked.used, asked.penalties[rows], asked.main_penalty, asked.start)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What was solved with those of all other targets (refit_torch.py): main effects (k, l, n), intercepts (k, l), and
+    sets, k of (l, c)."""
+
+    main: Array
+    sets: Sequence[Array]
+    intercept: Array
+
+    def solve(self, fit: int, rows: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+        return self.main[fit, rows], self.sets[fit][rows], self.intercept[fit, rows]
 
 
 class TargetRefit:

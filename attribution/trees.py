@@ -135,7 +135,24 @@ def paths_to_spectrum(
     alpha: float,
     bias: float = 0.0,
 ) -> Spectrum:
-    """The spectrum of sum_leaf value * prod_{present} x_i * prod_{absent} (1 - x_i), plus bias.
+    """The spectrum of a sum of leaves; arguments and errors as of path_terms."""
+    constant, by_order = path_terms(players, present, values, n_players, alpha, bias)
+    terms: Terms = {(): constant}
+    for members, sums in by_order.values():
+        terms.update(zip(map(tuple, members.tolist()), sums.tolist(), strict=True))
+    return Spectrum(terms, n_players, check_alpha(alpha))
+
+
+def path_terms(
+    players: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    n_players: int,
+    alpha: float,
+    bias: float = 0.0,
+) -> tuple[float, dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]]:
+    """The spectrum of sum_leaf value * prod_{present} x_i * prod_{absent} (1 - x_i), plus bias, in arrays: the
+    constant, and {order: (members (k, order), coefficients (k,))}.
 
     players (n_leaves, depth) int, distinct within a row, -1 where a row is shorter; present (n_leaves, depth)
     bool; values (n_leaves,) float. A leaf of d players contributes to 2^d sets T: value times, for each
@@ -176,11 +193,10 @@ def paths_to_spectrum(
                 shares[len(chosen)].append(share)
             else:
                 constant += float(share.sum())
-    terms: Terms = {(): constant}
-    for size in range(1, longest + 1):
-        members, sums = _sum_by_members(np.concatenate(keys[size]), np.concatenate(shares[size]), n_players)
-        terms.update(zip(map(tuple, members.tolist()), sums.tolist(), strict=True))
-    return Spectrum(terms, n_players, p)
+    return constant, {
+        size: _sum_by_members(np.concatenate(keys[size]), np.concatenate(shares[size]), n_players)
+        for size in range(1, longest + 1)
+    }
 
 
 def forest_from_levels(

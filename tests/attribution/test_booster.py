@@ -98,6 +98,17 @@ def test_spectrum_of_either_backend_predicts_as_its_trees_do():
             assert np.abs(difference).max() < 1e-5 * outputs.std()
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 10_000])
+def test_the_largest_sets_of_a_proxy_are_those_of_its_spectrum(count):
+    masks, outputs = campaign(20, 500, 2)
+    proxy = fit_proxy(masks, outputs, BoosterSettings(n_rounds=60, patience=0))
+    for target in range(2):
+        terms = proxy.spectrum(target, 0.3).terms
+        by_size = sorted((-abs(terms[s]), s) for s in terms if 2 <= len(s) <= 3)
+        assert 20 < len(by_size) < 10_000
+        assert proxy.largest_sets(target, 0.3, 2, 3, count) == [members for _, members in by_size[:count]]
+
+
 def test_early_stopping_keeps_each_target_at_its_best_round_and_noise_without_trees():
     rng = np.random.default_rng(0)
     masks = rng.random((600, 30)) < 0.5

@@ -75,7 +75,7 @@ class _Shared:
         self.mean = self.without(torch.from_numpy(np.stack(design.x)).to(device)) / self.total[:, None]
         gram = torch.zeros((len(folds), *design.xx[0].shape), device=device)
         for fold, xx in enumerate(design.xx):
-            gram[self.has[:, fold] > 0] += torch.from_numpy(xx).to(device)
+            gram += self.has[:, fold, None, None] * torch.from_numpy(xx).to(device)
         self.gram = gram / self.total[:, None, None] - self.mean[:, :, None] * self.mean[:, None, :]
 
     def without(self, per_fold: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,8 @@ game has one cluster worth one unit among 60 players whose main effects have sd 
 
 - pairs: by interactions. "seen" when some set of two or three of its members has q <= .05, "whole" when the members of
   such sets together are the cluster.
-- search: by attribution/cluster_search.py, each game a campaign of its own; "but one": k - 1 members or all, no other.
+- search: by attribution/cluster_search.py, each game a campaign of its own; "but one": k - 1 members or all, no other;
+  "named": the group is given, with nine others, and tested as one (q <= .05).
 - shared: the same with three clusters that act on 20 targets together, each by an effect of sd .5 (the noise's sd; its
   correlation between targets .3).
 - null: campaigns of main effects only, noise drawn as whole rows of a real campaign's residuals: how often is a cluster
@@ -32,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from attribution import ProxySPEX  # noqa: E402
 from attribution.cluster_search import ClusterSearch, find_clusters  # noqa: E402
-from attribution.look_alikes import any_present_fit  # noqa: E402
+from attribution.look_alikes import any_present_fit, group_tests  # noqa: E402
 from attribution.surrogate import main_effects  # noqa: E402
 from tests.games import clusters_of_copies  # noqa: E402
 
@@ -99,18 +100,26 @@ class Tally:
 
 
 def by_search(given: argparse.Namespace) -> None:
-    print("| copies | players | masks | alpha | whole | but one | false + padded clusters | CPU s a game |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| copies | players | masks | alpha | whole | but one | false + padded clusters | named | CPU s a game |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for n_players, n_masks, alpha in ((60, given.masks, 0.5), (200, 2000, 0.5), (60, given.masks, 0.3)):
         for k in range(2, 9 if alpha == 0.5 else 11):
-            tally, began = Tally(), time.process_time()
+            tally, seconds, named = Tally(), 0.0, 0
             masks = np.random.default_rng((1, 0)).random((n_masks, n_players)) < alpha
             for seed in range(given.games):
                 cluster = tuple(range(k))
                 game = clusters_of_copies(n_players, [cluster], seed, alpha, given.noise_sd, background=0.1)
-                tally.add(find_clusters(masks, game.observe(masks, 10 + seed), alpha=alpha), [set(cluster)])
-            seconds = (time.process_time() - began) / given.games
-            print(f"| {k} | {n_players} | {n_masks} | {alpha} | {tally} | {seconds:.2f} |", flush=True)
+                outputs = game.observe(masks, 10 + seed)
+                began = time.process_time()
+                search = find_clusters(masks, outputs, alpha=alpha)
+                seconds += time.process_time() - began
+                tally.add(search, [set(cluster)])
+                rng = np.random.default_rng(seed)
+                others = [rng.choice(np.arange(k, n_players), k, replace=False) for _ in range(9)]
+                residuals = main_effects(masks, outputs[:, None], alpha).residuals
+                named += group_tests(masks, residuals, [cluster, *others], alpha)[0].q_value <= LEVEL
+            told = f"{tally} | {named / given.games:.2f} | {seconds / given.games:.2f}"
+            print(f"| {k} | {n_players} | {n_masks} | {alpha} | {told} |", flush=True)
 
 
 def shared(given: argparse.Namespace) -> None:
@@ -166,17 +175,27 @@ def null(given: argparse.Namespace) -> None:
     print(f"p <= .1, .01, .001, .0001: {(tails / tests).round(5).tolist()}")
 
 
-def real(given: argparse.Namespace) -> None:
+def fit_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and outputs to fit on, of a campaign's folder or of the recorded digits."""
+    if path.is_dir():
+        from flows.store import Campaign
+
+        pairs = Campaign(path).training_pairs("fit")
+        return pairs.masks, pairs.outputs.astype(np.float64)
     from benchmarks.attribution_real import recorded
 
-    masks, outputs, _, _ = recorded(given.campaign)
+    return recorded(path)[:2]
+
+
+def real(given: argparse.Namespace) -> None:
+    masks, outputs = fit_masks(given.campaign)
     began = time.process_time()
     search = find_clusters(masks, outputs)
     found = search.found(LEVEL)
     print(f"{search.n_tests} sets tested in {time.process_time() - began:.0f} CPU s; {len(found)} clusters, q <= .05\n")
     again = residuals = None
     if given.again is not None:
-        again, values, _, _ = recorded(given.again)
+        again, values = fit_masks(given.again)
         parts = [main_effects(again, values[:, first : first + 64], 0.5) for first in range(0, values.shape[1], 64)]
         residuals = np.concatenate([part.residuals for part in parts], axis=1)
         residuals /= residuals.std(axis=0)

@@ -128,7 +128,8 @@ def main() -> None:
         n_targets = data.outputs.shape[1]
         wall, cpu = (time.perf_counter() - wall) / n_targets, (time.process_time() - cpu) / n_targets
         told = f"{found:.4f}" if abs(found) <= 1 else f"{found:,.0f}"
-        print(f"| {step.__name__} | {'NumPy' if where == 'cpu' else 'torch, ' + where} | {wall:.5f} | {cpu:.5f} | "
+        by = "LightGBM" if step is lightgbm else "NumPy" if where == "cpu" else f"torch, {where}"
+        print(f"| {step.__name__.replace('lightgbm', 'booster')} | {by} | {wall:.5f} | {cpu:.5f} | "
               f"{told} |", flush=True)  # fmt: skip
         return wall
 

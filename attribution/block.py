@@ -26,7 +26,7 @@ from attribution.crossfit import LinearFit, fit_linear
 from attribution.estimates import Reported, main_effects, report
 from attribution.refit import Design
 from attribution.screen import Z_STEP
-from attribution.selection import Selection, may_enter, select
+from attribution.selection import Selection, may_enter, select_all
 from attribution.setup import BlockSettings, BlockSetup
 from attribution.shrinkage import EffectPrior
 from attribution.significance import LEVEL, Considered, fit_q_values, gate_p_values, two_sided_p, z_of
@@ -81,7 +81,8 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     """Fit a block of targets; data from checks.check_data. See the module's docstring."""
     setup = BlockSetup(data, settings)
     y = setup.data.outputs
-    linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed)
+    device = settings.booster.device
+    linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed, device=device)
     considered = Considered()
     candidates, chosen = search(setup, linear, considered)
     predicted = np.column_stack([selection.predicted for selection in chosen])
@@ -127,16 +128,15 @@ def search(
     design = Design.of(setup.phi, setup.data.weight, setup.folds)
     main_z = _ratio(*main_effects(setup, residual, linear.fold_coef))[:, setup.players]
     pairs = find_pairs(setup, residual, main_z, considered)
-    chosen = [select(setup, design, linear, pairs[target], target) for target in targets]
+    chosen = select_all(setup, design, linear, pairs, targets)
     left = y - np.column_stack([selection.predicted for selection in chosen])
-    candidates = []
-    for target, larger in enumerate(find_larger(setup, left, pairs, considered)):
-        candidates.append(joined([pairs[target], *larger]))
-        if any(may_enter(setup, part) for part in larger):
-            chosen[target] = select(setup, design, linear, candidates[target], target)
-        else:
-            chosen[target] = chosen[target].widened(len(candidates[target].members))
-    return candidates, chosen
+    larger = find_larger(setup, left, pairs, considered)
+    candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
+    again = [target for target in targets if any(may_enter(setup, part) for part in larger[target])]
+    anew = dict(zip(again, select_all(setup, design, linear, [candidates[t] for t in again], again), strict=True))
+    return candidates, [
+        anew.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets
+    ]
 
 
 def _ratio(effects: Array, stderrs: Array) -> Array:

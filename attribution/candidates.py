@@ -38,7 +38,7 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Co
     hits = list(
         screen_pairs(
             clusters, setup.cluster_folds, clusters.sums(residual, 2), keep_z, counts,
-            unit_variance=setup.halves, levels=levels,
+            unit_variance=setup.halves, levels=levels, device=setup.settings.booster.device,
         )
     )  # fmt: skip
     leading = np.arange(N_LEVELS) >= LEADING_LEVEL

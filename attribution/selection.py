@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from attribution.candidate_sets import Candidates
 from attribution.crossfit import LinearFit
-from attribution.refit import Design, TargetRefit
+from attribution.refit import Design, Fit, OneByOne, Request, Solver
+from attribution.refit_torch import solve_on_device
 from attribution.screen import set_columns
 from attribution.setup import N_FOLDS, BlockSetup
 
@@ -45,61 +47,96 @@ def may_enter(setup: BlockSetup, candidates: Candidates) -> bool:
     return bool((candidates.nil <= max(setup.settings.levels)).any())
 
 
+def select_all(
+    setup: BlockSetup, design: Design, linear: LinearFit, candidates: Sequence[Candidates], targets: Sequence[int]
+) -> list[Selection]:
+    """The choice of several targets, whose refits a device solves together."""
+    device = setup.settings.booster.device
+    if device == "cpu":
+        return [select(setup, design, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
+    plans = [_plan(setup, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
+    solved = solve_on_device(device, design, [plan.request for plan in plans if plan is not None])
+    return [
+        _choose(setup, linear, own, target, plan, None if plan is None else next(solved))
+        for own, target, plan in zip(candidates, targets, plans, strict=True)
+    ]
+
+
 def select(
     setup: BlockSetup, design: Design, linear: LinearFit, candidates: Candidates, target: int
 ) -> Selection:
     """Choose and refit one target's sets: on the other folds for every fold, then on all masks."""
+    plan = _plan(setup, linear, candidates, target)
+    return _choose(
+        setup, linear, candidates, target, plan, None if plan is None else OneByOne(design, plan.request)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """somewhere: (c,) candidates that may enter in some fit; request: those fits, without each fold and (last) on all
+    masks, at every level."""
+
+    somewhere: NDArray[np.int64]
+    request: Request
+
+
+def _plan(setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: int) -> _Plan | None:
+    """A target's fits; None where no candidate may enter any."""
     levels = np.array(setup.settings.levels)
-    n_sets = len(candidates.members)
-    every_main, every_intercept = linear.coef[target], float(linear.intercept[target])
     proposals = [_eligible(setup, candidates, fold, levels) for fold in (*range(N_FOLDS), None)]
     if not any(len(used) for used, _ in proposals):
+        return None
+    somewhere = np.unique(np.concatenate([used for used, _ in proposals]))
+    penalties = [*linear.fold_penalty[:, target], linear.penalty[target]]
+    starts = [*linear.fold_coef[:, target], linear.coef[target]]
+    fits = [
+        Fit(
+            fold if fold < N_FOLDS else None, np.searchsorted(somewhere, used), of_sets,
+            _main_penalty(setup, fold, penalties[fold]), starts[fold],
+        )
+        for fold, (used, of_sets) in enumerate(proposals)
+    ]  # fmt: skip
+    return _Plan(
+        somewhere, Request(set_columns(setup.phi, candidates.members[somewhere]), setup.data.outputs[:, target], fits)
+    )
+
+
+def _choose(
+    setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: int, plan: _Plan | None, solver: Solver | None
+) -> Selection:
+    n_sets, n_levels = len(candidates.members), len(setup.settings.levels)
+    every_main, every_intercept = linear.coef[target], float(linear.intercept[target])
+    if plan is None or solver is None:
         return Selection(
             0, np.zeros(n_sets, bool), np.zeros(n_sets), every_main, every_intercept,
             linear.predicted[:, target], linear.fold_coef[:, target], np.zeros((N_FOLDS, n_sets)),
         )  # fmt: skip
-    somewhere = np.unique(np.concatenate([used for used, _ in proposals]))
-    columns = set_columns(setup.phi, candidates.members[somewhere])
-    y = setup.data.outputs[:, target]
-    refit = TargetRefit(design, columns, y)
-    predicted = np.repeat(linear.predicted[:, [target]], len(levels) + 1, axis=1)
-    fold_main = np.repeat(linear.fold_coef[:, target][:, None], len(levels) + 1, axis=1)
-    fold_sets = np.zeros((N_FOLDS, len(levels) + 1, n_sets))
-    error = np.empty((N_FOLDS, len(levels) + 1))
+    columns, y = plan.request.columns, plan.request.outputs
+    predicted = np.repeat(linear.predicted[:, [target]], n_levels + 1, axis=1)
+    fold_main = np.repeat(linear.fold_coef[:, target][:, None], n_levels + 1, axis=1)
+    fold_sets = np.zeros((N_FOLDS, n_levels + 1, n_sets))
+    error = np.empty((N_FOLDS, n_levels + 1))
     for fold in range(N_FOLDS):
-        rows = design.rows[fold]
-        used, penalties = proposals[fold]
-        if len(used):
-            local = np.searchsorted(somewhere, used)
-            main, sets, intercept = refit.solve(
-                fold,
-                local,
-                penalties,
-                _main_penalty(setup, fold, linear.fold_penalty[fold, target]),
-                linear.fold_coef[fold, target],
-            )
+        rows = np.flatnonzero(setup.folds == fold)
+        fit = plan.request.fits[fold]
+        if len(fit.used):
+            main, sets, intercept = solver.solve(fold, np.arange(n_levels))
             # A level that lets nothing in is the datamodel itself, not a second solution of it.
-            some = np.flatnonzero(np.isfinite(penalties).any(axis=1))
+            some = np.flatnonzero(np.isfinite(fit.penalties).any(axis=1))
             fold_main[fold, 1 + some] = main[some]
-            fold_sets[fold][np.ix_(1 + some, used)] = sets[some]
-            fitted = setup.phi[rows] @ main[some].T + columns[rows][:, local] @ sets[some].T + intercept[some]
+            fold_sets[fold][np.ix_(1 + some, plan.somewhere[fit.used])] = sets[some]
+            fitted = setup.phi[rows] @ main[some].T + columns[rows][:, fit.used] @ sets[some].T + intercept[some]
             predicted[np.ix_(rows, 1 + some)] = fitted
         error[fold] = setup.weight[rows] @ (y[rows, None] - predicted[rows]) ** 2
     # The level used on a fold is chosen on the others, in favour of fewer sets where they tie.
     choice = np.array([np.delete(error, fold, axis=0).sum(axis=0).argmin() for fold in range(N_FOLDS)])
     level = int(error.sum(axis=0).argmin())
     kept, final = np.zeros(n_sets, bool), np.zeros(n_sets)
-    used, penalties = proposals[-1]
-    if level and np.isfinite(penalties[level - 1]).any():
-        local = np.searchsorted(somewhere, used)
-        main, sets, intercept = refit.solve(
-            None,
-            local,
-            penalties[[level - 1]],
-            _main_penalty(setup, N_FOLDS, linear.penalty[target]),
-            linear.coef[target],
-        )
-        final[used] = sets[0]
+    fit = plan.request.fits[-1]
+    if level and np.isfinite(fit.penalties[level - 1]).any():
+        main, sets, intercept = solver.solve(N_FOLDS, np.array([level - 1]))
+        final[plan.somewhere[fit.used]] = sets[0]
         kept = final != 0
         every_main, every_intercept = main[0], float(intercept[0])
     return Selection(

@@ -83,8 +83,11 @@ def _screen(
     clusters = setup.clusters if len(players) == setup.n_players else setup.clusters.of_players(players)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     hits = list(
-        screen_triples(clusters, setup.cluster_folds, sums, keep_z, counts, unit_variance=setup.halves)
-    )
+        screen_triples(
+            clusters, setup.cluster_folds, sums, keep_z, counts,
+            unit_variance=setup.halves, device=setup.settings.booster.device,
+        )
+    )  # fmt: skip
     known = np.isin(np.arange(setup.n_players), players)
     for target, others in enumerate(led):
         inside = others[known[others].all(axis=1)]

@@ -24,8 +24,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     alpha: the probability with which masks include a player. max_order: largest member set. backend: "booster"
     (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
     max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
-    those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve,
-    at alpha 1/2; 1,000 pays where outputs are hardly noisy, and costs most of the time (benchmarks/attribution.md).
+    those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve, at
+    alpha 1/2; beyond 500 on targets that have a pair as large as a triple would have to be.
     q_method: "BY" or "BH". device: "cpu" (NumPy) or a torch device such as "cuda" for the booster and the screens; it
     is never chosen for you, because rounding differs between devices (LightGBM itself stays on the CPU).
 
@@ -48,7 +48,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         n_rounds: int = 400,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
-        max_sieve_players: int = 500,
+        max_sieve_players: int = 1000,
         q_method: str = "BH",
         device: str = "cpu",
     ) -> None:

@@ -30,7 +30,8 @@ class BlockSettings:
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
     exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: up to so
     many players, all triples beyond those are looked at by a sieve (sieve.py; alpha = 1/2 only, 0: none), on
-    n_sieve_masks masks at first. n_proxy_sets: larger sets taken from each half's proxy, per target (0: no proxy).
+    n_sieve_masks masks at first; beyond 500 players on targets with a pair as large as a triple would have to be.
+    n_proxy_sets: larger sets taken from each half's proxy, per target (0: no proxy).
     """
 
     alpha: float
@@ -41,7 +42,7 @@ class BlockSettings:
     max_dense_players: int = 4000
     max_pair_players: int = 2000
     max_triple_players: int = 110
-    max_sieve_players: int = 500
+    max_sieve_players: int = 1000
     n_sieve_masks: int = 256
     n_proxy_sets: int = 40
     booster: BoosterSettings = field(default_factory=BoosterSettings)

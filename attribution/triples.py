@@ -24,6 +24,7 @@ _MOST_LED = 4000  # led triples of a target
 _LED_CUT = 2.5  # |z| from which they are reported: they are few
 _SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
 _SURELY_SEEN = 5.0  # |z| from which hardly a triple is turned away
+_EVERY_TARGET = 500  # players up to which the sieve costs next to nothing
 
 
 def find_triples(
@@ -42,8 +43,9 @@ def find_triples(
         prior = _screen(setup, sums, players, considered, found, led)
     every = len(players) == setup.n_players
     if not every and _can_sieve(setup):
-        _sieve(setup, sums, players, considered, found, led)
-        every = True
+        targets = _worth_a_sieve(setup, pairs)
+        _sieve(setup, sums, players, considered, found, led, targets)
+        every = len(targets) == setup.n_targets
     return found, prior, every
 
 
@@ -117,6 +119,15 @@ def _can_sieve(setup: BlockSetup) -> bool:
     return setup.halves and enough and settings.max_triple_players < setup.n_players <= settings.max_sieve_players
 
 
+def _worth_a_sieve(setup: BlockSetup, pairs: list[Candidates]) -> NDArray[np.int64]:
+    """The targets whose triples are looked at: all, or of very many players those with some pair as large as a triple
+    would have to be. (What pairs show says nothing about the noise of triples: heredity.py.)"""
+    if setup.n_players <= _EVERY_TARGET:
+        return np.arange(setup.n_targets)
+    least = tail_z(0.05, comb(setup.n_players, 3))
+    return np.array([t for t, own in enumerate(pairs) if (np.abs(own.z(setup.every)) >= least).any()], dtype=np.int64)
+
+
 def _sieve(
     setup: BlockSetup,
     sums: Array,
@@ -124,10 +135,16 @@ def _sieve(
     considered: Considered,
     found: Parts,
     led: list[NDArray[np.int64]],
+    targets: NDArray[np.int64],
 ) -> None:
-    """Triples of all players that a sieve finds, without the led ones and those of `screened` players only, which were
-    looked at."""
-    hits = sieve_triples(setup.clusters, setup.cluster_folds, sums, setup.settings.n_sieve_masks, _SURVIVORS)
+    """Triples of all players that a sieve finds on some targets, without the led ones and those of `screened` players
+    only, which were looked at."""
+    if len(targets) == 0:
+        return
+    hits = sieve_triples(
+        setup.clusters, setup.cluster_folds, sums[:, targets], setup.settings.n_sieve_masks, _SURVIVORS
+    )
+    led = [led[target] for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)
     n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led)
@@ -145,7 +162,7 @@ def _sieve(
     considered.add(3, counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(tail_z(5.0, n_sets), _SURELY_SEEN)
-    for target, (hit, z) in enumerate(zip(kept, sizes, strict=True)):
+    for target, hit, z in zip(targets.tolist(), kept, sizes, strict=True):
         found[target].append(with_prior(setup, _of_sets(hit, z >= tail_z(10.0, n_sets)), prior, cut, 3))
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from attribution import triples
 from attribution.block import BlockSettings, fit_block
 from attribution.checks import check_data
 from attribution.clusters import make_clusters
@@ -63,3 +64,18 @@ def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
         counted = sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3))
         assert counted == (60 * 59 * 58 // 6 if most else 20 * 19 * 18 // 6)
     assert (40, 50, 59) not in found[0] and (40, 50, 59) in found[60]
+
+
+def test_of_very_many_players_targets_without_a_large_pair_are_left_out(monkeypatch):
+    monkeypatch.setattr(triples, "_EVERY_TARGET", 40)
+    rng = np.random.default_rng(3)
+    masks = rng.random((1600, 60)) < 0.5
+    phi = np.where(masks, 1.0, -1.0)
+    outputs = phi[:, :20] @ rng.normal(size=(20, 2)) * 0.3 + rng.normal(size=(1600, 2))
+    outputs[:, 0] += 0.25 * phi[:, 30] * phi[:, 31] + 0.25 * phi[:, [40, 50, 59]].prod(axis=1)
+    outputs[:, 1] += 0.25 * phi[:, [41, 51, 58]].prod(axis=1)
+    settings = {"max_triple_players": 20, "n_proxy_sets": 0, "n_sieve_masks": 400}
+    fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(0.5, **settings))
+    strongest, every = 20 * 19 * 18 // 6, 60 * 59 * 58 // 6
+    assert sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3)) == strongest + every
+    assert (40, 50, 59) in fitted.reported[0].members and (41, 51, 58) not in fitted.reported[1].members

@@ -24,7 +24,7 @@ _MOST_LED = 4000  # led triples of a target
 _LED_CUT = 2.5  # |z| from which they are reported: they are few
 _SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
 _SURELY_SEEN = 5.0  # |z| from which hardly a triple is turned away
-_EVERY_TARGET = 500  # players up to which the sieve costs next to nothing
+_EVERY_TARGET = 500  # players up to which the sieve costs next to nothing; of more it is given twice the masks
 
 
 def find_triples(
@@ -141,9 +141,8 @@ def _sieve(
     only, which were looked at."""
     if len(targets) == 0:
         return
-    hits = sieve_triples(
-        setup.clusters, setup.cluster_folds, sums[:, targets], setup.settings.n_sieve_masks, _SURVIVORS
-    )
+    n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= _EVERY_TARGET else 2)
+    hits = sieve_triples(setup.clusters, setup.cluster_folds, sums[:, targets], n_masks, _SURVIVORS)
     led = [led[target] for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)

@@ -132,7 +132,7 @@ def search(
     left = y - np.column_stack([selection.predicted for selection in chosen])
     larger = find_larger(setup, left, pairs, considered)
     candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
-    again = [target for target in targets if any(may_enter(setup, part) for part in larger[target])]
+    again = [target for target in targets if any(may_enter(part) for part in larger[target])]
     anew = dict(zip(again, select_all(setup, design, linear, [candidates[t] for t in again], again), strict=True))
     return candidates, [
         anew.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets

@@ -25,7 +25,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
     max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
     those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve, at
-    alpha 1/2; beyond 500 on targets that have a pair as large as a triple would have to be.
+    alpha 1/2; beyond 500 on targets that have two pairs as large as a triple would have to be.
     q_method: "BY" or "BH". device: "cpu" (NumPy) or a torch device such as "cuda" for the booster and the screens; it
     is never chosen for you, because rounding differs between devices (LightGBM itself stays on the CPU).
 
@@ -142,9 +142,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             max_order=int(self.max_order),
             seed=int(self.seed),
             backend=self.backend,
-            max_pair_players=int(self.max_pair_players),
-            max_triple_players=int(self.max_triple_players),
-            max_sieve_players=int(self.max_sieve_players),
+            max_pair_players=self.max_pair_players,
+            max_triple_players=self.max_triple_players,
+            max_sieve_players=self.max_sieve_players,
             booster=BoosterSettings(
                 max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,

@@ -42,9 +42,9 @@ class Selection:
         )  # fmt: skip
 
 
-def may_enter(setup: BlockSetup, candidates: Candidates) -> bool:
-    """Whether any candidate could enter the spectrum at some level of strictness."""
-    return bool((candidates.nil <= max(setup.settings.levels)).any())
+def may_enter(candidates: Candidates) -> bool:
+    """Whether any candidate is rather real than nil in some fit, and so may be worth another refit."""
+    return bool((candidates.nil <= 0.5).any())
 
 
 def select_all(

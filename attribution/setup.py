@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.booster import BoosterSettings
-from attribution.checks import CheckedData
+from attribution.checks import CheckedData, check_at_least
 from attribution.clusters import Alpha, Clusters, basis, make_clusters
 from attribution.crossfit import N_FOLDS, assign_folds
+from attribution.errors import AttributionError
 from attribution.players import dense_players
 from attribution.proxy import Backend
 from attribution.strata import Strata
@@ -18,6 +19,8 @@ from attribution.strata import Strata
 __all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
 
 Array = NDArray[np.float64]
+
+_SMALLEST, _LARGEST = 1e-13, 1e15  # spread of outputs whose squares and their sums float32 can hold
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class BlockSettings:
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
     exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: up to so
     many players, all triples beyond those are looked at by a sieve (sieve.py; alpha = 1/2 only, 0: none), on
-    n_sieve_masks masks at first; beyond 500 players on targets with a pair as large as a triple would have to be.
+    n_sieve_masks masks at first; beyond 500 players on targets with two pairs as large as a triple would have to be.
     n_proxy_sets: larger sets taken from each half's proxy, per target (0: no proxy).
     """
 
@@ -47,6 +50,13 @@ class BlockSettings:
     n_proxy_sets: int = 40
     booster: BoosterSettings = field(default_factory=BoosterSettings)
 
+    def __post_init__(self) -> None:
+        check_at_least("seed", self.seed, 0)
+        for name in ("max_pair_players", "max_triple_players", "max_sieve_players", "n_proxy_sets"):
+            check_at_least(name, getattr(self, name), 0)
+        for name in ("max_order", "max_dense_players", "n_sieve_masks"):
+            check_at_least(name, getattr(self, name), 1)
+
 
 class BlockSetup:
     """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
@@ -56,6 +66,7 @@ class BlockSetup:
     and allowed (k + 1, n) says which of them each fit may use (None: all)."""
 
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
+        _check_scale(data.outputs)
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
@@ -85,3 +96,15 @@ class BlockSetup:
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds
         self.cluster_folds = fold_of_group[self.clusters.group]
+
+
+def _check_scale(outputs: Array) -> None:
+    """Raises AttributionError for outputs whose squares single precision would lose: nothing would be found in them."""
+    spread, size = outputs.std(axis=0), np.abs(outputs).max(axis=0)
+    small = (spread < _SMALLEST) & (spread > 1e-9 * size)  # not a constant that was rounded
+    lost = np.flatnonzero(small | ~(spread <= _LARGEST))
+    if len(lost):
+        raise AttributionError(
+            f"outputs of target {lost[0]} vary by {spread[lost[0]]:.3g} (standard deviation); it must lie between "
+            f"{_SMALLEST:g} and {_LARGEST:g}. Multiply outputs by a number that brings them there."
+        )

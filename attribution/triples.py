@@ -120,12 +120,13 @@ def _can_sieve(setup: BlockSetup) -> bool:
 
 
 def _worth_a_sieve(setup: BlockSetup, pairs: list[Candidates]) -> NDArray[np.int64]:
-    """The targets whose triples are looked at: all, or of very many players those with some pair as large as a triple
+    """The targets whose triples are looked at: all, or of very many players those with two pairs as large as a triple
     would have to be. (What pairs show says nothing about the noise of triples: heredity.py.)"""
     if setup.n_players <= _EVERY_TARGET:
         return np.arange(setup.n_targets)
     least = tail_z(0.05, comb(setup.n_players, 3))
-    return np.array([t for t, own in enumerate(pairs) if (np.abs(own.z(setup.every)) >= least).any()], dtype=np.int64)
+    large = np.array([(np.abs(own.z(setup.every)) >= least).sum() for own in pairs])
+    return np.flatnonzero(large >= 2)
 
 
 def _sieve(

@@ -66,13 +66,13 @@ def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
     assert (40, 50, 59) not in found[0] and (40, 50, 59) in found[60]
 
 
-def test_of_very_many_players_targets_without_a_large_pair_are_left_out(monkeypatch):
+def test_of_very_many_players_targets_without_large_pairs_are_left_out(monkeypatch):
     monkeypatch.setattr(triples, "_EVERY_TARGET", 40)
     rng = np.random.default_rng(3)
     masks = rng.random((1600, 60)) < 0.5
     phi = np.where(masks, 1.0, -1.0)
     outputs = phi[:, :20] @ rng.normal(size=(20, 2)) * 0.3 + rng.normal(size=(1600, 2))
-    outputs[:, 0] += 0.25 * phi[:, 30] * phi[:, 31] + 0.25 * phi[:, [40, 50, 59]].prod(axis=1)
+    outputs[:, 0] += 0.25 * (phi[:, 30] * phi[:, 31] + phi[:, 32] * phi[:, 33] + phi[:, [40, 50, 59]].prod(axis=1))
     outputs[:, 1] += 0.25 * phi[:, [41, 51, 58]].prod(axis=1)
     settings = {"max_triple_players": 20, "n_proxy_sets": 0, "n_sieve_masks": 400}
     fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(0.5, **settings))

@@ -49,7 +49,7 @@ def check_masks(masks: Any, n_players: int | None = None, name: str = "masks") -
                 "values than 0 and 1. Unpack packed masks with np.unpackbits first."
             )
         rows = rows.astype(np.bool_)
-    return rows
+    return np.ascontiguousarray(rows)
 
 
 def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> NDArray[np.float64]:
@@ -114,13 +114,20 @@ def check_alphas(alphas: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64] |
     return given if len(found) > 1 else None
 
 
+def check_at_least(name: str, value: Any, least: int) -> int:
+    """An integer setting. Raises AttributionError for another type and for less than `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise AttributionError(f"{name} must be an integer of at least {least}; got {value!r}.")
+    return int(value)
+
+
 def check_groups(groups: Any, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(m,) codes 0..g-1. Rows with equal masks (replicates) always share a group, whatever is given.
 
     Raises AttributionError for another length or missing values.
     """
     n_masks = len(masks)
-    packed = np.packbits(masks, axis=1)
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1))  # of masks[:, players] it comes by columns
     _, same_mask = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_inverse=True)
     same_mask = np.asarray(same_mask, dtype=np.int64).ravel()
     if groups is None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.checks import CheckedData, check_data
+from attribution.checks import CheckedData, check_at_least, check_data
 from attribution.cluster_proposals import ClusterProposals, Players, Proposal, overlap
 from attribution.crossfit import N_FOLDS, assign_folds
 from attribution.errors import AttributionError
@@ -98,6 +98,7 @@ def find_clusters(
     Raises AttributionError for bad input (checks.py), one player, and fewer than 12 groups of masks.
     """
     data = _checked(masks, outputs, alpha, groups, max_size, width, max_tests)
+    alpha = float(np.ravel(alpha)[0])
     rows, values, labels = data.masks, data.outputs, data.groups
     n_targets = values.shape[1]
     parts = [
@@ -151,8 +152,7 @@ def _checked(
     if data.alphas is not None:
         raise AttributionError("clusters are searched at one alpha; give the masks of one alpha at a time.")
     for name, given, least in (("max_size", max_size, 2), ("width", width, 1), ("max_tests", max_tests, 1)):
-        if given < least:
-            raise AttributionError(f"{name} must be at least {least}; got {given}.")
+        check_at_least(name, given, least)
     return data
 
 

@@ -20,8 +20,10 @@ _CHUNK = 6  # penalties solved at a time; a target whose best lies well behind i
 def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
     """(m,) fold of every row: groups (m,) codes 0..g-1 dealt at random to n_folds folds, none divided.
 
-    Raises AttributionError when there are fewer groups than folds.
+    Raises AttributionError when there are fewer groups than folds, and for a negative seed.
     """
+    if seed < 0:
+        raise AttributionError(f"seed must be at least 0; got {seed}.")
     n_groups = int(groups.max()) + 1
     if n_groups < n_folds:
         raise AttributionError(

@@ -18,10 +18,12 @@ def torch_device(name: str) -> torch.device:
 
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise AttributionError(
             f"device must be 'cpu' (NumPy), 'cuda' or another name of a torch device; got {name!r}."
         ) from error
+    if device.type == "meta":
+        raise AttributionError("device 'meta' holds no numbers. Set device='cpu', or name a device that computes.")
     if device.type == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= n_devices:

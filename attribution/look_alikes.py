@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.errors import AttributionError
 from attribution.significance import adjust
 
 Array = NDArray[np.float64]
@@ -118,10 +119,16 @@ def group_tests(
     residuals: (m, t), out of fold, of the datamodel (surrogate.main_effects). clusters: (m,) rows that belong
     together. main_z: (t, n), main effects in standard errors; None leaves the direction out. All groups and outputs are
     one family (Benjamini-Yekutieli), all groups in their directions another, each at half the level.
+    Raises AttributionError for groups that are not two or more different players.
     """
     if not groups:
         return []
     sets = [tuple(int(player) for player in players) for players in groups]
+    for players in sets:
+        if not 2 <= len(players) == len(set(players)) or not 0 <= min(players) <= max(players) < masks.shape[1]:
+            raise AttributionError(
+                f"a group is two or more different players out of 0..{masks.shape[1] - 1}; got {list(players)}."
+            )
     fits = [any_present_fit(masks, residuals, players, alpha, clusters) for players in sets]
     z = np.array([fit.z for fit in fits])
     q = adjust(np.array([fit.p_value for fit in fits]).ravel(), "BY").reshape(z.shape)

@@ -21,6 +21,7 @@ __all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
 Array = NDArray[np.float64]
 
 _SMALLEST, _LARGEST = 1e-13, 1e15  # spread of outputs whose squares and their sums float32 can hold
+_ROUNDING = 1e-13  # of an output's size
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class BlockSetup:
     and allowed (k + 1, n) says which of them each fit may use (None: all)."""
 
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
-        _check_scale(data.outputs)
+        data = replace(data, outputs=_that_vary(data.outputs))
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
@@ -98,13 +99,16 @@ class BlockSetup:
         self.cluster_folds = fold_of_group[self.clusters.group]
 
 
-def _check_scale(outputs: Array) -> None:
-    """Raises AttributionError for outputs whose squares single precision would lose: nothing would be found in them."""
-    spread, size = outputs.std(axis=0), np.abs(outputs).max(axis=0)
-    small = (spread < _SMALLEST) & (spread > 1e-9 * size)  # not a constant that was rounded
-    lost = np.flatnonzero(small | ~(spread <= _LARGEST))
+def _that_vary(outputs: Array) -> Array:
+    """Outputs with those that vary in their last digits only made constant: rounding is no function of the mask.
+
+    Raises AttributionError for outputs whose squares single precision would lose: nothing would be found in them."""
+    spread = outputs.std(axis=0)
+    constant = spread <= _ROUNDING * np.abs(outputs).max(axis=0)
+    lost = np.flatnonzero(~constant & ~((spread >= _SMALLEST) & (spread <= _LARGEST)))
     if len(lost):
         raise AttributionError(
             f"outputs of target {lost[0]} vary by {spread[lost[0]]:.3g} (standard deviation); it must lie between "
             f"{_SMALLEST:g} and {_LARGEST:g}. Multiply outputs by a number that brings them there."
         )
+    return np.where(constant, outputs[0], outputs) if constant.any() else outputs

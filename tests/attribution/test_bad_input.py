@@ -119,11 +119,55 @@ def test_two_players_have_too_few_masks_to_cross_fit_and_four_have_enough():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_order": 0}, {"max_order": 2.5}, {"backend": "magic"}, {"q_method": "none"}]
+    "settings",
+    [
+        {"max_order": 0},
+        {"max_order": 2.5},
+        {"backend": "magic"},
+        {"q_method": "none"},
+        {"seed": -1},
+        {"max_pair_players": -1},
+        {"max_triple_players": 2.5},
+        {"max_sieve_players": None},
+        {"device": None},
+        {"device": "meta"},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(AttributionError):
         ProxySPEX(**settings).fit(*campaign())
+
+
+def test_masks_that_lie_in_memory_column_by_column_are_the_same_masks():
+    masks, outputs = campaign()
+    by_columns = np.asfortranarray(masks)
+    for estimator in estimators():
+        expected = estimator.fit(masks, outputs).predict(masks)
+        assert np.array_equal(estimator.fit(by_columns, outputs).predict(masks[:, np.arange(10)]), expected)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.5])
+@pytest.mark.parametrize("scale", [2.0**-39, 2.0**46])
+def test_results_scale_with_the_outputs_as_far_as_single_precision_goes(alpha, scale):
+    rng = np.random.default_rng(0)
+    masks = rng.random((900, 12)) < alpha
+    outputs = masks @ rng.normal(size=12) + 3.0 * (masks[:, 0] ^ masks[:, 1]) + rng.normal(size=900)
+    model = ProxySPEX(alpha=alpha).fit(masks, outputs)
+    expected, effects = model.interactions(), model.effects_
+    scaled = model.fit(masks, outputs * scale).interactions()
+    assert expected[0].members == (0, 1)
+    assert [found.members for found in scaled] == [found.members for found in expected]
+    assert [found.q_value for found in scaled] == [found.q_value for found in expected]
+    np.testing.assert_allclose(model.effects_, effects * scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e18])
+def test_outputs_that_single_precision_would_lose_are_refused_and_a_rounded_constant_is_not(scale):
+    masks, outputs = campaign()
+    with pytest.raises(AttributionError, match="vary by"):
+        ProxySPEX().fit(masks, outputs * scale)
+    rounded = 0.1 + 1e-17 * np.arange(len(masks))
+    assert not ProxySPEX().fit(masks, rounded).gate_open_[0]
 
 
 def test_predicting_for_other_players_is_refused():

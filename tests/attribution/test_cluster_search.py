@@ -172,9 +172,11 @@ def test_players_that_no_mask_leaves_out_and_constant_outputs_are_no_cluster():
     [
         ({"alpha": 0.3}, "contradicts the masks"),
         ({"alpha": np.repeat([0.5, 0.4], 50)}, "contradicts the masks|one alpha"),
-        ({"max_size": 1}, "max_size must be at least 2"),
-        ({"width": 0}, "width must be at least 1"),
-        ({"max_tests": 0}, "max_tests must be at least 1"),
+        ({"max_size": 1}, "max_size must be an integer of at least 2"),
+        ({"width": 0}, "width must be an integer of at least 1"),
+        ({"max_tests": 0}, "max_tests must be an integer of at least 1"),
+        ({"max_size": 2.5}, "max_size must be an integer"),
+        ({"seed": -1}, "seed"),
         ({"groups": np.zeros(100)}, "independent groups"),
     ],
 )
@@ -182,6 +184,21 @@ def test_bad_settings_are_one_clear_error(change, message):
     masks = np.random.default_rng(0).random((100, 20)) < 0.5
     with pytest.raises(AttributionError, match=message):
         find_clusters(masks, masks[:, 0] * 1.0, **change)
+
+
+def test_one_alpha_given_for_every_mask_is_that_alpha():
+    game = copies(4, 20, noise_sd=0.3)
+    masks, outputs = game.sample(400, 0)
+    one, each = (find_clusters(masks, outputs, alpha=alpha).tested for alpha in (0.5, np.full(400, 0.5)))
+    assert [c.players for c in one] == [c.players for c in each]
+    assert [c.q_value for c in one] == [c.q_value for c in each]
+
+
+@pytest.mark.parametrize("group", [(), (3,), (3, 3), (0, 20), (-1, 2)])
+def test_a_group_is_two_or_more_different_players(group):
+    masks = np.random.default_rng(0).random((100, 20)) < 0.5
+    with pytest.raises(AttributionError, match="two or more different players"):
+        group_tests(masks, np.ones((100, 1)), [(0, 1), group], 0.5)
 
 
 def test_one_player_and_outputs_that_are_no_numbers_are_refused():

@@ -59,9 +59,10 @@ def with_prior(
     cut: float,
     stratum: int,
     proposed: NDArray[np.bool_] | None = None,
+    screened: bool = True,
 ) -> Candidates:
-    """Candidates of one prior and stratum. proposed: (2, c), which half's proxy put a set forward; None: sets of an
-    exhaustive look, which both halves put forward and of which none has to be held back for their test."""
+    """Candidates of one prior and stratum. proposed: (2, c), which half put a set forward; None: both. screened: all
+    sets there are were looked at and are counted, so that none has to be held back for their test."""
     n_sets = len(hit.members)
     mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
     for row in range(N_FOLDS + 1):
@@ -72,7 +73,7 @@ def with_prior(
         mean[row], nil[row] = prior.scaled(share).shrink(z)
     return Candidates(
         hit.members, hit.sums, hit.squares, np.ones((2, n_sets), dtype=bool) if proposed is None else proposed,
-        np.full(n_sets, proposed is None), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum),
+        np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum),
     )  # fmt: skip
 
 

@@ -114,6 +114,6 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
                 setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
             proposed = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(with_prior(setup, hit, prior, _PROPOSED_CUT, order, proposed))
+            parts.append(with_prior(setup, hit, prior, _PROPOSED_CUT, order, proposed, screened=False))
         result.append(parts)
     return result

@@ -23,36 +23,51 @@ _BLOCKS = 8  # of rows of each product, so that little is computed left of the d
 def sieve_triples(
     clusters: Clusters,
     folds: NDArray[np.int64],
+    second_half: NDArray[np.bool_],
     residual_sums: NDArray[np.float64],
     n_sieve_masks: int,
     n_survivors: int,
-) -> list[Hits]:
-    """Every target's triples that survive, with their statistics on all masks.
+) -> list[tuple[Hits, NDArray[np.bool_]]]:
+    """Every target's triples that survive in either half of the masks: statistics on all masks, and (2, c) in which
+    half. A set that its own masks let through would seem to predict them, so it may only serve the other half's.
 
-    clusters: of the players to look among, at alpha = 1/2 (phi is +-1). folds: (u,). residual_sums: (u, t), from
-    Clusters.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look. n_survivors: how many nil
-    triples a target is expected to pass on. n^3 n_sieve_masks / 4 multiplications of bytes a target.
+    clusters: of the players to look among, at alpha = 1/2 (phi is +-1). folds, second_half: (u,). residual_sums:
+    (u, t), from Clusters.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look, of each half.
+    n_survivors: how many nil triples a target is expected to pass on. n^3 n_sieve_masks / 2 multiplications of bytes a
+    target.
     """
     from scipy.special import ndtri
 
     n_players = clusters.phi.shape[1]
     signs = np.ascontiguousarray(clusters.phi.T).astype(np.int8)
-    passing = -float(ndtri(min(0.25, n_survivors / (2 * comb(n_players, 3)))))
+    passing = -float(ndtri(min(0.25, n_survivors / (4 * comb(n_players, 3)))))
     n_folds = int(folds.max()) + 1
+    code = np.array([n_players**2, n_players, 1])
     result = []
     for target in range(residual_sums.shape[1]):
         r = residual_sums[:, target]
-        rows = np.sort(np.argsort(-np.abs(r), kind="stable")[:n_sieve_masks])
-        few = r[rows]
-        largest = float(np.abs(few).max())
-        if largest == 0.0:
-            members = np.zeros((0, 3), np.int64)
-        else:
-            rounded = np.rint(few * (127 / largest)).astype(np.int8)
-            spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
-            members = _survivors(np.ascontiguousarray(signs[:, rows]), rounded, passing * spread)
-        result.append(set_statistics(clusters, folds, n_folds, members, r))
+        of_half = []
+        for half in (~second_half, second_half):
+            inside = np.flatnonzero(half)
+            rows = np.sort(inside[np.argsort(-np.abs(r[inside]), kind="stable")[:n_sieve_masks]])
+            of_half.append(_let_through(signs, rows, r[rows], passing))
+        codes, first = np.unique(np.concatenate(of_half) @ code, return_index=True)
+        members = np.concatenate(of_half)[first]
+        proposed = np.array([np.isin(codes, found @ code) for found in of_half])
+        result.append((set_statistics(clusters, folds, n_folds, members, r), proposed))
     return result
+
+
+def _let_through(
+    signs: NDArray[np.int8], rows: NDArray[np.int64], few: NDArray[np.float64], passing: float
+) -> NDArray[np.int64]:
+    """Triples (c, 3) with |z| >= passing on some masks: signs (n, u), rows of masks, few: their residuals."""
+    largest = float(np.abs(few).max(initial=0.0))
+    if largest == 0.0:
+        return np.zeros((0, 3), np.int64)
+    rounded = np.rint(few * (127 / largest)).astype(np.int8)
+    spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
+    return _survivors(np.ascontiguousarray(signs[:, rows]), rounded, passing * spread)
 
 
 def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:

@@ -143,15 +143,19 @@ def _sieve(
     if len(targets) == 0:
         return
     n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= _EVERY_TARGET else 2)
-    hits = sieve_triples(setup.clusters, setup.cluster_folds, sums[:, targets], n_masks, _SURVIVORS)
+    second_half = setup.half_of_fold[setup.cluster_folds]
+    hits = sieve_triples(
+        setup.clusters, setup.cluster_folds, second_half, sums[:, targets], n_masks, _SURVIVORS
+    )
     led = [led[target] for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)
     n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led)
     kept, sizes = [], []
-    for hit, others in zip(hits, led, strict=True):
-        kept.append(_of_sets(hit, ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)))
-        sizes.append(_size(kept[-1]))
+    for (hit, proposed), others in zip(hits, led, strict=True):
+        new = ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)
+        kept.append((_of_sets(hit, new), proposed[:, new]))
+        sizes.append(_size(kept[-1][0]))
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for z in sizes:
         add_to_histogram(counts, z)
@@ -162,8 +166,11 @@ def _sieve(
     considered.add(3, counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(tail_z(5.0, n_sets), _SURELY_SEEN)
-    for target, hit, z in zip(targets.tolist(), kept, sizes, strict=True):
-        found[target].append(with_prior(setup, _of_sets(hit, z >= tail_z(10.0, n_sets)), prior, cut, 3))
+    for target, (hit, proposed) in zip(targets.tolist(), kept, strict=True):
+        standing_out = _largest_size(hit) >= tail_z(10.0, n_sets)
+        found[target].append(
+            with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out])
+        )
 
 
 def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
@@ -197,6 +204,13 @@ def _nil_counts(n_tests: int) -> NDArray[np.int64]:
 def _size(hit: Hits) -> Array:
     """|z| of sets on all masks."""
     return np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
+
+
+def _largest_size(hit: Hits) -> Array:
+    """The largest |z| of all masks or all but one fold: what is kept by it is kept whatever a held-out fold says."""
+    sums, squares = hit.sums.sum(axis=0), hit.squares.sum(axis=0)
+    without = np.abs(sums - hit.sums) / np.sqrt(np.maximum(squares - hit.squares, 1e-300))
+    return np.asarray(np.maximum(_size(hit), without.max(axis=0)))
 
 
 def _of_sets(hit: Hits, which: NDArray[np.bool_]) -> Hits:

@@ -27,7 +27,9 @@ def clusters_and_residual(n_players, n_masks, planted, size, seed=0):
 def test_what_survives_has_the_statistics_of_all_masks():
     clusters, residual = clusters_and_residual(40, 600, [(3, 17, 31)], 0.0)
     sums = clusters.sums(residual, 3)
-    (hits,) = sieve_triples(clusters, np.arange(600) % 6, sums, 150, 60)
+    folds = np.arange(600) % 6
+    ((hits, proposed),) = sieve_triples(clusters, folds, folds % 2 == 1, sums, 150, 60)
+    assert proposed.shape == (2, len(hits.members)) and proposed.any(axis=0).all() and not proposed.all()
     assert 20 < len(hits.members) < 140
     assert (np.diff(hits.members, axis=1) > 0).all() and len(np.unique(hits.members, axis=0)) == len(hits.members)
     exact = set_columns(clusters.phi, hits.members).astype(np.float64).T @ sums[:, 0]
@@ -37,9 +39,10 @@ def test_what_survives_has_the_statistics_of_all_masks():
 def test_strong_triples_survive_and_no_triple_is_left_out_of_the_first_look():
     planted = [(2, 3, 39), (0, 20, 21), (5, 11, 38)]
     clusters, residual = clusters_and_residual(40, 800, planted, 0.35)
-    (hits,) = sieve_triples(clusters, np.arange(800) % 6, clusters.sums(residual, 3), 200, 60)
+    folds = np.arange(800) % 6
+    ((hits, _),) = sieve_triples(clusters, folds, folds % 2 == 1, clusters.sums(residual, 3), 200, 60)
     assert set(planted) <= {tuple(row) for row in hits.members.tolist()}
-    every = sieve_triples(clusters, np.arange(800) % 6, clusters.sums(residual, 3), 800, 10**9)[0]
+    every = sieve_triples(clusters, folds, folds >= 0, clusters.sums(residual, 3), 800, 10**9)[0][0]
     some = {tuple(row) for row in every.members.tolist()}
     # At the lowest threshold there is, half of all triples pass; none twice, none outside.
     assert len(some) == len(every.members) and some <= set(combinations(range(40), 3))

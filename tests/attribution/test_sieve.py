@@ -82,3 +82,21 @@ def test_of_very_many_players_targets_without_large_pairs_are_left_out(monkeypat
     strongest, every = 20 * 19 * 18 // 6, 60 * 59 * 58 // 6
     assert sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3)) == strongest + every
     assert (40, 50, 59) in fitted.reported[0].members and (41, 51, 58) not in fitted.reported[1].members
+
+
+def test_what_one_half_lets_through_says_nothing_about_the_other():
+    """Nil triples: where the held-out fold has a say in who is looked at, it seems to agree with the others."""
+    rng = np.random.default_rng(5)
+    masks = rng.random((900, 60)) < 0.5
+    clusters = make_clusters(masks, np.arange(900), None, 0.5)
+    folds = np.arange(900) % 6
+    sums = clusters.sums(rng.normal(size=(900, 1)), 3)
+    ((hits, proposed),) = sieve_triples(clusters, folds, folds % 2 == 1, sums, 150, 600)
+    agreement = {"own": [], "other": []}
+    for fold in range(6):
+        here = hits.sums[fold] / np.sqrt(hits.squares[fold])
+        with_the_others = np.sign(hits.sums.sum(axis=0) - hits.sums[fold]) * here
+        agreement["own"].append(with_the_others[proposed[fold % 2]].mean())
+        agreement["other"].append(with_the_others[proposed[1 - fold % 2]].mean())
+    assert np.mean(agreement["own"]) > 0.5
+    assert abs(np.mean(agreement["other"])) < 0.1

@@ -17,8 +17,8 @@ from attribution.triples import find_triples, strongest_players, tail_z
 
 Array = NDArray[np.float64]
 
-# A proxy's sets are few; those that reach this on the half that tests them are reported.
-_PROPOSED_CUT = 2.5
+# Sets that a proxy proposes or main effects lead to are few; below this they are not reported, whatever enters.
+_LEAST_REPORTED = 2.5
 
 
 def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Considered) -> list[Candidates]:
@@ -57,7 +57,9 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Co
         passing = edges[rule.get(stratum, np.ones(N_Z_BINS)) <= 0.1]
         entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
         usual = tail_z(5.0, n_sets[stratum_of == stratum].sum())
-        cut = max(float(keep_z[level]), min([*passing[:1].tolist(), *entering[:1].tolist(), usual]))
+        cut = max(
+            _LEAST_REPORTED, float(keep_z[level]), min([*passing[:1].tolist(), *entering[:1].tolist(), usual])
+        )
         for target, hit in enumerate(hits):
             own = levels[target][hit.members].min(axis=1) == level
             part = Hits(players[hit.members[own]], hit.sums[:, own], hit.squares[:, own])
@@ -114,6 +116,6 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
                 setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
             proposed = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(with_prior(setup, hit, prior, _PROPOSED_CUT, order, proposed, screened=False))
+            parts.append(with_prior(setup, hit, prior, _LEAST_REPORTED, order, proposed, screened=False))
         result.append(parts)
     return result

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.block import BlockFit
-from attribution.kinds import CRITICAL_Z, class_split, kind_of
+from attribution.kinds import class_split, kind_of
 from attribution.spectrum import Spectrum
 
 
@@ -22,8 +22,7 @@ class Interaction:
     value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw, raw_stderr:
     the one-step estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0;
     q_value: its false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
-    larger sets. joint_surplus: J(S). kind, class_split: METHOD.md; `uncertain` also for a pair whose I may have either
-    sign. main_effects, main_effect_stderrs: the members'.
+    larger sets. joint_surplus: J(S). kind, class_split: METHOD.md. main_effects, main_effect_stderrs: the members'.
     in_spectrum: whether cross-fitting kept it for predictions. gate_open: the target's verdict.
     """
 
@@ -73,8 +72,6 @@ def interactions_of(
         main = [float(fit.main[target, i]) / sigma for i in members]
         errors = [float(fit.main_stderr[target, i]) / sigma for i in members]
         surplus = _surplus(members, raw, spectrum, n_players, alpha)
-        # J of a pair is its I. Pairs of strong players are reported however small; of such a sign nothing is known.
-        told = order > 2 or abs(reported.raw[position]) > CRITICAL_Z * reported.raw_stderr[position]
         above = sum(
             spectrum.terms[other] / sigma ** len(other) * (-alpha) ** (len(other) - order)
             for other in larger
@@ -92,9 +89,7 @@ def interactions_of(
                 q_value=float(q_values[position]),
                 moebius=value / unit + above,
                 joint_surplus=surplus,
-                kind=kind_of(
-                    main, [0.0 if math.isnan(e) else e for e in errors], surplus if told else math.nan, higher_is_better
-                ),
+                kind=kind_of(main, [0.0 if math.isnan(e) else e for e in errors], surplus, higher_is_better),
                 class_split=class_split(
                     None if player_classes is None else [int(player_classes[i]) for i in members],
                     target_class,

@@ -3,6 +3,7 @@ for all others'."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -166,11 +167,21 @@ def _sieve(
     considered.add(3, counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(tail_z(5.0, n_sets), _SURELY_SEEN)
+    strict = tail_z(0.05, n_sets)
     for target, (hit, proposed) in zip(targets.tolist(), kept, strict=True):
         standing_out = _largest_size(hit) >= tail_z(10.0, n_sets)
-        found[target].append(
-            with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out])
-        )
+        part = with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out])
+        found[target].append(_only_beyond(setup, part, strict))
+
+
+def _only_beyond(setup: BlockSetup, part: Candidates, least: float) -> Candidates:
+    """Sets below some |z| in a fit are kept out of it, however likely the prior makes them: of millions of triples
+    dozens would pass for likely by chance, and together they open gates (docs/NEGATIVE_RESULTS.md)."""
+    nil = part.nil.copy()
+    for row in range(N_FOLDS + 1):
+        folds = setup.every if row == N_FOLDS else np.delete(setup.every, row)
+        nil[row, np.abs(part.z(folds)) < least] = 1.0
+    return replace(part, nil=nil)
 
 
 def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:

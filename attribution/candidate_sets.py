@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.screen import Hits
+from attribution.screen import N_Z_BINS, Z_STEP, Hits
 from attribution.setup import N_FOLDS, BlockSetup
 from attribution.shrinkage import EffectPrior
 
 Array = NDArray[np.float64]
+
+LEAST_REPORTED = 2.5  # |z| below which no set is reported, whatever enters: nobody could name its sign
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ def with_prior(
         hit.members, hit.sums, hit.squares, np.ones((2, n_sets), dtype=bool) if proposed is None else proposed,
         np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum),
     )  # fmt: skip
+
+
+def report_cut(setup: BlockSetup, q: Array | None, prior: EffectPrior, keep_z: float, usual_z: float) -> float:
+    """The |z| from which a screen's sets are reported.
+
+    Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings often enough
+    (usual_z), whichever is the lowest. q: (N_Z_BINS,) of the block's tests, None: of none; keep_z: what was kept."""
+    edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
+    passing = edges[:0] if q is None else edges[q <= 0.1]
+    entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
+    return max(LEAST_REPORTED, keep_z, min([*passing[:1].tolist(), *entering[:1].tolist(), usual_z]))
 
 
 def no_candidates() -> Candidates:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.candidate_sets import Candidates, joined, with_prior
+from attribution.candidate_sets import LEAST_REPORTED, Candidates, joined, report_cut, with_prior
 from attribution.heredity import LEADING_LEVEL, N_LEVELS, pairs_of_level, player_levels
 from attribution.proxy import fit_proxy
 from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, set_statistics
@@ -16,9 +16,6 @@ from attribution.significance import LED, Considered, QValues
 from attribution.triples import find_triples, strongest_players, tail_z
 
 Array = NDArray[np.float64]
-
-# Sets that a proxy proposes or main effects lead to are few; below this they are not reported, whatever enters.
-_LEAST_REPORTED = 2.5
 
 
 def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Considered) -> list[Candidates]:
@@ -48,18 +45,11 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Co
         considered.add(stratum, held)
     rule = QValues.fit(by_stratum, "BH").q
     priors = [EffectPrior.fit(held, Z_STEP) for held in counts]
-    edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
     found: list[list[Candidates]] = [[] for _ in hits]
     for level, prior in enumerate(priors):
         stratum = int(stratum_of[level])
-        # Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings five
-        # times in a block's screen of one target, whichever is the lowest.
-        passing = edges[rule.get(stratum, np.ones(N_Z_BINS)) <= 0.1]
-        entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
-        usual = tail_z(5.0, n_sets[stratum_of == stratum].sum())
-        cut = max(
-            _LEAST_REPORTED, float(keep_z[level]), min([*passing[:1].tolist(), *entering[:1].tolist(), usual])
-        )
+        usual_z = tail_z(5.0, n_sets[stratum_of == stratum].sum())
+        cut = report_cut(setup, rule.get(stratum), prior, float(keep_z[level]), usual_z)
         for target, hit in enumerate(hits):
             own = levels[target][hit.members].min(axis=1) == level
             part = Hits(players[hit.members[own]], hit.sums[:, own], hit.squares[:, own])
@@ -116,6 +106,6 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
                 setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
             proposed = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(with_prior(setup, hit, prior, _LEAST_REPORTED, order, proposed, screened=False))
+            parts.append(with_prior(setup, hit, prior, LEAST_REPORTED, order, proposed, screened=False))
         result.append(parts)
     return result

@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.candidate_sets import Candidates, with_prior
+from attribution.candidate_sets import LEAST_REPORTED, Candidates, report_cut, with_prior
 from attribution.heredity import are_among, led_triples
 from attribution.screen import N_Z_BINS, Z_STEP, Hits, add_to_histogram, screen_triples, set_statistics
 from attribution.setup import N_FOLDS, BlockSetup
@@ -22,7 +22,6 @@ Parts = list[list[Candidates]]
 
 _LEADS = 3.0  # |z| of pairs that lead to triples; more where chance brings more than ten a target
 _MOST_LED = 4000  # led triples of a target
-_LED_CUT = 2.5  # |z| from which they are reported: they are few
 _SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
 _SURELY_SEEN = 5.0  # |z| from which hardly a triple is turned away
 _EVERY_TARGET = 500  # players up to which the sieve costs next to nothing; of more it is given twice the masks
@@ -66,7 +65,7 @@ def _led(
     considered.add(LED + 3, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
     for target, hit in enumerate(hits):
-        found[target].append(with_prior(setup, hit, prior, _LED_CUT, LED + 3))
+        found[target].append(with_prior(setup, hit, prior, LEAST_REPORTED, LED + 3))
     return led
 
 
@@ -100,12 +99,7 @@ def _screen(
         counts -= uncounted
     considered.add(3, counts)
     prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
-    # Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings five
-    # times in a block's screen of one target, whichever is the lowest.
-    edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
-    passing = edges[QValues.fit({3: counts}, "BH").q.get(3, np.ones(N_Z_BINS)) <= 0.1]
-    entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
-    cut = max(keep_z, min([*passing[:1].tolist(), *entering[:1].tolist(), usual_z]))
+    cut = report_cut(setup, QValues.fit({3: counts}, "BH").q.get(3), prior, keep_z, usual_z)
     for target, hit in enumerate(hits):
         hit = Hits(players[hit.members], hit.sums, hit.squares)
         hit = _of_sets(hit, ~are_among(hit.members, led[target], setup.n_players))

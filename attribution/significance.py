@@ -137,10 +137,10 @@ class QValues:
     and N_s of its N tests has p N_s / (w N) in place of p. Beforehand every order has the same share, so that a million
     triples do not drown the pairs, and the sets that smaller ones lead to have LED_SHARE of their order's. To these
     shares, worth _BEFOREHAND findings, each stratum's findings by itself are added (weights learned from the p-values
-    themselves, as in Ignatiadis et al. 2016): of as many false findings as the level allows over all, a stratum then
-    has its share, where many pairs would otherwise pay for false triples. In a campaign without findings the shares are
-    those of before. Evaluated at the bins' edges with p taken at the edge below, so q is never too small (and some 1%
-    too large at |z| = 6).
+    themselves, as in Ignatiadis et al. 2016; the first one of a stratum may be chance and adds nothing): of as many
+    false findings as the level allows over all, a stratum then has its share, where many pairs would otherwise pay for
+    false triples. In a campaign without findings the shares are those of before. Evaluated at the bins' edges with p
+    taken at the edge below, so q is never too small (and some 1% too large at |z| = 6).
     """
 
     q: dict[int, Array]
@@ -210,7 +210,7 @@ def _shares(counts: Mapping[int, NDArray[np.int64]], p_edge: Array, method: Meth
         if not others:
             of_led = 1.0
         shares |= {LED + order: of_led / len(orders), order: (1 - of_led) / len(orders)}
-    found = {stratum: _findings(held, p_edge, method) for stratum, held in counts.items()}
+    found = {stratum: max(0, _findings(held, p_edge, method) - 1) for stratum, held in counts.items()}
     total = _BEFOREHAND + sum(found.values())
     return {stratum: (_BEFOREHAND * shares[stratum] + found[stratum]) / total for stratum in n_tests}
 

@@ -62,9 +62,11 @@ def with_prior(
     stratum: int,
     proposed: NDArray[np.bool_] | None = None,
     screened: bool = True,
+    least: float = 0.0,
 ) -> Candidates:
     """Candidates of one prior and stratum. proposed: (2, c), which half put a set forward; None: both. screened: all
-    sets there are were looked at and are counted, so that none has to be held back for their test."""
+    sets there are were looked at and are counted, so that none has to be held back for their test. least: sets of
+    smaller |z| in a fit are kept out of it, however likely the prior makes them."""
     n_sets = len(hit.members)
     mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
     for row in range(N_FOLDS + 1):
@@ -73,6 +75,7 @@ def with_prior(
         z = hit.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
         share = float(setup.fold_weight[folds].sum() / setup.fold_weight.sum())
         mean[row], nil[row] = prior.scaled(share).shrink(z)
+        nil[row, np.abs(z) < least] = 1.0
     return Candidates(
         hit.members, hit.sums, hit.squares, np.ones((2, n_sets), dtype=bool) if proposed is None else proposed,
         np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum),

@@ -3,7 +3,6 @@ for all others'."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -92,10 +91,9 @@ def _screen(
     )  # fmt: skip
     known = np.isin(np.arange(setup.n_players), players)
     for target, others in enumerate(led):
-        inside = others[known[others].all(axis=1)]
-        hit = set_statistics(setup.clusters, setup.cluster_folds, N_FOLDS, inside, sums[:, target])
         uncounted = np.zeros_like(counts)
-        add_to_histogram(uncounted, _size(hit))
+        of_led = found[target][0]  # whose statistics _led has
+        add_to_histogram(uncounted, np.abs(of_led.z(setup.every))[known[others].all(axis=1)])
         counts -= uncounted
     considered.add(3, counts)
     prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
@@ -146,36 +144,27 @@ def _sieve(
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)
     n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led)
-    kept, sizes = [], []
+    kept, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
     for (hit, proposed), others in zip(hits, led, strict=True):
         new = ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)
         kept.append((_of_sets(hit, new), proposed[:, new]))
-        sizes.append(_size(kept[-1][0]))
-    counts = np.zeros(N_Z_BINS, dtype=np.int64)
-    for z in sizes:
-        add_to_histogram(counts, z)
+        add_to_histogram(counts, _size(kept[-1][0]))
     # Turned away: nil for the false discovery rate. For the prior, below where all are seen, what chance would bring.
+    unsure = slice(int(_SURELY_SEEN / Z_STEP))
     prior_counts = counts.copy()
-    prior_counts[: int(_SURELY_SEEN / Z_STEP)] = _nil_counts(n_tests)[: int(_SURELY_SEEN / Z_STEP)]
+    prior_counts[unsure] = _nil_counts(n_tests)[unsure]
     counts[0] += n_tests - int(counts.sum())
     considered.add(3, counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
     cut = max(tail_z(5.0, n_sets), _SURELY_SEEN)
-    strict = tail_z(0.05, n_sets)
+    # Of millions of triples dozens would pass for likely by chance, and together they open gates
+    # (docs/NEGATIVE_RESULTS.md): a fit is for those that chance hardly brings.
+    least = tail_z(0.05, n_sets)
     for target, (hit, proposed) in zip(targets.tolist(), kept, strict=True):
         standing_out = _largest_size(hit) >= tail_z(10.0, n_sets)
-        part = with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out])
-        found[target].append(_only_beyond(setup, part, strict))
-
-
-def _only_beyond(setup: BlockSetup, part: Candidates, least: float) -> Candidates:
-    """Sets below some |z| in a fit are kept out of it, however likely the prior makes them: of millions of triples
-    dozens would pass for likely by chance, and together they open gates (docs/NEGATIVE_RESULTS.md)."""
-    nil = part.nil.copy()
-    for row in range(N_FOLDS + 1):
-        folds = setup.every if row == N_FOLDS else np.delete(setup.every, row)
-        nil[row, np.abs(part.z(folds)) < least] = 1.0
-    return replace(part, nil=nil)
+        found[target].append(
+            with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out], least=least)
+        )
 
 
 def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:

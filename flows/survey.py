@@ -14,7 +14,7 @@ from flows.files import read_json
 from flows.roles import RowRange, count_rows, missing_shards, wanted_ranges
 from flows.store import Campaign, digest
 from flows.verdicts import experiment_keys
-from flows.versions import attribution_version
+from flows.versions import attribution_version, source_digest
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,12 @@ def analysis_key(config: CampaignConfig, campaign: Campaign) -> str:
 
 def report_key(config: CampaignConfig, campaign: Campaign) -> str:
     """Names a report by the analysis and the experiments it shows, its settings, and the code that draws it."""
-    here = Path(__file__).parent
-    sources = sorted([*here.glob("report*.py"), *(here / "templates").glob("*")])
     return digest(
         {
             "analysis": (campaign.analysis or {}).get("key"),
             "report": config.report.model_dump(mode="json"),
             "experiments": experiment_keys(campaign),
-            "code": digest([path.read_text(encoding="utf-8") for path in sources if path.is_file()]),
+            "code": source_digest(Path(__file__).parent),
         }
     )[:16]
 

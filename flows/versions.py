@@ -7,6 +7,7 @@ import platform
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 PACKAGES = ("coterie", "torch", "torchvision", "ray", "prefect", "pyarrow", "numpy", "scikit-learn", "lightgbm")
 
@@ -22,20 +23,43 @@ def versions() -> dict[str, str]:
     return found
 
 
+# What a package's behaviour depends on: its code, the sources it compiles, the templates it fills in.
+SOURCE_SUFFIXES = (".py", ".cpp", ".h", ".j2", ".css")
+
+
+def source_digest(package: ModuleType | Path) -> str:
+    """Return a SHA-256 digest of every source below a package, subpackages included.
+
+    Parameters
+    ----------
+    package
+        An imported package, or its folder.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. They change with any byte of any source and with the name of any source file.
+    """
+    folder = package if isinstance(package, Path) else Path(package.__path__[0])
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SOURCE_SUFFIXES):
+        for part in (path.relative_to(folder).as_posix().encode(), path.read_bytes()):
+            # Lengths in front, so that no two different trees give one stream of bytes.
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
 @cache
 def code_version() -> str:
     """Version of the project and a digest of the training code, recorded with every trained model."""
     import training
 
-    sources = sorted(Path(training.__path__[0]).glob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    return f"{versions()['coterie']}+{digest[:10]}"
+    return f"{versions()['coterie']}+{source_digest(training)[:10]}"
 
 
 @cache
 def attribution_version() -> str:
-    """Digest of the attribution code: a changed estimator makes an analysis anew."""
+    """Digest of the attribution code: after a change of an estimator an analysis is recomputed."""
     import attribution
 
-    sources = sorted(Path(attribution.__path__[0]).glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]
+    return source_digest(attribution)[:10]

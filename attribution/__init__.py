@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attribution.boosted import BoostedProxy
-    from attribution.cluster_search import ClusterSearch, FoundCluster, find_clusters
-    from attribution.datamodel import Datamodel
+    from attribution.duplicates.search import ClusterSearch, FoundCluster, find_clusters
     from attribution.errors import AttributionError, AttributionWarning
-    from attribution.interaction import Interaction
-    from attribution.noise_stability import OrderWeights, order_weights
-    from attribution.pairwise_lasso import PairwiseLasso
-    from attribution.proxyspex import ProxySPEX
-    from attribution.ridge import RidgeDatamodel
-    from attribution.sample_reuse import SampleReuseBanzhaf
-    from attribution.spectrum import Spectrum
-    from attribution.weighted_least_squares import WeightedLeastSquares
+    from attribution.estimators.boosted_proxy import BoostedProxy
+    from attribution.estimators.datamodel import Datamodel
+    from attribution.estimators.pairwise_lasso import PairwiseLasso
+    from attribution.estimators.proxyspex import ProxySPEX
+    from attribution.estimators.ridge import RidgeDatamodel
+    from attribution.estimators.sample_reuse import SampleReuseBanzhaf
+    from attribution.estimators.weighted_least_squares import WeightedLeastSquares
+    from attribution.fourier.spectrum import Spectrum
+    from attribution.interactions.interaction import Interaction
+    from attribution.statistics.variance_by_order import OrderWeights, order_weights
 
 __all__ = [
     "AttributionError",
@@ -40,20 +40,20 @@ __all__ = [
 _WHERE = {
     "AttributionError": "attribution.errors",
     "AttributionWarning": "attribution.errors",
-    "BoostedProxy": "attribution.boosted",
-    "ClusterSearch": "attribution.cluster_search",
-    "FoundCluster": "attribution.cluster_search",
-    "find_clusters": "attribution.cluster_search",
-    "Datamodel": "attribution.datamodel",
-    "Interaction": "attribution.interaction",
-    "OrderWeights": "attribution.noise_stability",
-    "PairwiseLasso": "attribution.pairwise_lasso",
-    "ProxySPEX": "attribution.proxyspex",
-    "RidgeDatamodel": "attribution.ridge",
-    "SampleReuseBanzhaf": "attribution.sample_reuse",
-    "Spectrum": "attribution.spectrum",
-    "WeightedLeastSquares": "attribution.weighted_least_squares",
-    "order_weights": "attribution.noise_stability",
+    "BoostedProxy": "attribution.estimators.boosted_proxy",
+    "ClusterSearch": "attribution.duplicates.search",
+    "FoundCluster": "attribution.duplicates.search",
+    "find_clusters": "attribution.duplicates.search",
+    "Datamodel": "attribution.estimators.datamodel",
+    "Interaction": "attribution.interactions.interaction",
+    "OrderWeights": "attribution.statistics.variance_by_order",
+    "PairwiseLasso": "attribution.estimators.pairwise_lasso",
+    "ProxySPEX": "attribution.estimators.proxyspex",
+    "RidgeDatamodel": "attribution.estimators.ridge",
+    "SampleReuseBanzhaf": "attribution.estimators.sample_reuse",
+    "Spectrum": "attribution.fourier.spectrum",
+    "WeightedLeastSquares": "attribution.estimators.weighted_least_squares",
+    "order_weights": "attribution.statistics.variance_by_order",
 }
 
 

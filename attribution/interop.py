@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from attribution import indices
-from attribution.member_sets import SpectrumError, Terms
-from attribution.spectrum import Spectrum
+from attribution.fourier import indices
+from attribution.fourier.member_sets import SpectrumError, Terms
+from attribution.fourier.spectrum import Spectrum
 
 # shapiq's names for what `indices` computes.
 _SHAPIQ_INDICES = ("BII", "BV", "SII", "SV", "k-SII", "STII", "FSII", "FBII", "Moebius")

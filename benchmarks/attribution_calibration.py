@@ -26,14 +26,17 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.analysis import tables_of  # noqa: E402
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.clusters import basis  # noqa: E402
-from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
-from attribution.pooled_sets import pool_sets  # noqa: E402
-from attribution.screen import Z_STEP, set_columns  # noqa: E402
-from attribution.significance import LED, QValues, adjust, fit_q_values, two_sided_p  # noqa: E402
+from attribution.analysis.block_tables import tables_of  # noqa: E402
+from attribution.analysis.pooled_table import pool_sets  # noqa: E402
+from attribution.fourier.basis import basis  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.masks.folds import assign_folds  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.screening.screen import set_columns  # noqa: E402
+from attribution.statistics.false_discovery import LED, QValues, adjust, fit_q_values  # noqa: E402
+from attribution.statistics.p_values import two_sided_p  # noqa: E402
+from attribution.statistics.z_histogram import Z_STEP  # noqa: E402
 
 LEVEL = 0.05
 TAILS = (2.0, 3.0, 4.0, 4.5, 5.0, 5.5)  # |z| whose frequency is compared with chance

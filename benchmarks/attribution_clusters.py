@@ -32,9 +32,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attribution import ProxySPEX  # noqa: E402
-from attribution.cluster_search import ClusterSearch, find_clusters  # noqa: E402
-from attribution.look_alikes import any_present_fit, group_tests  # noqa: E402
-from attribution.surrogate import main_effects  # noqa: E402
+from attribution.duplicates.any_present_test import any_present_fit, group_tests  # noqa: E402
+from attribution.duplicates.search import ClusterSearch, find_clusters  # noqa: E402
+from attribution.linear.main_effects import main_effects  # noqa: E402
 from tests.games import clusters_of_copies  # noqa: E402
 
 LEVEL = 0.05

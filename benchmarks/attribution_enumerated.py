@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from attribution import Datamodel, ProxySPEX
-from attribution.spectrum import Spectrum
+from attribution.fourier.spectrum import Spectrum
 from training import Dataset, Recipe, load_dataset, retrain
 
 CLASSES = ["3", "8", "9"]

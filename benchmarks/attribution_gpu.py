@@ -28,15 +28,19 @@ import torch  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.booster import BoosterSettings, fit_booster  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.clusters import Clusters, basis, make_clusters  # noqa: E402
-from attribution.crossfit import N_FOLDS, assign_folds, fit_linear  # noqa: E402
 from attribution.device import torch_device  # noqa: E402
-from attribution.faithfulness import r2  # noqa: E402
-from attribution.proxy import fit_proxy  # noqa: E402
-from attribution.screen import N_Z_BINS, screen_pairs, screen_triples  # noqa: E402
+from attribution.fourier.basis import basis  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.masks.folds import N_FOLDS, assign_folds  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.masks.row_groups import Clusters, make_clusters  # noqa: E402
+from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
+from attribution.proxy.booster import fit_booster  # noqa: E402
+from attribution.proxy.fit import fit_proxy  # noqa: E402
+from attribution.screening.screen import screen_pairs, screen_triples  # noqa: E402
+from attribution.statistics.faithfulness import r2  # noqa: E402
+from attribution.statistics.z_histogram import N_Z_BINS  # noqa: E402
 from tests.games import planted_interactions  # noqa: E402
 
 STEPS = ("booster", "lightgbm", "lasso", "pairs", "triples", "fit")

@@ -25,13 +25,13 @@ import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.booster import BoosterSettings  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.faithfulness import r2  # noqa: E402
-from attribution.proxy import fit_proxy  # noqa: E402
-from attribution.significance import fit_q_values  # noqa: E402
-from attribution.spectrum import Spectrum  # noqa: E402
+from attribution.fourier.spectrum import Spectrum  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
+from attribution.proxy.fit import fit_proxy  # noqa: E402
+from attribution.statistics.faithfulness import r2  # noqa: E402
+from attribution.statistics.false_discovery import fit_q_values  # noqa: E402
 from tests.games import Game, complete_hierarchy, from_spectrum, synthetic_peak  # noqa: E402
 
 Sets = list[list[tuple[int, ...]]]

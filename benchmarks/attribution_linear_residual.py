@@ -22,12 +22,12 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.faithfulness import r2  # noqa: E402
-from attribution.noise_stability import order_weights  # noqa: E402
-from attribution.ridge import RidgeDatamodel  # noqa: E402
-from attribution.significance import adjust  # noqa: E402
+from attribution.estimators.ridge import RidgeDatamodel  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.statistics.faithfulness import r2  # noqa: E402
+from attribution.statistics.false_discovery import adjust  # noqa: E402
+from attribution.statistics.variance_by_order import order_weights  # noqa: E402
 
 
 def ceiling_of(runs: np.ndarray) -> np.ndarray:

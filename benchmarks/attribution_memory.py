@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 
 def one(n_players: int, n_masks: int, n_targets: int) -> str:
-    from attribution.analysis import analyse_targets
+    from attribution.analysis.block_tables import analyse_targets
 
     rng = np.random.default_rng(0)
     masks = np.empty((n_masks, n_players), dtype=bool)

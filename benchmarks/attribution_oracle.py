@@ -23,9 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.clusters import basis
-from attribution.screen import N_Z_BINS, Z_STEP, set_columns
-from attribution.significance import Considered, QValues, two_sided_p
+from attribution.fourier.basis import basis
+from attribution.screening.screen import set_columns
+from attribution.statistics.false_discovery import Considered, QValues
+from attribution.statistics.p_values import two_sided_p
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 Bound = Literal["everything else known", "main effects unknown"]
 Array = NDArray[np.float64]

@@ -26,14 +26,14 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.analysis import assign_q_values, tables_of  # noqa: E402
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.booster import BoosterSettings  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.clusters import basis  # noqa: E402
-from attribution.pooled_sets import pool_sets  # noqa: E402
-from attribution.proxy import fit_proxy  # noqa: E402
-from attribution.significance import LEVEL, adjust, fit_q_values  # noqa: E402
+from attribution.analysis.block_tables import assign_q_values, tables_of  # noqa: E402
+from attribution.analysis.pooled_table import pool_sets  # noqa: E402
+from attribution.fourier.basis import basis  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
+from attribution.proxy.fit import fit_proxy  # noqa: E402
+from attribution.statistics.false_discovery import LEVEL, adjust, fit_q_values  # noqa: E402
 
 
 def resampled_r2(outputs: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -24,11 +24,11 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.block import BlockFit, BlockSettings, fit_block  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.clusters import basis  # noqa: E402
-from attribution.screen import set_columns  # noqa: E402
-from attribution.significance import LED, LEVEL, fit_q_values  # noqa: E402
+from attribution.fourier.basis import basis  # noqa: E402
+from attribution.interactions.block import BlockFit, BlockSettings, fit_block  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.screening.screen import set_columns  # noqa: E402
+from attribution.statistics.false_discovery import LED, LEVEL, fit_q_values  # noqa: E402
 from benchmarks.attribution_real import recorded  # noqa: E402
 
 STRATA = {

@@ -25,14 +25,15 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attribution import PairwiseLasso, RidgeDatamodel, SampleReuseBanzhaf, WeightedLeastSquares  # noqa: E402
-from attribution.block import BlockSettings, fit_block  # noqa: E402
-from attribution.booster import BoosterSettings  # noqa: E402
-from attribution.checks import check_data  # noqa: E402
-from attribution.clusters import basis  # noqa: E402
-from attribution.crossfit import assign_folds, fit_linear  # noqa: E402
-from attribution.faithfulness import r2  # noqa: E402
-from attribution.proxy import fit_proxy  # noqa: E402
-from attribution.screen import set_columns  # noqa: E402
+from attribution.fourier.basis import basis  # noqa: E402
+from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.masks.folds import assign_folds  # noqa: E402
+from attribution.masks.inputs import check_data  # noqa: E402
+from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
+from attribution.proxy.fit import fit_proxy  # noqa: E402
+from attribution.screening.screen import set_columns  # noqa: E402
+from attribution.statistics.faithfulness import r2  # noqa: E402
 from benchmarks.selection_trials import TRIALS, Block  # noqa: E402
 
 Array = np.ndarray

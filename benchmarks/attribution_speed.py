@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attribution import Datamodel, ProxySPEX  # noqa: E402
-from attribution.booster import BoosterSettings, fit_booster  # noqa: E402
-from attribution.faithfulness import r2  # noqa: E402
-from attribution.proxy import fit_proxy  # noqa: E402
+from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
+from attribution.proxy.booster import fit_booster  # noqa: E402
+from attribution.proxy.fit import fit_proxy  # noqa: E402
+from attribution.statistics.faithfulness import r2  # noqa: E402
 from tests.games import planted_interactions  # noqa: E402
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from attribution.baselines import similarities
-from attribution.scores import agreement, average_precision
+from attribution.curation.near_duplicates import similarities
+from attribution.experiments.planted_truth import agreement, average_precision
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.dataset import load_planted

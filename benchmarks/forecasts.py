@@ -45,8 +45,8 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def curves(path: Path, first: list[int]) -> dict[str, Any]:
     """Forecasts from the first masks, and what all of them then gave."""
-    from attribution.learning_curve import MODELS, fit_curve, measure
-    from attribution.moments import most_variable
+    from attribution.analysis.learning_curve import MODELS, fit_curve, measure
+    from attribution.masks.running_variance import most_variable
 
     masks, outputs, unseen, truth = read(path)
     chosen = most_variable(outputs.var(axis=0), N_TARGETS)[::EVERY]

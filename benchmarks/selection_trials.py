@@ -12,22 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from attribution import candidates as candidates_module
-from attribution import selection as selection_module
-from attribution.block import search
-from attribution.booster import BoosterSettings
-from attribution.candidate_sets import Candidates, joined
-from attribution.candidates import find_larger, find_pairs, proposed_sets
-from attribution.checks import check_data
-from attribution.clusters import basis
-from attribution.crossfit import fit_linear
-from attribution.proxy import Proxy, fit_proxy
-from attribution.refit import Design
-from attribution.screen import N_Z_BINS, Z_STEP, add_to_histogram, set_columns
-from attribution.selection import Selection, select
-from attribution.setup import N_FOLDS, BlockSettings, BlockSetup
-from attribution.shrinkage import EffectPrior
-from attribution.significance import Considered
+from attribution.fourier.basis import basis
+from attribution.interactions import candidate_search as candidates_module
+from attribution.interactions import selection as selection_module
+from attribution.interactions.block import search
+from attribution.interactions.candidate_search import find_larger, find_pairs, proposed_sets
+from attribution.interactions.candidates import Candidates, joined
+from attribution.interactions.refit import Design
+from attribution.interactions.selection import Selection, select
+from attribution.interactions.setup import N_FOLDS, BlockSettings, BlockSetup
+from attribution.linear.cross_fitted import fit_linear
+from attribution.masks.inputs import check_data
+from attribution.proxy.boosted_trees import BoosterSettings
+from attribution.proxy.fit import Proxy, fit_proxy
+from attribution.screening.screen import set_columns
+from attribution.statistics.empirical_bayes import EffectPrior
+from attribution.statistics.false_discovery import Considered
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
 
 Array = np.ndarray
 N_BAGS = 8

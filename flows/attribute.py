@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 from prefect import flow
 
-from attribution.analysis import BlockAnalysis, assign_q_values
-from attribution.pooled_sets import pool_sets
+from attribution.analysis.block_tables import BlockAnalysis, assign_q_values
+from attribution.analysis.pooled_table import pool_sets
 from conf.schema import AttributionConfig, CampaignConfig
 from flows.artifacts import publish_faithfulness
 from flows.cluster import session

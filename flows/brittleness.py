@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from prefect import flow
 
-from attribution.brittleness import Removal, removal_order, removals_to_try, smallest_flip
-from attribution.factorial import t_interval
-from attribution.surrogate import Surrogate
+from attribution.curation.brittleness import Removal, removal_order, removals_to_try, smallest_flip
+from attribution.curation.surrogate import Surrogate
+from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
 from flows.cluster import session
 from flows.dataset import full_identity, load

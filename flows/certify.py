@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 from prefect import flow
 
-from attribution.certification import (
+from attribution.experiments.factorial import factorial_masks, n_cells
+from attribution.experiments.power import (
     BasesPlan,
-    Candidate,
     adjusted_level,
     bases_for_power,
     expected_sd,
     more_bases,
     plan_bases,
 )
-from attribution.factorial import factorial_masks, n_cells
-from attribution.kind_sets import planned_effect
+from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
 from flows.certify_results import candidate_of, measure_sets, publish_certification, tell
 from flows.certify_sets import BadRequest, choose_sets, nothing_eligible

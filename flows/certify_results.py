@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from attribution.certification import Candidate, certified_share, verdict_of
-from attribution.factorial import SetMeasurement, measure, n_cells
+from attribution.experiments.factorial import SetMeasurement, measure, n_cells
+from attribution.experiments.sets_to_try import Candidate
+from attribution.experiments.verdicts import certified_share, verdict_of
 from flows.decision_schemas import CERTIFICATION
 from flows.experiments import Plan, columns, plain, plans, publish, read_cells
 from flows.roles import RowRange, missing_shards

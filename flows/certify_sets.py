@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from attribution.certification import Candidate, matched_random_sets, top_sets, with_prediction
-from attribution.factorial import MAX_ORDER
-from attribution.kind_sets import sets_of_kind
+from attribution.experiments.factorial import MAX_ORDER
+from attribution.experiments.sets_to_try import Candidate, matched_random_sets, sets_of_kind, top_sets, with_prediction
 from conf.schema import CampaignConfig
 from flows.errors import CoterieError
 from flows.store import Campaign

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attribution.cluster_sizes import ClusterSizes, cluster_sizes
+from attribution.duplicates.detectable_sizes import ClusterSizes, cluster_sizes
 from flows.store import Campaign
 
 

@@ -9,20 +9,16 @@ from typing import Any
 import numpy as np
 from prefect import flow
 
-from attribution.budget import least_of_each_class
-from attribution.coverage import fit_coverage
-from attribution.curation import (
-    Z95,
-    Curation,
-    CurationRules,
-    Evidence,
-    PlayerEffects,
-    check_enough_masks,
-)
-from attribution.curation import curate as decide
+from attribution.curation.budget import least_of_each_class
+from attribution.curation.coverage import fit_coverage
+from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
+from attribution.curation.reasons import Z95
+from attribution.curation.rules import Curation, check_enough_masks
+from attribution.curation.rules import curate as decide
+from attribution.curation.surrogate import Surrogate, pooled_sets, shrink_normal, utilities, utility_slopes
+from attribution.duplicates.any_present_test import GroupTest, group_tests
 from attribution.errors import AttributionError
-from attribution.look_alikes import GroupTest, group_tests
-from attribution.surrogate import Surrogate, main_effects, pooled_sets, shrink_normal, utilities, utility_slopes
+from attribution.linear.main_effects import main_effects
 from conf.schema import CampaignConfig
 from flows.copies_seen import copies_seen
 from flows.dataset import full_identity, load_planted

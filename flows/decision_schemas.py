@@ -50,7 +50,7 @@ DECISIONS = pa.schema(
         ("name", pa.string()),
         ("class_name", pa.string()),
         ("decision", pa.string()),  # keep, drop or review
-        ("rule", pa.string()),  # see attribution.curation: harmful, redundant, near_duplicate, budget, worth, …
+        ("rule", pa.string()),  # see attribution.curation.rules: harmful, redundant, near_duplicate, budget, worth, …
         ("reason", pa.string()),
         ("cluster", pa.int32()),  # redundant cluster, -1
         ("stands_in", pa.int32()),  # the kept player that stands in for a dropped one, -1

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from attribution.factorial import n_cells
+from attribution.experiments.factorial import n_cells
 from conf.schema import CampaignConfig
 from flows.experiments import Plan, expected_time, finished, plans
 from flows.roles import RowRange, count_rows, missing_shards
 from flows.store import Campaign
 from flows.verdicts import about
 
-SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.brittleness.removals_to_try)
+SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.curation.brittleness.removals_to_try)
 
 
 def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from attribution.detectability import smallest_detectable
+from attribution.statistics.detectability import smallest_detectable
 from conf.schema import CampaignConfig
 from flows.compute import AUTO, kept_choice, threads_of_a_worker
 from flows.dataset import full_identity, load

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from attribution.datamodel import Datamodel
+from attribution.analysis.learning_curve import MODELS, fit_curve, measure, ridge_curve
 from attribution.errors import AttributionError, AttributionWarning
-from attribution.faithfulness import r2
-from attribution.learning_curve import MODELS, fit_curve, measure, ridge_curve
-from attribution.moments import RunningVariance, most_variable
+from attribution.estimators.datamodel import Datamodel
+from attribution.masks.running_variance import RunningVariance, most_variable
+from attribution.statistics.faithfulness import r2
 from conf.schema import CampaignConfig
 from flows.errors import IncompleteCampaign
 from flows.store import Campaign

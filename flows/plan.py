@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from prefect import flow
 
-from attribution.detectability import HOPELESS, smallest_detectable
+from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
 from flows.dataset import examples_table, full_identity, load
 from flows.logs import stage_logger

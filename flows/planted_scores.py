@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from attribution.curation import Curation, Evidence
-from attribution.redundancy import counted_rows
-from attribution.scores import agreement, average_precision
+from attribution.curation.evidence import Evidence
+from attribution.curation.redundancy import counted_rows
+from attribution.curation.rules import Curation
+from attribution.experiments.planted_truth import agreement, average_precision
 from training.planting import Planted
 
 

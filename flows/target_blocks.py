@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attribution.analysis import pooled_targets
-from attribution.moments import RunningVariance, most_variable
+from attribution.analysis.block_tables import pooled_targets
+from attribution.masks.running_variance import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.compaction import read_targets
 from flows.errors import IncompleteCampaign

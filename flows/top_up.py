@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.states import Completed
 from pydantic import Field
 
-from attribution.detectability import smallest_detectable
+from attribution.statistics.detectability import smallest_detectable
 from conf.compose import compose
 from conf.schema import CampaignConfig, Section
 from flows.campaign import campaign as run_campaign

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from prefect import flow
 
-from attribution.baselines import balanced_random, without_near_duplicates
-from attribution.budget import choose, least_of_each_class
-from attribution.curation import Evidence, harmful_q_values
-from attribution.meet_budget import meet_budget
-from attribution.redundancy import bundles_of, protected_sets
+from attribution.curation.baselines import balanced_random
+from attribution.curation.budget import choose, least_of_each_class, meet_budget
+from attribution.curation.evidence import Evidence
+from attribution.curation.near_duplicates import without_near_duplicates
+from attribution.curation.redundancy import bundles_of, protected_sets
+from attribution.curation.rules import harmful_q_values
 from conf.schema import CampaignConfig
 from flows.cluster import session
 from flows.curate import curate_campaign, curation_key

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attribution.comparison import Difference, compare
+from attribution.experiments.comparison import Difference, compare
 from flows.decision_schemas import COMPARISONS, verification_schema
 from flows.experiments import Plan, columns, plain, publish, read_results
 from flows.store import Campaign

@@ -115,8 +115,8 @@ class TargetBlock:
 
 
 def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
-    """Fit, test and score one block of targets; an `attribution.analysis.BlockAnalysis`."""
-    from attribution.analysis import analyse_targets
+    """Fit, test and score one block of targets; an `attribution.analysis.block_tables.BlockAnalysis`."""
+    from attribution.analysis.block_tables import analyse_targets
 
     return analyse_targets(
         _unpack(job.packed_fit, job.n_players),

@@ -15,8 +15,8 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.spectrum import Spectrum
-from attribution.trees import Forest, tree_to_spectrum
+from attribution.fourier.spectrum import Spectrum
+from attribution.proxy.forest import Forest, tree_to_spectrum
 
 Members = tuple[int, ...]
 Function = Callable[[NDArray[np.bool_]], NDArray[np.float64]]

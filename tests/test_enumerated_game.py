@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attribution import Datamodel, ProxySPEX
-from attribution.spectrum import Spectrum
+from attribution.fourier.spectrum import Spectrum
 from tests.games import all_masks
 from training import Recipe, load_dataset, retrain
 

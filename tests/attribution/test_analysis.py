@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attribution.analysis import analyse_targets, assign_q_values, pooled_targets
+from attribution.analysis.block_tables import analyse_targets, assign_q_values, pooled_targets
 from attribution.errors import AttributionError
 from tests.games import planted_interactions
 

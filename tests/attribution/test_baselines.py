@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.baselines import balanced_random, even_shares, without_near_duplicates
-from attribution.comparison import compare
+from attribution.curation.baselines import balanced_random, even_shares
+from attribution.curation.near_duplicates import without_near_duplicates
 from attribution.errors import AttributionError
-from attribution.scores import agreement, average_precision
+from attribution.experiments.comparison import compare
+from attribution.experiments.planted_truth import agreement, average_precision
 
 
 def test_even_shares_add_up_and_follow_the_classes() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.booster import BoosterSettings, fit_booster
 from attribution.errors import AttributionError
-from attribution.proxy import fit_proxy
+from attribution.proxy.boosted_trees import BoosterSettings
+from attribution.proxy.booster import fit_booster
+from attribution.proxy.fit import fit_proxy
 from tests.games import planted_interactions, random_trees
 
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from attribution import BoostedProxy
-from attribution.booster import BoostedTrees, BoosterSettings, fit_booster
-from attribution.booster_torch import _Masks, fit_on_device
 from attribution.device import exact_products, torch_device
 from attribution.errors import AttributionError
-from attribution.proxy import fit_proxy
+from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings
+from attribution.proxy.booster import fit_booster
+from attribution.proxy.booster_torch import _Masks, fit_on_device
+from attribution.proxy.fit import fit_proxy
 from tests.games import planted_interactions, random_trees
 
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy
@@ -129,7 +130,7 @@ def test_products_are_exact_inside_and_the_setting_is_put_back() -> None:
 
 def test_torch_is_loaded_for_a_device_only() -> None:
     code = (
-        "import sys, numpy as np; from attribution.booster import BoosterSettings, fit_booster\n"
+        "import sys, numpy as np; from attribution.proxy.booster import BoosterSettings, fit_booster\n"
         "masks = np.random.default_rng(0).random((60, 5)) < .5\n"
         "fit = lambda device: fit_booster(masks, masks[:, :2] * 1., BoosterSettings(n_rounds=2, device=device))\n"
         "fit('cpu'); assert 'torch' not in sys.modules\nfit('cpu:0'); assert 'torch' in sys.modules"

@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from attribution.brittleness import removal_order, removals_to_try, smallest_flip
+from attribution.curation.brittleness import removal_order, removals_to_try, smallest_flip
+from attribution.curation.surrogate import Surrogate
 from attribution.errors import AttributionError
-from attribution.surrogate import Surrogate
 
 
 def surrogate(main: list[float], sets: dict[tuple[int, ...], float], alpha: float = 0.5) -> Surrogate:

@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from attribution.budget import choose, least_of_each_class
+from attribution.curation.budget import choose, least_of_each_class
+from attribution.curation.surrogate import State, Surrogate, pooled_sets, shrink_normal, utilities, utility_slopes
 from attribution.errors import AttributionError
-from attribution.surrogate import State, Surrogate, main_effects, pooled_sets, shrink_normal, utilities, utility_slopes
+from attribution.linear.main_effects import main_effects
 from tests.games import all_masks, duplicates
 
 

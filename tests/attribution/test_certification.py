@@ -7,19 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from attribution.certification import (
-    Candidate,
-    adjusted_level,
-    bases_for_power,
-    certified_share,
-    matched_random_sets,
-    more_bases,
-    plan_bases,
-    top_sets,
-    verdict_of,
-)
 from attribution.errors import AttributionError
-from attribution.factorial import (
+from attribution.experiments.factorial import (
     Interval,
     factorial_masks,
     interaction_contrast,
@@ -29,7 +18,10 @@ from attribution.factorial import (
     surplus_contrast,
     t_interval,
 )
-from attribution.spectrum import Spectrum
+from attribution.experiments.power import adjusted_level, bases_for_power, more_bases, plan_bases
+from attribution.experiments.sets_to_try import Candidate, matched_random_sets, top_sets
+from attribution.experiments.verdicts import certified_share, verdict_of
+from attribution.fourier.spectrum import Spectrum
 from tests.games import all_masks, conjunction, copies
 
 

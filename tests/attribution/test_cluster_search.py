@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from attribution import AttributionError, find_clusters
-from attribution.cluster_sizes import cluster_sizes
-from attribution.clusters import basis
-from attribution.crossfit import N_FOLDS, assign_folds
-from attribution.look_alikes import (
+from attribution.duplicates.any_present_test import (
     any_present_column,
     any_present_fit,
     any_present_variance,
     detectable_cluster,
     group_tests,
 )
-from attribution.surrogate import main_effects
+from attribution.duplicates.detectable_sizes import cluster_sizes
+from attribution.fourier.basis import basis
+from attribution.linear.main_effects import main_effects
+from attribution.masks.folds import N_FOLDS, assign_folds
 from tests.games import clusters_of_copies, conjunction, copies
 
 

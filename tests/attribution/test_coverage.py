@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attribution.budget import choose
-from attribution.coverage import Coverage, CoverageState, concave, fit_coverage
+from attribution.curation.budget import choose
+from attribution.curation.coverage import Coverage, CoverageState, concave, fit_coverage
+from attribution.curation.surrogate import Surrogate
 from attribution.errors import AttributionError
-from attribution.surrogate import Surrogate
 from tests.games import all_masks
 
 N, T = 8, 5

@@ -7,23 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attribution.curation import (
-    CurationRules,
-    Evidence,
-    PlayerEffects,
-    check_enough_masks,
-    curate,
-    masks_needed,
-)
-from attribution.errors import AttributionError
-from attribution.look_alikes import (
+from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
+from attribution.curation.redundancy import Edge, bundles_of, clusters_of, replaceability
+from attribution.curation.rules import check_enough_masks, curate, masks_needed
+from attribution.curation.surrogate import Surrogate
+from attribution.duplicates.any_present_test import (
     any_present_column,
     any_present_variance,
     detectable_cluster,
     group_tests,
 )
-from attribution.redundancy import Edge, bundles_of, clusters_of, replaceability
-from attribution.surrogate import Surrogate, main_effects
+from attribution.errors import AttributionError
+from attribution.linear.main_effects import main_effects
 from tests.games import all_masks, copies
 
 ROW = {"gate_open": True, "q_value": 0.001, "stderr": 0.2, "class_split": "target_class"}

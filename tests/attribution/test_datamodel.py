@@ -8,9 +8,10 @@ from sklearn.base import clone
 from sklearn.linear_model import Lasso
 
 from attribution import AttributionError, Datamodel
-from attribution.clusters import basis
-from attribution.crossfit import assign_folds, fit_linear
-from attribution.lasso import Moments, penalty_grid, solve_l1
+from attribution.fourier.basis import basis
+from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.lasso import Moments, penalty_grid, solve_l1
+from attribution.masks.folds import assign_folds
 
 
 def linear_campaign(n_players=40, n_masks=400, n_targets=3, noise=1.0, alpha=0.5, seed=0):

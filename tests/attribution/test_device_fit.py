@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from attribution import ProxySPEX
-from attribution.block import BlockFit, BlockSettings, fit_block
-from attribution.booster import BoosterSettings
-from attribution.checks import check_data
 from attribution.errors import AttributionError
+from attribution.interactions.block import BlockFit, BlockSettings, fit_block
+from attribution.masks.inputs import check_data
+from attribution.proxy.boosted_trees import BoosterSettings
 from tests.games import planted_interactions
 
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy

@@ -13,10 +13,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
-from attribution import booster_torch, lasso_torch, refit_torch, screen_torch
-from attribution.booster import BoosterSettings
-from attribution.boosting import Start
-from attribution.clusters import make_clusters
+from attribution.interactions import refit_torch
+from attribution.linear import lasso_torch
+from attribution.masks.row_groups import make_clusters
+from attribution.proxy import booster_torch
+from attribution.proxy.boosted_trees import BoosterSettings
+from attribution.proxy.early_stopping import Start
+from attribution.screening import screen_torch
 from tests.attribution import test_lasso_torch, test_refit_torch
 
 RNG = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from attribution import (
     SampleReuseBanzhaf,
     WeightedLeastSquares,
 )
-from attribution.clusters import basis
+from attribution.fourier.basis import basis
 from tests import games
 from tests.attribution import brute_force
 from tests.attribution.test_bad_input import BAD, campaign

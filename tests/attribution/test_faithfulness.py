@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
 from attribution.errors import AttributionError
-from attribution.faithfulness import lds, noise_ceiling, r2, r2_interval
+from attribution.statistics.faithfulness import lds, noise_ceiling, r2, r2_interval
 
 
 def campaign(n_masks=256, n_targets=4, ceiling=0.4, seed=0):

@@ -7,17 +7,12 @@ from math import comb
 
 import numpy as np
 
-from attribution.block import BlockSettings, fit_block
-from attribution.checks import check_data
-from attribution.heredity import (
-    N_LEVELS,
-    are_among,
-    led_triples,
-    pairs_of_level,
-    player_levels,
-)
-from attribution.screen import N_Z_BINS, add_to_histogram
-from attribution.significance import LED, QValues, fit_q_values, two_sided_p
+from attribution.interactions.block import BlockSettings, fit_block
+from attribution.masks.inputs import check_data
+from attribution.screening.heredity import N_LEVELS, are_among, led_triples, pairs_of_level, player_levels
+from attribution.statistics.false_discovery import LED, QValues, fit_q_values
+from attribution.statistics.p_values import two_sided_p
+from attribution.statistics.z_histogram import N_Z_BINS, add_to_histogram
 
 
 def test_two_pairs_with_a_player_in_common_lead_to_a_triple():

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from attribution.fourier.spectrum import Spectrum, SpectrumError
 from attribution.interop import to_datasets, to_pandas, to_shapiq
-from attribution.spectrum import Spectrum, SpectrumError
 
 SPECTRUM = Spectrum.from_terms({(): 0.1, (3,): 1.0, (3, 7): -0.5}, n_players=20, alpha=0.5)
 MODEL = SimpleNamespace(spectra_=[SPECTRUM, 2.0 * SPECTRUM])

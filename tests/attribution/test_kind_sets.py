@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from attribution.certification import top_sets, verdict_of
 from attribution.errors import AttributionError
-from attribution.factorial import Interval
-from attribution.kind_sets import planned_effect, sets_of_kind
+from attribution.experiments.factorial import Interval
+from attribution.experiments.sets_to_try import planned_effect, sets_of_kind, top_sets
+from attribution.experiments.verdicts import verdict_of
 
 
 def table(*rows: dict) -> dict[str, list]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.kinds import CRITICAL_Z, KINDS, class_split, kind_of
-from attribution.spectrum import Spectrum, SpectrumError
+from attribution.fourier.kinds import CRITICAL_Z, KINDS, class_split, kind_of
+from attribution.fourier.spectrum import Spectrum, SpectrumError
 from tests.games import Game, conjunction, copies, duplicates, from_moebius, majority
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from attribution.clusters import basis
-from attribution.crossfit import assign_folds, fit_linear
 from attribution.errors import AttributionError
-from attribution.lasso import Moments, penalty_grid, solve_l1, solve_l1_each
-from attribution.lasso_torch import solve_l1_on_device
+from attribution.fourier.basis import basis
+from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.lasso import Moments, penalty_grid, solve_l1, solve_l1_each
+from attribution.linear.lasso_torch import solve_l1_on_device
+from attribution.masks.folds import assign_folds
 from tests.games import planted_interactions
 
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy

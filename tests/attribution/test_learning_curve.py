@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from attribution.analysis.learning_curve import Point, fit_curve, measure, ridge_curve, subset_sizes
 from attribution.errors import AttributionError
-from attribution.learning_curve import Point, fit_curve, measure, ridge_curve, subset_sizes
 
 
 @pytest.mark.parametrize(("n_masks", "limit"), [(60, 0.5), (120, 0.5), (480, 0.5), (240, 0.2), (240, 0.9)])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.budget import choose
-from attribution.meet_budget import MetBudget, meet_budget
-from attribution.surrogate import Surrogate
+from attribution.curation.budget import MetBudget, choose, meet_budget
+from attribution.curation.surrogate import Surrogate
 
 N = 20
 CLASSES = np.repeat([0, 1], 10)

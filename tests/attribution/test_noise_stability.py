@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from attribution import AttributionError
-from attribution.checks import check_groups
-from attribution.noise_stability import _Kernel, order_weights, zonal_polynomials
-from attribution.spectrum import Spectrum
+from attribution.fourier.spectrum import Spectrum
+from attribution.masks.inputs import check_groups
+from attribution.statistics.variance_by_order import _Kernel, order_weights, zonal_polynomials
 from tests import games
 from tests.games import all_masks, mask_probabilities
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.analysis import analyse_targets, assign_q_values
-from attribution.clusters import basis
-from attribution.pooled_sets import pool_sets
-from attribution.pooling import TargetPool
+from attribution.analysis.block_tables import analyse_targets, assign_q_values
+from attribution.analysis.pooled_table import pool_sets
+from attribution.analysis.pooled_tests import TargetPool
+from attribution.fourier.basis import basis
 
 
 def pool_of(masks, residuals, main_z, alpha=0.5):

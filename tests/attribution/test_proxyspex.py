@@ -7,8 +7,8 @@ import pytest
 from sklearn.base import clone
 
 from attribution import Datamodel, ProxySPEX
-from attribution.block import BlockSettings, fit_block
-from attribution.checks import check_data
+from attribution.interactions.block import BlockSettings, fit_block
+from attribution.masks.inputs import check_data
 from tests.games import clusters_of_copies, conjunction, copies, duplicates, majority, planted_interactions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.clusters import basis
+from attribution.fourier.basis import basis
 from benchmarks import attribution_oracle
 from benchmarks.attribution_oracle import bound
 from tests.games import planted_interactions

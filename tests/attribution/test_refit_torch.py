@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from attribution.clusters import basis
 from attribution.errors import AttributionError
-from attribution.refit import Design, Fit, OneByOne, Request
-from attribution.refit_torch import solve_on_device
-from attribution.screen import set_columns
+from attribution.fourier.basis import basis
+from attribution.interactions.refit import Design, Fit, OneByOne, Request
+from attribution.interactions.refit_torch import solve_on_device
+from attribution.screening.screen import set_columns
 from tests.games import planted_interactions
 
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy

@@ -7,8 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from attribution.clusters import basis, make_clusters
-from attribution.screen import N_Z_BINS, Z_STEP, screen_pairs, screen_triples, set_columns, set_statistics
+from attribution.fourier.basis import basis
+from attribution.masks.row_groups import make_clusters
+from attribution.screening.screen import screen_pairs, screen_triples, set_columns, set_statistics
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 SCREENS = {2: screen_pairs, 3: screen_triples}
 

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from attribution.clusters import Clusters, basis, make_clusters
 from attribution.errors import AttributionError
-from attribution.screen import N_Z_BINS, Z_STEP, Hits, screen_pairs, screen_triples
-from attribution.screen_torch import screen_on_device
+from attribution.fourier.basis import basis
+from attribution.masks.row_groups import Clusters, make_clusters
+from attribution.screening.hits import Hits
+from attribution.screening.screen import screen_pairs, screen_triples
+from attribution.screening.screen_torch import screen_on_device
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 SCREENS = {2: screen_pairs, 3: screen_triples}
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
-from attribution import triples
-from attribution.block import BlockSettings, fit_block
-from attribution.checks import check_data
-from attribution.clusters import make_clusters
-from attribution.screen import set_columns
-from attribution.sieve import sieve_triples
-from attribution.significance import LED, fit_q_values
+from attribution.interactions import triples
+from attribution.interactions.block import BlockSettings, fit_block
+from attribution.masks.inputs import check_data
+from attribution.masks.row_groups import make_clusters
+from attribution.screening.screen import set_columns
+from attribution.screening.sieve import sieve_triples
+from attribution.statistics.false_discovery import LED, fit_q_values
 
 
 def clusters_and_residual(n_players, n_masks, planted, size, seed=0):

@@ -5,20 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.conditional import conditional_estimate, conditional_interval
 from attribution.errors import AttributionError
-from attribution.screen import N_Z_BINS, Z_STEP, add_to_histogram
-from attribution.shrinkage import EffectPrior
-from attribution.significance import (
-    Considered,
-    QValues,
-    adjust,
-    clustered_mean,
-    fit_q_values,
-    gate_p_values,
-    two_sided_p,
-    z_of,
-)
+from attribution.statistics.empirical_bayes import EffectPrior
+from attribution.statistics.false_discovery import Considered, QValues, adjust, fit_q_values
+from attribution.statistics.p_values import clustered_mean, gate_p_values, two_sided_p, z_of
+from attribution.statistics.selective_intervals import conditional_estimate, conditional_interval
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
 
 
 def test_clustered_error_of_replicates_is_that_of_their_means():

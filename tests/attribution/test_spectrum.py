@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from attribution.spectrum import Spectrum, SpectrumError
+from attribution.fourier.spectrum import Spectrum, SpectrumError
 from tests.attribution import brute_force
 from tests.games import all_masks, conjunction, copies, majority, mask_probabilities
 

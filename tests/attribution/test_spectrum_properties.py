@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.spectrum import Spectrum
+from attribution.fourier.spectrum import Spectrum
 from tests.games import all_masks, mask_probabilities
 
 N_PLAYERS = 6

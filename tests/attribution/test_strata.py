@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from attribution import ProxySPEX
-from attribution.analysis import analyse_targets
-from attribution.clusters import basis
-from attribution.detectability import smallest_detectable
+from attribution.analysis.block_tables import analyse_targets
 from attribution.errors import AttributionError
+from attribution.fourier.basis import basis
+from attribution.statistics.detectability import smallest_detectable
 from tests.games import clusters_of_copies, from_moebius, planted_interactions
 
 

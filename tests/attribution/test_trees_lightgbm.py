@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.lightgbm_trees import forest_from_lightgbm, lightgbm_to_spectrum
-from attribution.spectrum import SpectrumError
-from attribution.trees import tree_to_spectrum
+from attribution.fourier.spectrum import SpectrumError
+from attribution.proxy.forest import tree_to_spectrum
+from attribution.proxy.lightgbm import forest_from_lightgbm, lightgbm_to_spectrum
 from tests.games import all_masks, planted_interactions, sum_of_unanimity
 
 lightgbm = pytest.importorskip("lightgbm")

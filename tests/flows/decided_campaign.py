@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from attribution.curation import masks_needed
+from attribution.curation.rules import masks_needed
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.plan import plan

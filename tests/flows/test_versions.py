@@ -53,10 +53,25 @@ def test_a_wheel_holds_every_source_that_the_folders_hold(tmp_path: Path) -> Non
     copy = tmp_path / "source"
     ignored = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=ignored)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
     subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {path.relative_to(ROOT).as_posix() for package in ("training", "attribution", "flows") for path in sources(package)}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("training", "attribution", "flows")
+        for path in sources(package)
+    }
     configurations = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
     assert wanted | configurations <= packed

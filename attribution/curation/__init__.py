@@ -1,0 +1,1 @@
+"""Decisions about players (keep, drop, review): evidence, rules, reasons, budgets, baselines."""

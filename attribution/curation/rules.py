@@ -1,0 +1,144 @@
+"""From effects and interactions over all targets to one decision per player, each with its reason and its evidence.
+
+Rules, strongest first: synergistic sets are never dropped singly and are protected from every other rule; examples
+whose presence lowers the utility are dropped or put up for review; of a redundant cluster one stays; a budget is met by
+optimising the surrogate (budget.py), not by a ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.curation.budget import Solution, meet_budget
+from attribution.curation.evidence import CurationRules, Decision, Evidence, PlayerEffects
+from attribution.curation.reasons import _Teller
+from attribution.curation.redundancy import (
+    Cluster,
+    bundles_of,
+    clusters_of,
+    look_alike_edges,
+    protected_sets,
+    replaceability,
+)
+from attribution.errors import AttributionError
+from attribution.statistics.detectability import smallest_detectable
+from attribution.statistics.false_discovery import adjust
+from attribution.types import Array
+
+LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must be visible before anything is decided
+
+
+
+
+
+
+
+
+
+
+@dataclass(frozen=True)
+class Curation:
+    """decisions: one per player. harm_q (n,); n_hurt, n_explained (n,): targets of the player's own class it hurts, and
+    that were explained. clusters; solution: of the budget, None without one."""
+
+    decisions: list[Decision]
+    harm_q: Array
+    n_hurt: NDArray[np.int64]
+    n_explained: NDArray[np.int64]
+    clusters: list[Cluster]
+    solution: Solution | None
+
+    @property
+    def keep(self) -> NDArray[np.bool_]:
+        return np.array([decision.decision != "drop" for decision in self.decisions])
+
+
+def masks_needed(n_players: int, alpha: float) -> int:
+    """Fit masks before anything is decided: two a player, and main effects of .35 output sd visible among all."""
+    seen = smallest_detectable(1, alpha, n_players, order=1)  # falls as 1 / sqrt(masks)
+    return max(2 * n_players, int(np.ceil((seen / LARGEST_HIDDEN_EFFECT) ** 2)))
+
+
+def check_enough_masks(n_masks: int, n_players: int, alpha: float) -> None:
+    """Raises AttributionError, with the number that is needed, for a campaign too small to decide from."""
+    needed = masks_needed(n_players, alpha)
+    if n_masks < needed:
+        raise AttributionError(
+            f"{n_masks} models are too few to decide about {n_players} players: {needed} fit masks are needed, so that "
+            f"an effect of {LARGEST_HIDDEN_EFFECT} output standard deviations cannot hide. Set campaign.n_fit={needed} "
+            "and run the campaign again; what exists is kept."
+        )
+
+
+def harmful_q_values(overall: PlayerEffects) -> Array:
+    """(n,): false discovery rate at which each player is harmful (one-sided: its presence lowers the utility)."""
+    from scipy.special import ndtr
+
+    return adjust(ndtr(overall.effect / overall.stderr), "BH")
+
+
+def curate(evidence: Evidence, rules: CurationRules) -> Curation:
+    """Decide about every player; see the module's docstring. Raises AttributionError for a budget out of reach."""
+    harm_q = harmful_q_values(evidence.overall)
+    n_hurt, n_explained = _own_class_targets(evidence, rules.level)
+    protected = protected_sets(evidence.interactions, rules.fdr_level, harm_q <= rules.drop_level)
+    bundles = bundles_of(list(protected))
+    groups = [test.players for test in evidence.look_alikes]
+    edges = replaceability(evidence.interactions, evidence.effects, evidence.surrogate.alpha, rules.fdr_level)
+    edges += look_alike_edges(groups, evidence.player_classes)
+    worth = evidence.overall.effect - rules.confidence * evidence.overall.stderr
+    clusters = clusters_of(edges, worth, rules.replaceable)
+    solution, near = None, {}
+    if rules.n_keep is not None:
+        met = meet_budget(
+            evidence.objective, rules.n_keep, player_classes=evidence.player_classes, least=rules.least,
+            bundles=bundles, confidence=rules.confidence, features=evidence.features,
+            near_duplicate_share=rules.near_duplicate_share,
+        )  # fmt: skip
+        solution, near = met.solution, met.near
+    decisions = [Decision(player) for player in range(evidence.surrogate.n_players)]
+    _note_clusters(decisions, clusters, evidence)
+    for members, rows in protected.items():
+        for player in members:
+            decisions[player].protected_by += rows
+    teller = _Teller(evidence, rules, harm_q, n_hurt, n_explained, clusters, near)
+    for decision in decisions:
+        teller.decide(decision, solution)
+    return Curation(decisions, harm_q, n_hurt, n_explained, clusters, solution)
+
+
+def _own_class_targets(evidence: Evidence, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many explained targets of its own class each player hurts (q <= level), and how many were explained."""
+    n = evidence.surrogate.n_players
+    target = np.asarray(evidence.effects["target"])
+    player = np.asarray(evidence.effects["player"])
+    effect = np.asarray(evidence.effects["effect"], dtype=np.float64)
+    q = np.asarray(evidence.effects["q_value"], dtype=np.float64)
+    of_target = np.array([evidence.target_classes.get(int(t), -1) if t >= 0 else -1 for t in target])
+    own = (of_target >= 0) & (of_target == evidence.player_classes[player])
+    explained = np.bincount(player[own], minlength=n)
+    hurt = np.bincount(player[own & (effect < 0) & (q <= level)], minlength=n)
+    return hurt.astype(np.int64), explained.astype(np.int64)
+
+
+def _note_clusters(decisions: list[Decision], clusters: Sequence[Cluster], evidence: Evidence) -> None:
+    for number, cluster in enumerate(clusters):
+        for player in cluster.players:
+            decisions[player].cluster = number
+        for player, edge in cluster.stands_in.items():
+            decisions[player].stands_in = edge.by
+            decisions[player].evidence += edge.rows
+    for number, test in enumerate(evidence.look_alikes):
+        for player in test.players:
+            decisions[player].look_alike = number
+            decisions[player].matters = "yes" if test.q_value <= 0.1 else "no evidence"
+
+
+
+
+
+

@@ -1,0 +1,1 @@
+"""Estimators with scikit-learn's interface: fit(masks, outputs), predict(masks)."""

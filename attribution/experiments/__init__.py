@@ -1,0 +1,1 @@
+"""Factorial retraining of chosen sets: design, power, verdicts, comparison with planted truth."""

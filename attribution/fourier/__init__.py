@@ -1,0 +1,1 @@
+"""The p-biased Fourier basis, sparse spectra, and interaction indices computed from them."""

@@ -1,0 +1,1 @@
+"""How interactions are found and estimated: candidates, selection, refit, one-step estimates."""

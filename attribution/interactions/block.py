@@ -1,0 +1,156 @@
+"""The whole fit of one block of targets: datamodel, screen, proxies, selection, refit, gate, estimates.
+
+The order of the steps, and what each may look at, is what keeps the numbers honest:
+
+1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (crossfit.py).
+2. An exhaustive screen of pairs on those residuals, sums kept per fold; step 3 with pairs alone; triples and the larger
+   sets of proxies fitted on either half of the masks, on the residuals that leaves (candidates.py, triples.py).
+3. For every fold, sets are chosen and refitted on the other folds alone, at several levels of strictness; the
+   level is chosen without the fold it is used on (selection.py). So every mask gets predictions from a datamodel
+   and from a spectrum that have not seen it: the gate compares them.
+4. Effects and interactions are one-step estimates with the residuals of step 3; the interval of a reported set
+   allows for its having been reported (estimates.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.fourier.spectrum import Spectrum
+from attribution.interactions.candidate_search import find_larger, find_pairs
+from attribution.interactions.candidates import Candidates, joined
+from attribution.interactions.estimates import Reported, main_effects, report
+from attribution.interactions.refit import Design
+from attribution.interactions.selection import Selection, may_enter, select_all
+from attribution.interactions.setup import BlockSettings, BlockSetup
+from attribution.linear.cross_fitted import LinearFit, fit_linear
+from attribution.masks.inputs import CheckedData
+from attribution.masks.mixed_alphas import Strata
+from attribution.statistics.empirical_bayes import EffectPrior
+from attribution.statistics.false_discovery import LEVEL, Considered, fit_q_values
+from attribution.statistics.p_values import gate_p_values, two_sided_p, z_of
+from attribution.statistics.z_histogram import Z_STEP
+from attribution.types import Array
+
+__all__ = ["BlockFit", "BlockSettings", "fit_block"]
+
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """Everything a block's tables and the estimator are made of; n players, t targets.
+
+    linear: the datamodel, over `players` (all of them up to max_dense_players). spectra: t Spectrum. main (t, n),
+    main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
+    predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
+    considered: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
+    strata: what several alphas mean for outputs and units.
+    """
+
+    linear: LinearFit
+    players: NDArray[np.int64]
+    spectra: list[Spectrum]
+    main: Array
+    main_stderr: Array
+    main_shrunken: Array
+    predicted: Array
+    gate_p: Array
+    level: NDArray[np.int64]
+    reported: list[Reported]
+    considered: Considered
+    residuals: Array
+    strata: Strata
+
+    def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
+        """(m, n) masks drawn at `alphas` (m,), by default all at the fit's alpha -> (m, t), by the spectra."""
+        if alphas is None or not self.strata.several:
+            return np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
+        result = np.empty((len(masks), len(self.spectra)))
+        for alpha in np.unique(alphas):
+            rows = alphas == alpha
+            offset = self.strata.offset(float(alpha)) - self.strata.offset(self.spectra[0].alpha)
+            for target, spectrum in enumerate(self.spectra):
+                result[rows, target] = self.strata.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
+            result[rows] += offset
+        return result
+
+
+def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
+    """Fit a block of targets; data from checks.check_data. See the module's docstring."""
+    setup = BlockSetup(data, settings)
+    y = setup.data.outputs
+    device = settings.booster.device
+    linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed, device=device)
+    considered = Considered()
+    candidates, chosen = search(setup, linear, considered)
+    predicted = np.column_stack([selection.predicted for selection in chosen])
+    gate_p = gate_p_values(y, linear.predicted, predicted, data.weight, data.groups)
+    residual = y - predicted
+    fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
+    main, main_stderr = main_effects(setup, residual, fold_main)
+    z_main = _ratio(main, main_stderr)
+    considered.add_tests(1, z_of(two_sided_p(z_main)))
+    shrunken = EffectPrior.fit(considered.counts[1], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
+    significant = fit_q_values([considered], "BH")[1].reached_at(LEVEL)
+    reported = [
+        report(setup, residual[:, target], candidates[target], chosen[target], considered, significant)
+        for target in range(setup.n_targets)
+    ]
+    return BlockFit(
+        linear=linear,
+        players=setup.players,
+        spectra=[_spectrum(setup, *found) for found in zip(range(setup.n_targets), candidates, chosen, strict=True)],
+        main=main,
+        main_stderr=main_stderr,
+        main_shrunken=shrunken,
+        predicted=data.outputs - residual,
+        gate_p=gate_p,
+        level=np.array([selection.level for selection in chosen], dtype=np.int64),
+        reported=reported,
+        considered=considered,
+        residuals=y - linear.predicted,
+        strata=setup.strata,
+    )
+
+
+def search(
+    setup: BlockSetup, linear: LinearFit, considered: Considered
+) -> tuple[list[Candidates], list[Selection]]:
+    """Every target's candidates and which of them enter its spectrum. All that is looked at is counted into
+    `considered`.
+
+    Larger sets are looked for on what the pairs leave: where pairs explain much, the residuals are smaller and triples
+    that the datamodel's would hide stand out."""
+    y, targets = setup.data.outputs, range(setup.n_targets)
+    residual = y - linear.predicted
+    design = Design.of(setup.phi, setup.data.weight, setup.folds)
+    main_z = _ratio(*main_effects(setup, residual, linear.fold_coef))[:, setup.players]
+    pairs = find_pairs(setup, residual, main_z, considered)
+    chosen = select_all(setup, design, linear, pairs, targets)
+    left = y - np.column_stack([selection.predicted for selection in chosen])
+    larger = find_larger(setup, left, pairs, considered)
+    candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
+    again = [target for target in targets if any(may_enter(part) for part in larger[target])]
+    anew = dict(zip(again, select_all(setup, design, linear, [candidates[t] for t in again], again), strict=True))
+    return candidates, [
+        anew.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets
+    ]
+
+
+def _ratio(effects: Array, stderrs: Array) -> Array:
+    """z of effects, NaN where one cannot be told."""
+    return np.divide(effects, stderrs, out=np.full_like(effects, np.nan), where=stderrs > 0)
+
+
+def _spectrum(setup: BlockSetup, target: int, candidates: Candidates, selection: Selection) -> Spectrum:
+    strata = setup.strata
+    terms: dict[tuple[int, ...], float] = {(): selection.intercept + float(strata.offset(setup.alpha)[target])}
+    for place in np.flatnonzero(selection.main):
+        terms[(int(setup.players[place]),)] = float(selection.main[place]) * strata.unit(1)
+    for position in np.flatnonzero(selection.kept):
+        members = tuple(int(setup.players[i]) for i in candidates.members[position] if i >= 0)
+        terms[members] = float(selection.sets[position]) * strata.unit(len(members))
+    return Spectrum(terms, setup.n_all_players, setup.alpha)

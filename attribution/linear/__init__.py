@@ -1,0 +1,1 @@
+"""The LASSO datamodel, cross-fitted, and main effects from it."""

@@ -1,0 +1,149 @@
+"""Folds that divide no group, and the linear datamodel fitted without each of them in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.linear.lasso import Moments, penalty_grid, solve_l1_each
+from attribution.types import Array, Floating
+
+_CHUNK = 6  # penalties solved at a time; a target whose best lies well behind is not followed further
+
+
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """The LASSO datamodel of every target: on all rows, and without each fold.
+
+    coef (t, n), intercept (t,), penalty (t,): on all rows. fold_coef (k, t, n), fold_intercept (k, t), fold_penalty
+    (k, t): without fold k. predicted (m, t): each row by the fit that has not seen its fold. Coefficients are
+    those of the columns given (phi), in the outputs' units.
+    """
+
+    coef: Array
+    intercept: Array
+    penalty: Array
+    fold_coef: Array
+    fold_intercept: Array
+    fold_penalty: Array
+    predicted: Array
+
+
+def fit_linear(
+    phi: Floating,
+    outputs: Floating,
+    folds: NDArray[np.int64],
+    *,
+    weight: Floating | None = None,
+    n_penalties: int = 30,
+    smallest: float = 0.01,
+    allowed: NDArray[np.bool_] | None = None,
+    device: str = "cpu",
+) -> LinearFit:
+    """Fit the LASSO datamodel with its penalty by cross-validation over `folds`.
+
+    phi: (m, n) float. outputs: (m, t). weight: (m,) or None. The path has n_penalties from the least penalty that
+    empties the model down to `smallest` times it. allowed: (k + 1, n), the columns the fit without each fold, and
+    (last) the fit on all rows may use; default all. The fit without fold k takes the penalty that is best on the
+    other folds, so fold k has no say in the predictions made for it. device: where the path is solved, as
+    BoosterSettings.device.
+    """
+    n_folds = int(folds.max()) + 1
+    # Units of each target's own spread, so that float32 products serve any output.
+    centre = outputs.mean(axis=0)
+    scale = outputs.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    y = ((outputs - centre) / scale).astype(phi.dtype)
+    w = None if weight is None else weight.astype(phi.dtype)
+    rows = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
+    parts = [Moments.of(phi[r], y[r], None if w is None else w[r]) for r in rows]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    lambdas = penalty_grid(total.centred()[1], np.ones(phi.shape[1]), n_penalties, smallest)
+    train = [total - part for part in parts]
+    del parts  # Gram matrices are what takes memory here
+    # A column that a fit may not use has an infinite penalty.
+    relative = np.ones((n_folds + 1, phi.shape[1]), dtype=phi.dtype)
+    if allowed is not None:
+        relative[~allowed] = np.inf
+    error = _path_errors(phi, y, w, rows, train, lambdas, relative, device)
+    best = error.sum(axis=0).argmin(axis=1)
+    targets = np.arange(y.shape[1])
+    # The penalty of each fit without a fold, and (last) of that on all rows.
+    choice = [np.delete(error, fold, axis=0).sum(axis=0).argmin(axis=1) for fold in range(n_folds)]
+    penalty = np.stack([lambdas[targets, chosen] for chosen in (*choice, best)])
+    coefs, intercepts = _solve([*train, total], penalty, relative, device)
+    coefs, intercepts = coefs * scale[:, None], intercepts * scale + centre
+    predicted = np.empty(outputs.shape, dtype=np.float64)
+    for fold, r in enumerate(rows):
+        predicted[r] = phi[r] @ coefs[fold].T.astype(phi.dtype) + intercepts[fold]
+    return LinearFit(
+        coef=coefs[-1],
+        intercept=intercepts[-1],
+        penalty=penalty[-1] * scale,
+        fold_coef=coefs[:-1],
+        fold_intercept=intercepts[:-1],
+        fold_penalty=penalty[:-1] * scale,
+        predicted=predicted,
+    )
+
+
+def _path_errors(
+    phi: Floating,
+    y: Floating,
+    weight: Floating | None,
+    rows: list[NDArray[np.int64]],
+    train: list[Moments],
+    lambdas: Floating,
+    relative: Floating,
+    device: str,
+) -> Floating:
+    """Sums of squared errors (fold, t, l) on each fold by the fit without it; inf where the path was cut short."""
+    n_targets, n_penalties = lambdas.shape
+    error = np.full((len(rows), n_targets, n_penalties), np.inf)
+    active = np.arange(n_targets)
+    centred = [moments.centred() for moments in train]
+    last: list[Floating | None] = [None] * len(rows)
+    for first in range(0, n_penalties, _CHUNK):
+        chunk = slice(first, min(first + _CHUNK, n_penalties))
+        size = chunk.stop - first
+        coefs = solve_l1_each(
+            device,
+            [gram for gram, _ in centred],
+            [covariance[active] for _, covariance in centred],
+            [lambdas[active, chunk][:, :, None] * relative[fold] for fold in range(len(rows))],
+            [None if start is None else np.repeat(start[active][:, None], size, axis=1) for start in last],
+        )
+        for fold, (r, coef) in enumerate(zip(rows, coefs, strict=True)):
+            moments = train[fold]
+            intercept = (moments.y[active, None] - coef @ moments.x) / moments.weight
+            fitted = (coef.reshape(-1, phi.shape[1]) @ phi[r].T).reshape(len(active), size, len(r))
+            squared = (y[r].T[active][:, None, :] - intercept[:, :, None] - fitted) ** 2
+            error[fold, active, chunk] = squared.sum(axis=2) if weight is None else squared @ weight[r]
+            ends = last[fold]
+            if ends is None:
+                ends = last[fold] = np.zeros((n_targets, phi.shape[1]), dtype=phi.dtype)
+            ends[active] = coef[:, -1]
+        best = error[:, active].sum(axis=0).argmin(axis=1)
+        active = active[best >= chunk.stop - _CHUNK]
+        if len(active) == 0:
+            break
+    return error
+
+
+def _solve(moments: list[Moments], penalty: Floating, relative: Floating, device: str) -> tuple[Array, Array]:
+    """Coefficients (k, t, n) and intercepts (k, t) of every fit at its penalty (k, t); relative: (k, n)."""
+    grams, covariances = zip(*(of_rows.centred() for of_rows in moments), strict=True)
+    penalties = [own[:, None, None] * columns for own, columns in zip(penalty, relative, strict=True)]
+    found = solve_l1_each(device, grams, covariances, penalties, [None] * len(moments), tolerance=1e-6)
+    coefs = [coef[:, 0] for coef in found]
+    intercepts = [
+        (of_rows.y - coef @ of_rows.x).astype(np.float64) / of_rows.weight
+        for of_rows, coef in zip(moments, coefs, strict=True)
+    ]
+    return np.stack(coefs).astype(np.float64), np.stack(intercepts)

@@ -1,0 +1,1 @@
+"""Gradient-boosted proxies of mask to output, and their exact Fourier spectrum."""

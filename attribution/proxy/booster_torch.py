@@ -1,0 +1,227 @@
+"""The booster of booster.py in torch, for a GPU: the same trees, up to ties that rounding decides.
+
+A level of all targets' trees is one matrix product: for every node the residuals of its masks that have the chosen
+player present, and beside them those masks' weights, times X. So counts need no store of pairs, whose keys the host
+would have to look at. Within a round nothing is sent to the host or asked of it; every _ROUNDS_AT_ONCE rounds the trees
+and held-out errors are fetched together, targets that have stopped are left out, and what was grown too much is cut
+off. Sums are float32 without TF32, so counts are exact (unweighted, below 2^24 masks); held-out errors are float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.device import exact_products, torch_device
+from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings
+from attribution.proxy.early_stopping import EarlyStopping, Start
+
+if TYPE_CHECKING:
+    import torch
+
+_ROUNDS_AT_ONCE = 16  # between two looks at what has stopped
+_BLOCK_BYTES = 2**30  # of a block of targets on the device, beside the masks
+
+
+def fit_on_device(
+    masks: NDArray[np.bool_],
+    outputs: NDArray[np.floating],
+    held: NDArray[np.bool_],
+    sample_weight: NDArray[np.floating] | None,
+    settings: BoosterSettings,
+    *,
+    block_bytes: int = _BLOCK_BYTES,
+) -> BoostedTrees:
+    """booster.fit_booster on settings.device; held: (m,) bool, the validation rows.
+
+    block_bytes: targets are fitted in blocks that take about so much of the device's memory; the masks take another
+    5 m n bytes. Raises AttributionError for a device that is not there.
+    """
+    shared = _Masks(masks, held, sample_weight, settings)
+    at_once = max(1, block_bytes // shared.bytes_per_target(settings.max_depth))
+    with exact_products():
+        blocks = [
+            _Block(shared, Start(outputs[:, first : first + at_once], held, sample_weight), settings).run()
+            for first in range(0, outputs.shape[1], at_once)
+        ]
+    n_rounds = max(len(block.players) for block in blocks)
+    return BoostedTrees(
+        np.concatenate([_to_length(block.players, n_rounds, -1) for block in blocks], axis=1),
+        np.concatenate([_to_length(block.leaves, n_rounds, 0.0) for block in blocks], axis=1),
+        np.concatenate([block.bias for block in blocks]),
+        np.concatenate([block.n_trees for block in blocks]),
+        masks.shape[1],
+        np.concatenate([_to_length(block.validation_error, n_rounds, np.nan) for block in blocks], axis=1),
+    )
+
+
+class _Masks:
+    """What all blocks of targets share on the device.
+
+    X: (m, n) float32, the rows fitted on. columns: (n + 1, m + h) uint8, those rows and then the held-out ones, with a
+    row of zeros for "not split". weight: (m,) float32 or None. counts: (n,) weight with each player present.
+    """
+
+    def __init__(
+        self,
+        masks: NDArray[np.bool_],
+        held: NDArray[np.bool_],
+        sample_weight: NDArray[np.floating] | None,
+        settings: BoosterSettings,
+    ) -> None:
+        import torch
+
+        self.device = torch_device(settings.device)
+        self.n_masks, self.n_players = int((~held).sum()), masks.shape[1]
+        rows = np.concatenate([np.flatnonzero(~held), np.flatnonzero(held)])
+        ordered = torch.from_numpy(np.ascontiguousarray(masks[rows]).view(np.uint8)).to(self.device)
+        self.columns = torch.zeros((self.n_players + 1, len(rows)), dtype=torch.uint8, device=self.device)
+        self.columns[:-1] = ordered.T
+        self.X = ordered[: self.n_masks].float()
+        self.every = torch.arange(len(rows), device=self.device)
+        weight = Start(np.zeros((len(held), 1)), held, sample_weight).weight
+        self.weight = None if weight is None else torch.from_numpy(weight).to(self.device)
+        self.ones = torch.ones(self.n_masks, device=self.device) if self.weight is None else self.weight
+        with exact_products():
+            self.counts = self.ones @ self.X
+
+    def bytes_per_target(self, depth: int) -> int:
+        """About what a target takes on the device while its widest level is split."""
+        n_nodes = 2 ** (depth - 1)
+        per_node = 4 * (8 * self.n_players + 3 * self.n_masks)  # sums, counts, gains; residuals and weights
+        return n_nodes * per_node + 40 * len(self.every)
+
+
+class _Block:
+    """Targets fitted together: tensors as the arrays of booster._Fit, and `node`, every mask's place in its level."""
+
+    def __init__(self, shared: _Masks, start: Start, settings: BoosterSettings) -> None:
+        import torch
+
+        self.shared, self.start, self.settings = shared, start, settings
+        self.residual = torch.from_numpy(start.residual).to(shared.device)
+        self.held_residual = torch.from_numpy(start.held_residual).to(shared.device)
+        self.held_weight = torch.from_numpy(start.held_weight).to(shared.device)
+
+    def run(self) -> BoostedTrees:
+        import torch
+
+        settings, start = self.settings, self.start
+        n_targets, depth = len(start.residual), settings.max_depth
+        players = np.full((settings.n_rounds, n_targets, 2**depth - 1), -1, dtype=np.int32)
+        leaves = np.zeros((settings.n_rounds, n_targets, 2**depth), dtype=np.float32)
+        stopping = EarlyStopping(start, settings.n_rounds, settings.patience)
+        active = np.arange(n_targets)
+        for first in range(0, settings.n_rounds, _ROUNDS_AT_ONCE):
+            rounds = range(first, min(first + _ROUNDS_AT_ONCE, settings.n_rounds))
+            grown = [self._round(stopping.used) for _ in rounds]
+            some = slice(rounds.start, rounds.stop)
+            players[some, active] = torch.stack([tree for tree, _, _ in grown]).cpu().numpy()
+            values = torch.stack([leaf for _, leaf, _ in grown]).cpu().numpy()
+            leaves[some, active] = values * start.scale[active, None]
+            if not stopping.used:
+                continue
+            for error in torch.stack([error for _, _, error in grown]).cpu().numpy():
+                stopping.see(active, error)
+            going = stopping.going[active]
+            if not going.any():
+                break
+            if going.mean() < 0.9:
+                active = active[going]
+                kept = torch.from_numpy(np.flatnonzero(going)).to(self.shared.device)
+                self.residual, self.held_residual = self.residual[kept], self.held_residual[kept]
+        n_grown = stopping.n_rounds if stopping.used else settings.n_rounds
+        return BoostedTrees(
+            players[:n_grown], leaves[:n_grown], start.bias, stopping.n_trees, self.shared.n_players,
+            stopping.error[:n_grown],
+        )  # fmt: skip
+
+    def _round(self, stops: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Grow one tree per target and subtract it: players (t, 2^depth - 1) int32, -1 for "not split", leaves
+        (t, 2^depth), and the held-out error (t,)."""
+        import torch
+
+        chosen, leaves, node = self._grow()
+        n_masks = self.shared.n_masks
+        self.residual -= leaves.gather(1, node[:, :n_masks])
+        if stops:
+            self.held_residual -= leaves.gather(1, node[:, n_masks:])
+        players = torch.where(chosen == self.shared.n_players, -1, chosen).int()
+        return players, leaves, (self.held_residual**2) @ self.held_weight
+
+    def _grow(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One tree per target on the current residuals: players, leaves, and the leaf of every mask (t, m + h)."""
+        import torch
+
+        shared, depth = self.shared, self.settings.max_depth
+        n_targets, n_masks = self.residual.shape
+        residual = self.residual if shared.weight is None else self.residual * shared.weight
+        weight = shared.ones.expand(n_targets, -1)
+        sums = (residual @ shared.X)[:, None, :]
+        counts = shared.counts.expand(n_targets, 1, -1)
+        sum_total = residual.sum(dim=1, dtype=torch.float64).float()[:, None]
+        count_total = torch.full_like(sum_total, self.start.total)
+        node = torch.zeros((n_targets, len(shared.every)), dtype=torch.int64, device=shared.device)
+        players = []
+        for level in range(depth):
+            chosen = self._best_splits(sums, counts, sum_total, count_total)
+            players.append(chosen)
+            present_sum, present_count = _at(sums, chosen), _at(counts, chosen)
+            sum_total = _interleave(sum_total - present_sum, present_sum)
+            count_total = _interleave(count_total - present_count, present_count)
+            bit = shared.columns[chosen.gather(1, node), shared.every]
+            if level < depth - 1:
+                # Residuals and weights of every node's masks on its present side, in rows of one product.
+                n_nodes = chosen.shape[1]
+                present = torch.zeros((n_targets, 2, n_nodes, n_masks), device=shared.device)
+                inside, place = bit[:, :n_masks].float(), node[:, None, :n_masks]
+                present[:, 0].scatter_(1, place, (residual * inside)[:, None])
+                present[:, 1].scatter_(1, place, (weight * inside)[:, None])
+                product = (present.view(-1, n_masks) @ shared.X).view(n_targets, 2, n_nodes, -1)
+                sums = _interleave(sums - product[:, 0], product[:, 0])
+                counts = _interleave(counts - product[:, 1], product[:, 1])
+            node = 2 * node + bit
+        safe = count_total.clamp(min=1e-12) + self.settings.l2
+        leaves = torch.where(count_total > 0, self.settings.learning_rate * sum_total / safe, 0.0)
+        return torch.cat(players, dim=1), leaves, node
+
+    def _best_splits(
+        self, sums: torch.Tensor, counts: torch.Tensor, sum_total: torch.Tensor, count_total: torch.Tensor
+    ) -> torch.Tensor:
+        """The player of largest gain for every node, or n_players where no split is allowed or pays: (t, nodes)."""
+        import torch
+
+        l2, least = self.settings.l2, self.settings.min_child_samples
+        rest = count_total[:, :, None] - counts
+        if l2 == 0:
+            # As in booster.py: S_L^2/n_L + S_R^2/n_R - S^2/n in one squared difference.
+            mean = (sum_total / count_total.clamp(min=1e-12))[:, :, None]
+            gain = (sums - mean * counts).square_() / (counts * rest).clamp_(min=1e-12)
+        else:
+            gain = sums**2 / (counts + l2) + (sum_total[:, :, None] - sums) ** 2 / (rest + l2)
+            gain -= (sum_total**2 / (count_total + l2))[:, :, None]
+        gain.masked_fill_((counts < least) | (rest < least), -1.0)
+        largest, chosen = gain.max(dim=2)
+        return torch.where(largest > 1e-10, chosen, self.shared.n_players)
+
+
+def _at(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """values (t, nodes, n) at chosen (t, nodes); 0 where chosen is n ("not split")."""
+    n_players = values.shape[2]
+    picked = values.gather(2, chosen.clamp(max=n_players - 1)[:, :, None])[:, :, 0]
+    return picked.masked_fill(chosen == n_players, 0.0)
+
+
+def _interleave(absent: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Children of all nodes in order: (t, nodes, ...) twice -> (t, 2 nodes, ...)."""
+    import torch
+
+    return torch.stack([absent, present], dim=2).flatten(1, 2)
+
+
+def _to_length(values: NDArray, n_rounds: int, filler: float) -> NDArray:
+    """The first axis made n_rounds long."""
+    padding = [(0, n_rounds - len(values))] + [(0, 0)] * (values.ndim - 1)
+    return np.pad(values, padding, constant_values=filler)

@@ -1,0 +1,154 @@
+"""The gradient-boosted proxy mask -> output, with two backends that the tests hold together.
+
+"booster" fits all targets at once (booster.py; on a GPU booster_torch.py, as BoosterSettings.device says);
+"lightgbm" is the reference, one LightGBM model per target, on the CPU whatever the device. Both are read exactly, as
+forests and so as spectra (trees.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError
+from attribution.fourier.spectrum import Spectrum
+from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings
+from attribution.proxy.booster import fit_booster
+from attribution.proxy.forest import Forest, forest_from_levels, leaf_paths, path_terms
+
+Backend = Literal["booster", "lightgbm"]
+BACKENDS: tuple[Backend, ...] = ("booster", "lightgbm")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A fitted proxy: one forest per target over `n_players` players, and its predictions."""
+
+    forests: list[Forest]
+    n_players: int
+    trees: BoostedTrees | None = None
+
+    def predict(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(m, n_players) bool -> (m, n_targets) float64."""
+        if self.trees is not None:
+            return self.trees.predict(masks)
+        return np.column_stack([forest.evaluate(masks, self.n_players) for forest in self.forests])
+
+    def spectrum(self, target: int, alpha: float) -> Spectrum:
+        """The exact spectrum of a target's forest."""
+        return self.forests[target].to_spectrum(self.n_players, alpha)
+
+    def largest_sets(
+        self, target: int, alpha: float, min_order: int, max_order: int, count: int
+    ) -> list[tuple[int, ...]]:
+        """The `count` sets of min_order to max_order members of largest |coefficient| in a target's spectrum."""
+        found: list[tuple[float, tuple[int, ...]]] = []
+        paths = leaf_paths(self.forests[target])
+        for order, (sets, values) in path_terms(*paths, self.n_players, alpha)[1].items():
+            if not min_order <= order <= max_order or count == 0:
+                continue
+            size = np.abs(values)
+            if len(size) > count:  # the others are never looked at, let alone sorted
+                among = size >= np.partition(size, -count)[-count]
+                sets, size = sets[among], size[among]
+            found += zip(size.tolist(), map(tuple, sets.tolist()), strict=True)
+        found.sort(key=lambda entry: (-entry[0], entry[1]))
+        return [members for _, members in found[:count]]
+
+
+def fit_proxy(
+    masks: NDArray[np.bool_],
+    outputs: NDArray[np.float64],
+    settings: BoosterSettings,
+    *,
+    backend: Backend = "booster",
+    validation: NDArray[np.bool_] | None = None,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> Proxy:
+    """Fit a proxy to every target: masks (m, n) bool, outputs (m, t) float64.
+
+    validation: (m,) bool, rows that stop the boosting and are not fitted on; none: all rounds are kept.
+    Raises AttributionError for an unknown backend or a device that is not there, ImportError where LightGBM is asked
+    for and missing.
+    """
+    if backend == "booster":
+        trees = fit_booster(masks, outputs, settings, validation=validation, sample_weight=sample_weight)
+        return Proxy(
+            [
+                forest_from_levels(
+                    trees.players[: trees.n_trees[target], target].astype(np.int64),
+                    trees.leaves[: trees.n_trees[target], target].astype(np.float64),
+                    bias=float(trees.bias[target]),
+                )
+                if trees.n_trees[target]
+                else _constant(float(trees.bias[target]))
+                for target in range(outputs.shape[1])
+            ],
+            masks.shape[1],
+            trees,
+        )
+    if backend == "lightgbm":
+        return _fit_lightgbm(masks, outputs, settings, validation, sample_weight)
+    raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {backend!r}.")
+
+
+def _fit_lightgbm(
+    masks: NDArray[np.bool_],
+    outputs: NDArray[np.float64],
+    settings: BoosterSettings,
+    validation: NDArray[np.bool_] | None,
+    sample_weight: NDArray[np.float64] | None,
+) -> Proxy:
+    import lightgbm
+
+    from attribution.proxy.lightgbm import forest_from_lightgbm
+
+    held = np.zeros(len(masks), dtype=bool) if validation is None else validation
+    stops = settings.patience > 0 and bool(held.any())
+    X = masks.astype(np.float32)
+    parameters = {
+        "objective": "l2",
+        "max_depth": settings.max_depth,
+        "num_leaves": 2**settings.max_depth,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": settings.min_child_samples,
+        "lambda_l2": settings.l2,
+        "num_threads": 1,
+        "verbose": -1,
+        "deterministic": True,
+        "force_col_wise": True,
+    }
+    forests = []
+    for target in range(outputs.shape[1]):
+        fit_y, held_y = outputs[~held, target], outputs[held, target]
+        weight = sample_weight
+        mean = float(np.average(fit_y, weights=None if weight is None else weight[~held]))
+        if np.ptp(fit_y) == 0.0:
+            forests.append(_constant(mean))
+            continue
+        data = lightgbm.Dataset(X[~held], fit_y - mean, weight=None if weight is None else weight[~held])
+        callbacks: list[Any] = []
+        sets: list[Any] = []
+        if stops:
+            sets = [
+                lightgbm.Dataset(
+                    X[held], held_y - mean, weight=None if weight is None else weight[held], reference=data
+                )
+            ]
+            callbacks = [lightgbm.early_stopping(settings.patience, verbose=False)]
+        model = lightgbm.train(parameters, data, settings.n_rounds, valid_sets=sets, callbacks=callbacks)
+        forest = forest_from_lightgbm(model)
+        forests.append(
+            Forest(
+                forest.player, forest.absent, forest.present, forest.value, forest.roots, forest.bias + mean
+            )
+        )
+    return Proxy(forests, masks.shape[1])
+
+
+def _constant(bias: float) -> Forest:
+    empty = np.zeros(0, dtype=np.int64)
+    return Forest(empty, empty, empty, np.zeros(0), empty, bias)

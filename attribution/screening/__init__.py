@@ -1,0 +1,1 @@
+"""Exhaustive screens: statistics of all pairs and triples, and heredity."""

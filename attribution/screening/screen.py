@@ -1,0 +1,211 @@
+"""Exhaustive screens: a statistic for every pair (or triple) of players on every target, by matrix products.
+
+For residuals r of the datamodel (out of fold) the one-step estimate of F({i,j}) is mean(phi_i phi_j r), and all
+pairs of one target at once are Phi' diag(r) Phi: m n^2 multiplications, no fit, no hierarchy assumed. Sums are
+kept per fold, so that the statistic "without fold k" and those of both halves come from the same pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.masks.row_groups import Clusters
+from attribution.screening.hits import Hits
+from attribution.statistics.z_histogram import add_to_histogram
+from attribution.types import Floating
+
+
+def screen_pairs(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    keep_z: float | NDArray[np.float64],
+    counts: NDArray[np.int64],
+    unit_variance: bool,
+    levels: NDArray[np.int8] | None = None,
+    *,
+    device: str = "cpu",
+) -> Iterator[Hits]:
+    """Screen all pairs of one target after the other.
+
+    folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). keep_z: a pair is handed
+    back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
+    added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2). levels: (t, n), a pair's level being the lesser of its
+    members'; keep_z is then (levels,) and counts (levels, N_Z_BINS). device: "cpu" is NumPy, another one torch's
+    (screen_torch.py).
+    """
+    if device != "cpu":
+        from attribution.screening.screen_torch import screen_on_device
+
+        yield from screen_on_device(
+            2, device, clusters, folds, residual_sums, keep_z, counts, unit_variance, levels
+        )
+        return
+    n_folds, n_players = int(folds.max()) + 1, clusters.phi.shape[1]
+    parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
+    phi = [
+        np.ascontiguousarray(clusters.phi[rows].T) for rows in parts
+    ]  # players first: slices stay contiguous
+    squared = None if unit_variance else [p * p for p in phi]
+    # Blocks of rows of the (n, n) matrix: only the part right of the diagonal is computed, and stays in cache.
+    width = max(32, -(-n_players // 8))
+    starts = range(0, n_players, width)
+    triangles = [np.arange(start, n_players)[None, :] > np.arange(start, min(start + width, n_players))[:, None]
+                 for start in starts]  # fmt: skip
+    for target in range(residual_sums.shape[1]):
+        r = [residual_sums[rows, target].astype(np.float32) for rows in parts]
+        weighted = [p * x for p, x in zip(phi, r, strict=True)]
+        weighted_squares = None if squared is None else [w * w for w in weighted]
+        spread = np.array([float(x.astype(np.float64) @ x) for x in r])[:, None, None]
+        found: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+        for start, triangle in zip(starts, triangles, strict=True):
+            stop = min(start + width, n_players)
+            sums = np.stack([w[start:stop] @ p[start:].T for w, p in zip(weighted, phi, strict=True)])
+            if squared is None or weighted_squares is None:
+                squares = spread.astype(np.float32)
+            else:
+                squares = np.stack(
+                    [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
+                )
+            total_z, largest = _largest_z(sums, squares)
+            least: float | NDArray[np.float32]
+            if levels is None:
+                least = float(keep_z)
+                add_to_histogram(counts, total_z[triangle])
+            else:
+                level = np.minimum(levels[target, start:stop, None], levels[target, None, start:])
+                least = np.asarray(keep_z, dtype=np.float32)[level]
+                add_to_histogram(counts, total_z[triangle], level[triangle])
+            first, second = np.nonzero((largest >= least) & triangle)
+            kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
+            found.append((
+                np.column_stack([first + start, second + start]),
+                sums[:, first, second].astype(np.float64),
+                kept_squares.astype(np.float64),
+            ))  # fmt: skip
+        yield Hits(
+            np.concatenate([members for members, _, _ in found]),
+            np.concatenate([kept for _, kept, _ in found], axis=1),
+            np.concatenate([kept for _, _, kept in found], axis=1),
+        )
+
+
+def screen_triples(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    keep_z: float,
+    counts: NDArray[np.int64],
+    unit_variance: bool,
+    *,
+    device: str = "cpu",
+) -> Iterator[Hits]:
+    """Screen all triples of one target after the other: a pair screen of the later players for each first one.
+
+    m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from Clusters.sums(residual, 3)."""
+    if device != "cpu":
+        from attribution.screening.screen_torch import screen_on_device
+
+        yield from screen_on_device(3, device, clusters, folds, residual_sums, keep_z, counts, unit_variance)
+        return
+    n_players = clusters.phi.shape[1]
+    parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
+    phi = [np.ascontiguousarray(clusters.phi[rows].T) for rows in parts]
+    upper = np.triu(np.ones((n_players, n_players), dtype=bool), 1)
+    for target in range(residual_sums.shape[1]):
+        r = [residual_sums[rows, target].astype(np.float32) for rows in parts]
+        spread = np.array([float(x.astype(np.float64) @ x) for x in r], dtype=np.float32)[:, None, None]
+        members: list[NDArray[np.int64]] = []
+        kept: list[NDArray[np.float64]] = []
+        kept_squares: list[NDArray[np.float64]] = []
+        for player in range(n_players - 2):
+            later = slice(player + 1, n_players)
+            triangle = upper[later, later]
+            weighted = [p[later] * (p[player] * x) for p, x in zip(phi, r, strict=True)]
+            sums = np.stack([w @ p[later].T for w, p in zip(weighted, phi, strict=True)])
+            if unit_variance:
+                squares = spread
+            else:
+                squares = np.stack(
+                    [(w * w) @ (p[later] * p[later]).T for w, p in zip(weighted, phi, strict=True)]
+                )
+            total_z, largest = _largest_z(sums, squares)
+            add_to_histogram(counts, total_z[triangle])
+            first, second = np.nonzero((largest >= keep_z) & triangle)
+            if len(first) == 0:
+                continue
+            members.append(
+                np.column_stack([np.full(len(first), player), first + later.start, second + later.start])
+            )
+            kept.append(sums[:, first, second].astype(np.float64))
+            kept_squares.append(np.broadcast_to(squares, sums.shape)[:, first, second].astype(np.float64))
+        if members:
+            yield Hits(
+                np.concatenate(members), np.concatenate(kept, axis=1), np.concatenate(kept_squares, axis=1)
+            )
+        else:
+            nothing = np.zeros((len(parts), 0))
+            yield Hits(np.zeros((0, 3), np.int64), nothing, nothing)
+
+
+def _largest_z(sums: Floating, squares: Floating) -> tuple[Floating, Floating]:
+    """|z| on all masks, and the largest |z| of all masks or all but one fold.
+
+    The latter is bounded from above (smallest variance, most helpful fold): it only decides what is handed back."""
+    total, variance = sums.sum(axis=0), squares.sum(axis=0)
+    total_z = np.abs(total) * _inverse_root(variance)
+    largest = total_z.copy()
+    scale = _inverse_root(variance - squares.max(axis=0))
+    for extreme in (sums.min(axis=0), sums.max(axis=0)):
+        np.maximum(largest, np.abs(total - extreme) * scale, out=largest)
+    return total_z, largest
+
+
+def _inverse_root(variance: Floating) -> Floating:
+    return np.float32(1.0) / np.sqrt(np.maximum(variance, np.float32(1e-30)))
+
+
+_SETS_AT_ONCE = 512  # whose columns stay in cache
+
+
+def set_statistics(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    n_folds: int,
+    members: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+) -> Hits:
+    """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
+    used, place = np.unique(members, return_inverse=True)
+    players = np.ascontiguousarray(clusters.phi[:, used].T)  # players first: a set's columns are read as they lie
+    place = place.reshape(members.shape)
+    of_fold = (folds[:, None] == np.arange(n_folds)).astype(np.float64)
+    weights = np.concatenate([of_fold * residual_sums[:, None], of_fold * residual_sums[:, None] ** 2], axis=1)
+    weights = weights.astype(np.float32)
+    sums, squares = np.empty((n_folds, len(members))), np.empty((n_folds, len(members)))
+    for start in range(0, len(members), _SETS_AT_ONCE):
+        now = slice(start, start + _SETS_AT_ONCE)
+        columns = players[place[now, 0]]
+        for position in range(1, members.shape[1]):
+            columns *= players[place[now, position]]
+        sums[:, now] = (columns @ weights[:, :n_folds]).T
+        columns *= columns
+        squares[:, now] = (columns @ weights[:, n_folds:]).T
+    return Hits(members, sums, squares)
+
+
+def set_columns(phi: Floating, members: NDArray[np.int64]) -> Floating:
+    """phi_S of every row: phi (m, n), members (c, order) padded with -1 -> (m, c)."""
+    columns = np.ones((len(phi), len(members)), dtype=phi.dtype)
+    for position in range(members.shape[1]):
+        player = members[:, position]
+        factor = np.take(phi, np.maximum(player, 0), axis=1)
+        if (player < 0).any():
+            factor[:, player < 0] = 1
+        columns *= factor
+    return columns
+
+

@@ -1,0 +1,153 @@
+"""The exhaustive screens of screen.py in torch, for a GPU: the same sets, sums and counts, up to rounding.
+
+Pairs and triples are one computation. A row is the set without its last player, a column that player, and all sets of
+one target are (rows' products times the residuals) times the players, one batched product over the folds; of it the
+part where the last player follows the row's is looked at. Only what is handed back comes to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.device import exact_products, torch_device
+from attribution.masks.row_groups import Clusters
+from attribution.screening.hits import Hits
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
+
+if TYPE_CHECKING:
+    import torch
+
+_BLOCK_BYTES = 2**28  # of a block of rows on the device
+
+
+def screen_on_device(
+    order: int,
+    device: str,
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    residual_sums: NDArray[np.float64],
+    keep_z: float | NDArray[np.float64],
+    counts: NDArray[np.int64],
+    unit_variance: bool,
+    levels: NDArray[np.int8] | None = None,
+    *,
+    block_bytes: int = _BLOCK_BYTES,
+) -> Iterator[Hits]:
+    """Screen all sets of `order` players of one target after the other, as screen.screen_pairs describes it.
+
+    levels: (t, n), a set's level being the least of its members'; keep_z is then (levels,) and counts (levels,
+    N_Z_BINS). block_bytes: what the products in hand may take on the device. Raises AttributionError for a device that
+    is not there."""
+    screen = _Screen(order, torch_device(device), clusters, folds, unit_variance, block_bytes)
+    least = np.atleast_1d(np.asarray(keep_z, dtype=np.float32))
+    for target in range(residual_sums.shape[1]):
+        level = np.zeros(clusters.phi.shape[1], np.int8) if levels is None else levels[target]
+        with exact_products():
+            hits, found = screen.target(residual_sums[:, target], least, level)
+        counts += found.reshape(counts.shape)
+        yield hits
+
+
+class _Screen:
+    """What all targets share on the device.
+
+    phi: (k, n, l) float32, the basis of every fold's clusters, players first, padded with zeros to the longest fold.
+    left: (rows, order - 1), every set without its last player, in order.
+    """
+
+    def __init__(
+        self,
+        order: int,
+        device: torch.device,
+        clusters: Clusters,
+        folds: NDArray[np.int64],
+        unit_variance: bool,
+        block_bytes: int,
+    ) -> None:
+        import torch
+
+        n_players = clusters.phi.shape[1]
+        self.device, self.n_players = device, n_players
+        self.parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
+        self.longest = max(len(rows) for rows in self.parts)
+        padded = np.zeros((len(self.parts), n_players, self.longest), dtype=np.float32)
+        for fold, rows in enumerate(self.parts):
+            padded[fold, :, : len(rows)] = clusters.phi[rows].T
+        self.phi = torch.from_numpy(padded).to(device)
+        self.squared = None if unit_variance else self.phi**2
+        left = np.array(list(combinations(range(n_players - 1), order - 1)), dtype=np.int64).reshape(-1, order - 1)
+        self.left = torch.from_numpy(left).to(device)
+        self.last = left[:, -1]
+        self.players = torch.arange(n_players, device=device)
+        # Of a row: its products, with the residuals, and squared; sums and squares; and what is made of those.
+        per_row = 4 * (len(self.parts) * (3 * self.longest + 3 * n_players) + 12 * n_players)
+        self.at_once = max(1, block_bytes // per_row)
+
+    def target(
+        self, residual: NDArray[np.float64], least: NDArray[np.float32], level: NDArray[np.int8]
+    ) -> tuple[Hits, NDArray[np.int64]]:
+        """Sets of one target whose |z| reaches their level's `least`, and the histograms of all (levels, N_Z_BINS)."""
+        import torch
+
+        padded = np.zeros((len(self.parts), 1, self.longest), dtype=np.float32)
+        for fold, rows in enumerate(self.parts):
+            padded[fold, 0, : len(rows)] = residual[rows]
+        r = torch.from_numpy(padded).to(self.device)
+        spread = (r.double() ** 2).sum(dim=2, keepdim=True).float()
+        counts = torch.zeros(len(least) * N_Z_BINS, dtype=torch.int64, device=self.device)
+        threshold = torch.from_numpy(least).to(self.device)
+        own_level = torch.from_numpy(level.astype(np.int64)).to(self.device)
+        found = [self._block(start, r, spread, threshold, own_level, counts)
+                 for start in range(0, len(self.left), self.at_once)]  # fmt: skip
+        members, sums, squares = zip(*found, strict=True)
+        hits = Hits(np.concatenate(members), np.concatenate(sums, axis=1), np.concatenate(squares, axis=1))
+        return hits, counts.cpu().numpy()
+
+    def _block(
+        self,
+        start: int,
+        r: torch.Tensor,
+        spread: torch.Tensor,
+        least: torch.Tensor,
+        level: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """A block of rows: members, sums and squares of what is handed back; adds all to `counts`."""
+        import torch
+
+        left = self.left[start : start + self.at_once]
+        first = int(self.last[start : start + self.at_once].min()) + 1  # the first column that any of them needs
+        weighted = self.phi[:, left[:, 0]]
+        for position in range(1, left.shape[1]):
+            weighted = weighted * self.phi[:, left[:, position]]
+        weighted = weighted * r
+        sums = weighted @ self.phi[:, first:].mT
+        squares = spread if self.squared is None else weighted**2 @ self.squared[:, first:].mT
+        total_z, largest = _largest_z(sums, squares)
+        follows = self.players[first:] > left[:, -1:]
+        of_set = torch.minimum(level[left].amin(dim=1)[:, None], level[first:])
+        bins = (total_z * (1.0 / Z_STEP)).clamp(max=N_Z_BINS - 1).long() + of_set * N_Z_BINS
+        counts.scatter_add_(0, bins.flatten(), follows.flatten().long())
+        row, column = torch.nonzero((largest >= least[of_set]) & follows, as_tuple=True)
+        members = torch.cat([left[row], column[:, None] + first], dim=1)
+        kept, kept_squares = (values.expand_as(sums)[:, row, column].double() for values in (sums, squares))
+        return members.cpu().numpy(), kept.cpu().numpy(), kept_squares.cpu().numpy()
+
+
+def _largest_z(sums: torch.Tensor, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As screen._largest_z: |z| on all masks, and the largest of all masks or all but one fold, from above."""
+    import torch
+
+    total, variance = sums.sum(dim=0), squares.sum(dim=0)
+    total_z = total.abs() * _inverse_root(variance)
+    extreme = torch.maximum((total - sums.amin(dim=0)).abs(), (total - sums.amax(dim=0)).abs())
+    return total_z, torch.maximum(total_z, extreme * _inverse_root(variance - squares.amax(dim=0)))
+
+
+def _inverse_root(variance: torch.Tensor) -> torch.Tensor:
+    return variance.clamp(min=1e-30).rsqrt()

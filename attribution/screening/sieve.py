@@ -1,0 +1,101 @@
+"""All triples of a thousand players, by a sieve: most are turned away on the few masks that say most.
+
+The statistic of a triple is sum phi_S r over masks. Masks of large |r| carry it: of normal residuals the eighth of the
+masks where |r| is largest holds half of sum r^2, so a triple whose z is 7 on all masks has 5 on them (its mean there is
+z times the root of their share). On these masks alone every triple is computed, in 8-bit integers, and what reaches the
+threshold is computed again on all masks, exactly. The false discovery rate counts every triple; those that were turned
+away count as nil (|z| = 0), which makes q-values larger, never smaller.
+"""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.masks.row_groups import Clusters
+from attribution.screening.hits import Hits
+from attribution.screening.screen import set_statistics
+
+_BLOCKS = 8  # of rows of each product, so that little is computed left of the diagonal
+
+
+def sieve_triples(
+    clusters: Clusters,
+    folds: NDArray[np.int64],
+    second_half: NDArray[np.bool_],
+    residual_sums: NDArray[np.float64],
+    n_sieve_masks: int,
+    n_survivors: int,
+) -> list[tuple[Hits, NDArray[np.bool_]]]:
+    """Every target's triples that survive in either half of the masks: statistics on all masks, and (2, c) in which
+    half. A set that its own masks let through would seem to predict them, so it may only serve the other half's.
+
+    clusters: of the players to look among, at alpha = 1/2 (phi is +-1). folds, second_half: (u,). residual_sums:
+    (u, t), from Clusters.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look, of each half.
+    n_survivors: how many nil triples a target is expected to pass on. n^3 n_sieve_masks / 2 multiplications of bytes a
+    target.
+    """
+    from scipy.special import ndtri
+
+    n_players = clusters.phi.shape[1]
+    signs = np.ascontiguousarray(clusters.phi.T).astype(np.int8)
+    passing = -float(ndtri(min(0.25, n_survivors / (4 * comb(n_players, 3)))))
+    n_folds = int(folds.max()) + 1
+    code = np.array([n_players**2, n_players, 1])
+    result = []
+    for target in range(residual_sums.shape[1]):
+        r = residual_sums[:, target]
+        of_half = []
+        for half in (~second_half, second_half):
+            inside = np.flatnonzero(half)
+            rows = np.sort(inside[np.argsort(-np.abs(r[inside]), kind="stable")[:n_sieve_masks]])
+            of_half.append(_let_through(signs, rows, r[rows], passing))
+        codes, first = np.unique(np.concatenate(of_half) @ code, return_index=True)
+        members = np.concatenate(of_half)[first]
+        proposed = np.array([np.isin(codes, found @ code) for found in of_half])
+        result.append((set_statistics(clusters, folds, n_folds, members, r), proposed))
+    return result
+
+
+def _let_through(
+    signs: NDArray[np.int8], rows: NDArray[np.int64], few: NDArray[np.float64], passing: float
+) -> NDArray[np.int64]:
+    """Triples (c, 3) with |z| >= passing on some masks: signs (n, u), rows of masks, few: their residuals."""
+    largest = float(np.abs(few).max(initial=0.0))
+    if largest == 0.0:
+        return np.zeros((0, 3), np.int64)
+    rounded = np.rint(few * (127 / largest)).astype(np.int8)
+    spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
+    return _survivors(np.ascontiguousarray(signs[:, rows]), rounded, passing * spread)
+
+
+def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:
+    """Triples (c, 3) with |sum signs_i signs_j signs_k weights| >= threshold; signs (n, m), weights (m,)."""
+    import torch
+
+    n_players = len(signs)
+    # Columns begin at multiples of eight, so that eight comparisons are looked over as one number.
+    players = torch.from_numpy(np.pad(signs, ((0, -n_players % 8), (0, 0))))
+    limit = int(np.ceil(threshold))
+    found: list[NDArray[np.int64]] = []
+    for first in range(n_players - 2):
+        later = n_players - first - 1
+        weighted = torch.from_numpy(signs[first + 1 :] * (signs[first] * weights))
+        width = max(32, -(-later // _BLOCKS))
+        for start in range(0, later, width):
+            stop = min(start + width, later)
+            # Columns right of the block's first row; the corner left of the diagonal is dropped below.
+            base = (first + 1 + start) // 8 * 8
+            sums = torch._int_mm(weighted[start:stop], players[base:].T).numpy()
+            passing = np.abs(sums, out=sums) >= limit
+            eights = np.flatnonzero(passing.view(np.int64))
+            if len(eights) == 0:
+                continue
+            at = eights[:, None] * 8 + np.arange(8)
+            row, column = np.divmod(at[passing.ravel()[at]], passing.shape[1])
+            row, column = row + first + 1 + start, column + base
+            right = column > row
+            found.append(np.column_stack([np.full(int(right.sum()), first), row[right], column[right]]))
+    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)

@@ -1,0 +1,1 @@
+"""Statistics that know of no player: p-values, false discovery rates, shrinkage, intervals, R2."""

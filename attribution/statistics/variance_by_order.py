@@ -1,0 +1,187 @@
+"""How much of the outputs' variance main effects, pairs and larger sets carry, in closed form and before any fit.
+
+Saunshi, Gupta, Braverman and Arora (2022, arXiv 2210.01072) estimate the residual of the best linear datamodel from
+pairs of correlated masks: the outputs of similar masks agree as far as their low orders explain them. A campaign has
+independent masks, of which chance makes some pairs more alike than others, and that is enough. With
+
+    K_k(a, b) = sum_{|S| = k} phi_S(a) phi_S(b),    W_k = sum_{|S| = k} F(S)^2 = E[y_a y_b K_k(a, b)],  a != b,
+
+the mean of y_a y_b K_k(a, b) over pairs of different masks is unbiased for W_k, seed noise and all (the noise of two
+runs is independent), and W_1 is the variance that the best linear function of the mask explains. K_k is an elementary
+symmetric polynomial of the products phi_i(a) phi_i(b): no fit, one product of the masks with themselves. For
+fixed-size masks phi_S is no orthogonal basis; there K_k is the zonal polynomial of the masks' overlap (orthogonal
+under the hypergeometric distribution), and W_k what the best function of order k explains beyond order k - 1.
+
+Its standard error is about sqrt(2 C(n, k)) / n_masks of the variance, besides what the signal adds: small for k = 1,
+some n_players / n_masks for k = 2. It sizes what linear models leave; few strong pairs are found by the screen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError
+from attribution.fourier.basis import basis
+from attribution.masks.inputs import check_data
+from attribution.types import Array
+
+_ROWS = 512  # rows of the (m, m) kernel that are held at a time
+
+
+@dataclass(frozen=True)
+class OrderWeights:
+    """Per order k = 1..max_order and target, each (max_order, t): share, W_k / Var[y], unbiased up to the ratio and so
+    now and then below 0; stderr, its standard error. variance: (t,) of the outputs, seed noise included. share[0] is
+    the R^2 of the best linear function of the mask on single runs, 1 - share[0] its residual. NaN where outputs are
+    constant."""
+
+    share: Array
+    stderr: Array
+    variance: Array
+
+    def p_values(self) -> Array:
+        """(max_order, t), one-sided normal p of a share above 0; 1 where it is unknown."""
+        from scipy.special import ndtr
+
+        known = self.stderr > 0
+        z = np.divide(self.share, self.stderr, out=np.zeros_like(self.share), where=known)
+        return np.where(known, ndtr(-z), 1.0)
+
+
+def order_weights(
+    masks: Any, outputs: Any, alpha: float = 0.5, *, max_order: int = 2, groups: Any = None
+) -> OrderWeights:
+    """Shares of the outputs' variance by order: masks (m, n) bool, outputs (m,) or (m, t).
+
+    groups: (m,) rows that are not independent (replicates of a mask always are one): only pairs of different groups
+    count. The standard error is the jackknife's over groups, of the ratio; a jackknife counts the part of the variance
+    that comes from pairs of rows twice, and one is taken off as if rows were independent (so with groups of several
+    rows the error is somewhat too large, by sqrt(2) at most). Work: m^2 (n + max_order t) multiplications. Raises
+    AttributionError for bad input (checks.check_data), and for max_order outside 1..4.
+    """
+    if np.ndim(alpha) != 0:
+        raise AttributionError("shares by order are those under one alpha. Give the masks of each alpha by themselves.")
+    data = check_data(masks, outputs, alpha, groups=groups)
+    if not isinstance(max_order, (int, np.integer)) or not 1 <= max_order <= 4:
+        raise AttributionError(f"max_order must be an integer in 1..4; got {max_order!r}.")
+    m, t = data.outputs.shape
+    centre, scale = data.outputs.mean(axis=0), data.outputs.std(axis=0)
+    constant = scale == 0
+    y = (data.outputs - centre) / np.where(constant, 1.0, scale)
+    kernel = _Kernel(data.masks, float(alpha), data.fixed_size)
+    y32, squared = y.astype(np.float32), (y**2).astype(np.float32)
+    rows = np.empty((max_order, m, t))  # sum over b of y_a y_b K(a, b)
+    squares = np.zeros((max_order, t))  # sum over pairs of its square
+    for start in range(0, m, _ROWS):
+        part = slice(start, min(start + _ROWS, m))
+        other = data.groups[part, None] != data.groups[None, :]
+        for order, values in enumerate(kernel.block(part, max_order)):
+            values = values * other
+            rows[order, part] = y[part] * (values @ y32)
+            squares[order] += ((values**2 @ squared) * squared[part]).sum(axis=0)
+    n_groups = int(data.groups.max()) + 1
+    size = np.bincount(data.groups).astype(np.float64)
+    n_pairs = float(m**2 - (size**2).sum())
+    without = n_pairs - 2 * size * (m - size)  # pairs left when a group goes
+    spread = _by_group(_spread(y, data.groups), data.groups, n_groups)
+    variance, variance_without = spread.sum(axis=0) / n_pairs, (spread.sum(axis=0) - 2 * spread) / without[:, None]
+    # Centring by the sample mean takes this off, whatever the order.
+    centring = 1 - 2 / m + 2 / m**2
+    share, stderr = np.empty((max_order, t)), np.empty((max_order, t))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for order in range(max_order):
+            by_group = _by_group(rows[order], data.groups, n_groups)
+            weight = by_group.sum(axis=0) / n_pairs
+            share[order] = weight / variance / centring
+            left_out = (by_group.sum(axis=0) - 2 * by_group) / without[:, None] / variance_without / centring
+            error = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0) * (n_groups - 1) / n_groups
+            alone = (rows[order] / (m - 1)).var(axis=0, ddof=1)
+            of_pairs = (squares[order] / n_pairs - weight**2 - 2 * alone) / (1 - 2 / (m - 1))
+            corrected = error - 2 * np.maximum(of_pairs, 0.0) / n_pairs / (variance * centring) ** 2
+            stderr[order] = np.sqrt(np.maximum(corrected, 0.5 * error))
+    share[:, constant] = np.nan
+    stderr[:, constant] = np.nan
+    return OrderWeights(share, stderr, np.where(constant, 0.0, variance * scale**2))
+
+
+class _Kernel:
+    """K_1, K_2, ... between some masks and all of them."""
+
+    def __init__(self, masks: NDArray[np.bool_], alpha: float, fixed_size: bool) -> None:
+        self.masks, self.alpha, self.fixed_size = masks, alpha, fixed_size
+        self.phi = masks.astype(np.float32) if fixed_size else basis(masks, alpha)
+
+    def block(self, part: slice, max_order: int) -> list[NDArray[np.float32]]:
+        """Kernels of order 1..max_order, (rows, m) each."""
+        n = self.masks.shape[1]
+        product = self.phi[part] @ self.phi.T
+        if self.fixed_size:
+            table = zonal_polynomials(n, int(self.masks[0].sum()), max_order).astype(np.float32)
+            overlap = np.rint(product).astype(np.int64)
+            return [row[overlap] for row in table]
+        power, raised = [product], self.phi
+        for k in range(2, max_order + 1):
+            if self.alpha == 0.5:
+                power.append(product if k % 2 else np.full((1, 1), n, dtype=np.float32))
+            else:
+                raised = raised * self.phi
+                power.append(raised[part] @ raised.T)
+        # Newton's identities: k e_k = sum_i (-1)^(i - 1) e_(k - i) p_i.
+        elementary: list[NDArray[np.float32]] = [np.ones((1, 1), dtype=np.float32)]
+        for k in range(1, max_order + 1):
+            total = sum((-1) ** (i - 1) * elementary[k - i] * power[i - 1] for i in range(1, k + 1))
+            elementary.append(np.asarray(total / k, dtype=np.float32))
+        return elementary[1:]
+
+
+def zonal_polynomials(n_players: int, size: int, max_order: int) -> Array:
+    """K_k of two masks of `size` players each by their overlap: (max_order, size + 1).
+
+    The functions of order k beyond order k - 1 on masks of one size form a space of dimension
+    C(n, k) - C(n, k - 1) (Delsarte 1973); its reproducing kernel is the orthonormal polynomial of degree k under the
+    overlap's hypergeometric distribution times the root of that dimension. 0 where there is no such space.
+    """
+    from scipy.stats import hypergeom
+
+    overlap = np.arange(size + 1, dtype=np.float64)
+    probability = hypergeom(n_players, size, size).pmf(np.arange(size + 1))
+    centred = overlap - probability @ overlap
+    centred /= max(math.sqrt(probability @ centred**2), 1e-300)
+    found: list[Array] = [np.ones(size + 1)]
+    for k in range(1, max_order + 1):
+        dimension = math.comb(n_players, k) - math.comb(n_players, k - 1)
+        if k > min(size, n_players - size) or dimension <= 0:
+            found.append(np.zeros(size + 1))
+            continue
+        new = centred * found[-1]
+        for _ in range(2):  # twice is enough for orthogonality to the last digit
+            for old in found:
+                new = new - (probability @ (new * old)) * old
+        new = new / math.sqrt(probability @ new**2)
+        found.append(new * np.sign(new[-1]))
+    weights = [
+        math.sqrt(max(math.comb(n_players, k) - math.comb(n_players, k - 1), 0)) for k in range(1, max_order + 1)
+    ]
+    return np.array(found[1:]) * np.array(weights)[:, None]
+
+
+def _spread(y: Array, groups: NDArray[np.int64]) -> Array:
+    """(m, t): sum over the rows b of other groups of (y_a - y_b)^2 / 2, whose mean over pairs is the variance."""
+    size = np.bincount(groups).astype(np.float64)
+    own, own_squares = (_by_group(v, groups, len(size))[groups] for v in (y, y**2))
+    others = (len(y) - size[groups])[:, None]
+    return (others * y**2 - 2 * y * (y.sum(axis=0) - own) + (y**2).sum(axis=0) - own_squares) / 2
+
+
+def _by_group(values: Array, groups: NDArray[np.int64], n_groups: int) -> Array:
+    """(m, t) -> (g, t): sums."""
+    if n_groups == len(values):
+        return values[np.argsort(groups)]
+    result = np.zeros((n_groups, values.shape[1]))
+    np.add.at(result, groups, values)
+    return result

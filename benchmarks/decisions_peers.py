@@ -27,8 +27,8 @@ from flows.dataset import load_planted
 from flows.store import Campaign
 from flows.verdicts import about
 from training import Dataset, Recipe, training_seed
-from training.features import embed
-from training.planting import Planted
+from training.data.planting import Planted
+from training.engine.features import embed
 
 N_FOLDS, NETWORKS = 5, 4
 

@@ -25,7 +25,7 @@ import torch
 from retrain_peer import Timing, train_one_at_a_time
 
 from training import RECIPES, Dataset, Recipe, RetrainResult, load_dataset, retrain, sample_masks
-from training.models import build_model
+from training.engine.models import build_model
 
 CIFAR2 = {"source": "parquet", "classes": ["automobile", "truck"], "n_train": 200, "n_targets": 100}
 DATA: dict[str, dict[str, Any]] = {

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from training import Dataset, Recipe
-from training.averaging import WeightAverage
-from training.batches import Batches, member_draws
-from training.models import build_model, initialise
-from training.outputs import OUTPUT_FUNCTIONS
+from training.engine.averaging import WeightAverage
+from training.engine.batches import Batches, member_draws
+from training.engine.models import build_model, initialise
+from training.engine.outputs import OUTPUT_FUNCTIONS
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def _load_training() -> None:
     import torch
 
     import flows.work  # noqa: F401
-    import training.engine  # noqa: F401
+    import training.engine.engine  # noqa: F401
 
     torch.set_num_threads(1)
 

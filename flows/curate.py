@@ -34,8 +34,8 @@ from flows.survey import analysis_key
 from flows.target_blocks import player_classes, target_classes
 from flows.verdicts import about
 from training import Dataset
-from training.neighbours import near_duplicate_components
-from training.planting import Planted
+from training.data.neighbours import near_duplicate_components
+from training.data.planting import Planted
 
 OUTPUTS_AT_ONCE = 64  # targets whose residuals are held at a time
 

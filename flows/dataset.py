@@ -11,7 +11,7 @@ import pyarrow as pa
 from conf.schema import CampaignConfig, identity_settings
 from flows import schemas
 from training import Dataset, load_dataset
-from training.planting import Planted, plant
+from training.data.planting import Planted, plant
 
 
 def load(config: CampaignConfig) -> Dataset:

@@ -26,7 +26,7 @@ from flows.survey import missing_models, wanted
 from flows.throughput import throughput
 from flows.work import TrainingJob, resolve_device
 from training import Dataset, Recipe
-from training.calibrate import Calibration, calibrate
+from training.calibration.calibrate import Calibration, calibrate
 
 # Measured beside training on two cores of an EPYC virtual machine: processor seconds to start Ray and Prefect's
 # temporary server, plan and draw the report, which hardly depend on the campaign; and of attribution for one target,

@@ -7,7 +7,7 @@ import numpy as np
 from conf.schema import CampaignConfig
 from flows.work import resolve_device
 from training import Dataset, Recipe, training_seed
-from training.features import embed
+from training.engine.features import embed
 
 
 def player_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:

@@ -9,7 +9,7 @@ from attribution.curation.evidence import Evidence
 from attribution.curation.redundancy import counted_rows
 from attribution.curation.rules import Curation
 from attribution.experiments.planted_truth import agreement, average_precision
-from training.planting import Planted
+from training.data.planting import Planted
 
 
 def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dict[str, Any]:

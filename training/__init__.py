@@ -8,10 +8,10 @@ Importing this package loads NumPy and nothing heavier: torch, scikit-learn, tor
 are imported where they are used.
 """
 
-from training.calibrate import Calibration, calibrate
-from training.data import Dataset, ImageSet
+from training.calibration.calibrate import Calibration, calibrate
+from training.data.dataset import Dataset, ImageSet
+from training.data.sources import load_dataset
 from training.errors import TrainingInputError
-from training.load import load_dataset
 from training.masks import SAMPLERS, sample_masks
 from training.randomness import training_seed
 from training.recipe import RECIPES, Recipe

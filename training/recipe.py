@@ -25,11 +25,11 @@ class Recipe:
     - flip: mirror training images at random. crop_padding: shift them by up to so many pixels. cutout: side
       of a square blanked out at a random place, 0 for none. flip_at_test: average logits over an image and
       its mirror.
-    - average_last: share of the steps over whose end the weights are averaged (`training.averaging`); 0: the last
-      step's weights.
-    - output: what is recorded of a target, see `training.outputs`.
+    - average_last: share of the steps over whose end the weights are averaged (`training.engine.averaging`); 0: the
+      last step's weights.
+    - output: what is recorded of a target, see `training.engine.outputs`.
     - batching: how a masked order becomes batches. `packed`: absent examples are left out and later batches close up.
-      `slot_aligned`: the full set's order is cut into slots, and absent examples weigh 0 (`training.slots`).
+      `slot_aligned`: the full set's order is cut into slots, and absent examples weigh 0 (`training.engine.slots`).
     """
 
     architecture: str = "resnet"

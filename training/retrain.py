@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import Dataset
+from training.data.dataset import Dataset
 from training.errors import TrainingInputError
 from training.recipe import Recipe
 
@@ -31,7 +31,7 @@ class RetrainResult:
     - train_seconds: (n_masks,) float32, wall time of the model's chunk divided by the models in it.
     - members: models trained together (K) at the end; members_used: (n_masks,) int32, the K of each row's chunk, lower
       than was asked for where the device's memory did not suffice.
-    - way: how, as `training.ways.Way` writes it; device: where.
+    - way: how, as `training.engine.modes.Way` writes it; device: where.
     """
 
     outputs: np.ndarray
@@ -65,8 +65,8 @@ def retrain(
     seed alone, drawn for the full training set and then restricted to the examples present (packed: absent
     examples are left out and the batches close up). Two masks of one seed therefore share them. members:
     models trained together as one network; the last chunk may be smaller. way: how they are trained, see
-    `training.ways`; where it cannot be had the log says so and names what is done instead. progress(done, total) is
-    called after each chunk, in models.
+    `training.engine.modes`; where it cannot be had the log says so and names what is done instead.
+    progress(done, total) is called after each chunk, in models.
 
     Where the device's memory does not suffice, `members` is halved for the rest and the log says so.
 
@@ -82,7 +82,8 @@ def retrain(
     seed_list = _check_seeds(seeds, len(masks))
     if members < 1:
         raise TrainingInputError(f"members must be at least 1; got {members}.")
-    from training.engine import STEADY_MEMBERS, make_engine  # imports torch
+    from training.engine.engine import STEADY_MEMBERS  # imports torch
+    from training.engine.factory import make_engine  # imports torch
 
     engine = make_engine(dataset, recipe, device=device, dtype=dtype, way=way)
     steady = members >= STEADY_MEMBERS

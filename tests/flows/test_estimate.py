@@ -21,7 +21,7 @@ from flows.roles import RowRange
 from flows.store import Campaign
 from flows.survey import missing_models
 from tests.flows.small_campaign import SMALL, small_config, train_missing
-from training.calibrate import Calibration, calibrate
+from training.calibration.calibrate import Calibration, calibrate
 
 
 def size_of(folder: Path, pattern: str) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from training import Dataset, Recipe, TrainingInputError, retrain, sample_masks
-from training.averaging import WeightAverage, renew_statistics
-from training.engine import Engine, FlatParameters
+from training.engine.averaging import WeightAverage, renew_statistics
+from training.engine.engine import Engine, FlatParameters
 
 RECIPE = Recipe(width=2, epochs=6, batch_size=8, average_last=0.5)
 

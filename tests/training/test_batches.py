@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from training import Recipe
-from training.batches import Batches, channel_statistics, member_draws
-from training.data import ImageSet
+from training.data.dataset import ImageSet
+from training.engine.batches import Batches, channel_statistics, member_draws
 
 FULL = np.ones(30, dtype=bool)
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from training import Dataset, Recipe, TrainingInputError, calibrate
-from training.calibrate import Trial
-from training.engine import make_engine
-from training.trials import Budget, Candidate
-from training.ways import Way
+from training.calibration.calibrate import Trial
+from training.calibration.trials import Budget, Candidate
+from training.engine.factory import make_engine
+from training.engine.modes import Way
 
 RECIPE = Recipe(epochs=2, batch_size=10, width=2)
 

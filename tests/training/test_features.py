@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training import Recipe, TrainingInputError, load_dataset, retrain
-from training.features import embed
-from training.planting import plant
+from training.data.planting import plant
+from training.engine.features import embed
 
 RECIPE = Recipe(epochs=2)
 

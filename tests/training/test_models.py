@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from training import Recipe
-from training.engine import FlatParameters
-from training.models import build_model, initialise
+from training.engine.engine import FlatParameters
+from training.engine.models import build_model, initialise
 
 
 def n_parameters(model: nn.Module) -> int:

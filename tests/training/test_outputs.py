@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.outputs import accuracy, margin_lse, margin_max
+from training.engine.outputs import accuracy, margin_lse, margin_max
 
 LOGITS = torch.tensor(np.random.default_rng(0).normal(size=(3, 7, 5)), dtype=torch.float64)
 LABELS = torch.tensor([0, 4, 2, 1, 3, 3, 0])

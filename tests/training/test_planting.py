@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training import Dataset, TrainingInputError, load_dataset
-from training.neighbours import NEAR_DUPLICATE_DISTANCE, near_duplicate_components
-from training.planting import NOTHING, plant
+from training.data.neighbours import NEAR_DUPLICATE_DISTANCE, near_duplicate_components
+from training.data.planting import NOTHING, plant
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import training.engine
+import training.engine.engine
 from training import Dataset, Recipe, TrainingInputError, retrain, sample_masks
 
 SHORT = Recipe(epochs=8, batch_size=10)
@@ -76,13 +76,13 @@ def test_the_same_call_gives_the_same_bits_and_another_seed_others(small_digits)
 def test_a_member_that_diverges_does_not_touch_its_neighbours(small_digits, monkeypatch):
     masks = sample_masks(40, 4, 0.5, 0)
     healthy = retrain(small_digits, masks, range(4), SHORT, members=4)
-    initialise = training.engine.initialise
+    initialise = training.engine.engine.initialise
 
     def spoil_member_one(model, seeds):
         initialise(model, seeds)
         model.stem[0].weight.data.view(len(seeds), -1)[1] = float("nan")
 
-    monkeypatch.setattr(training.engine, "initialise", spoil_member_one)
+    monkeypatch.setattr(training.engine.engine, "initialise", spoil_member_one)
     spoilt = retrain(small_digits, masks, range(4), SHORT, members=4)
     assert spoilt.status.tolist() == ["ok", "diverged", "ok", "ok"]
     assert np.isnan(spoilt.outputs[1]).all() and np.isnan(spoilt.target_accuracy[1])
@@ -241,7 +241,7 @@ def test_digits_reach_the_accuracy_and_the_noise_ceiling_of_the_recorded_campaig
     Two runs of one mask correlate by the noise ceiling: median over targets .31 among the record's
     replicates.
     """
-    from training.sources import read_source
+    from training.data.sources import read_source
 
     record = np.load(shared / "campaigns" / "digits-200.npz")
     masks = np.unpackbits(record["masks"], axis=1, bitorder="little")[:96, :200].astype(bool)

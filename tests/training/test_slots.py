@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from training import Dataset, Recipe, retrain
-from training.slots import PresentBatchNorm, n_slots, slot_draws
+from training.engine.slots import PresentBatchNorm, n_slots, slot_draws
 
 RECIPE = Recipe(width=2, epochs=2, batch_size=8, batching="slot_aligned")
 

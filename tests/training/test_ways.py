@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-import training.engine
+import training.engine.engine
+import training.engine.factory
 from training import Dataset, Recipe, TrainingInputError, retrain, sample_masks
-from training.engine import Engine, make_engine
-from training.native_library import NoLibrary, library
-from training.ways import Way
+from training.engine.engine import Engine
+from training.engine.factory import make_engine
+from training.engine.modes import Way
+from training.engine.native.library import NoLibrary, library
 
 WAYS = ["grouped+channels_last", "batched", "batched+channels_last", "vmap", "native"]
 RECIPES = {
@@ -110,13 +112,13 @@ def test_low_precision_products_leave_weights_and_statistics_in_float32(
 ) -> None:
     """After one small step outputs differ by the rounding of 8 (11) bits of mantissa and no more."""
     seen = set()
-    step = training.engine.FlatParameters.sgd_step
+    step = training.engine.engine.FlatParameters.sgd_step
 
     def look(self, *arguments):
         seen.update({self.values.dtype, self.gradients.dtype})
         return step(self, *arguments)
 
-    monkeypatch.setattr(training.engine.FlatParameters, "sgd_step", look)
+    monkeypatch.setattr(training.engine.engine.FlatParameters, "sgd_step", look)
     masks = sample_masks(40, 2, 0.5, 0)
     recipe = Recipe(epochs=0.5, batch_size=10, learning_rate=0.01)
     exact = retrain(small_digits, masks, range(2), recipe, members=2).outputs
@@ -130,7 +132,7 @@ def test_the_steps_never_read_a_number_back_from_the_device(small_digits: Datase
     """On torch's `meta` device tensors have no content: .item(), .cpu() or a branch on a value would raise."""
     engine = Engine(small_digits, RECIPES["everything"], device="meta")
     present = sample_masks(40, 3, 0.5, 0)
-    model = training.engine.build_model(engine.recipe, 3, engine.image_shape, engine.n_classes).to("meta")
+    model = training.engine.engine.build_model(engine.recipe, 3, engine.image_shape, engine.n_classes).to("meta")
     finite = engine._steps(model, present, [1, 2, 3])
     assert finite.device.type == "meta" and finite.shape == (3,)
     with pytest.raises((RuntimeError, NotImplementedError)):
@@ -153,7 +155,7 @@ def test_out_of_memory_halves_k_and_the_rest_goes_on(
 ) -> None:
     masks, recipe = sample_masks(40, 6, 0.5, 0), RECIPES["plain"]
     expected = retrain(small_digits, masks, range(6), recipe, members=2, dtype="float64")
-    monkeypatch.setattr(training.engine, "Engine", SmallMemory)
+    monkeypatch.setattr(training.engine.factory, "Engine", SmallMemory)
     told: list[int] = []
     with caplog.at_level(logging.WARNING, logger="coterie"):
         result = retrain(
@@ -170,7 +172,7 @@ def test_when_one_model_does_not_fit_the_error_is_the_device_s(
     small_digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SmallMemory, "room", 0)
-    monkeypatch.setattr(training.engine, "Engine", SmallMemory)
+    monkeypatch.setattr(training.engine.factory, "Engine", SmallMemory)
     with pytest.raises(torch.OutOfMemoryError):
         retrain(small_digits, sample_masks(40, 4, 0.5, 0), range(4), RECIPES["plain"], members=4)
 
@@ -215,7 +217,7 @@ def test_what_compiled_code_cannot_do_is_left_to_convolutions_and_said(
 def test_without_a_compiler_there_is_no_native_way(
     small_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from training import native_library
+    from training.engine.native import library as native_library
 
     monkeypatch.setenv("CXX", "no-such-compiler")
     native_library._load.cache_clear()

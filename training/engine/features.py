@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data import Dataset
+from training.data.dataset import Dataset
 from training.errors import TrainingInputError
 from training.recipe import Recipe
 
@@ -28,8 +28,8 @@ def embed(
     """
     import torch
 
-    from training.engine import Engine
-    from training.models import build_model, initialise
+    from training.engine.engine import Engine
+    from training.engine.models import build_model, initialise
 
     present = np.ones((len(seeds), dataset.n_players), dtype=bool) if masks is None else np.asarray(masks)
     if present.shape != (len(seeds), dataset.n_players) or not present.any(axis=1).all():

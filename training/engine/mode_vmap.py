@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from training.layers import MemberConv, MemberLinear, Residual
+from training.engine.layers import MemberConv, MemberLinear, Residual
 
 
 class VmapNetwork:

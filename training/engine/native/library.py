@@ -1,4 +1,4 @@
-"""Compiles training/native.cpp and its header for this machine's processor, once, and loads it."""
+"""Compiles native.cpp and its header for this machine's processor, once, and loads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.cache import cache_folder
 
 LOG = logging.getLogger("coterie")
 SOURCE = Path(__file__).with_name("native.cpp")
-HEADER = Path(__file__).with_name("native_layers.h")
+HEADER = Path(__file__).with_name("layers.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu++17", "-shared", "-fPIC", "-fno-math-errno")
 TYPES = {"float32": "float", "float64": "double"}
 COMPILE_SECONDS = 600.0

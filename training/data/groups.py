@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import RawImages
+from training.data.dataset import RawImages
 from training.errors import TrainingInputError
 
 _HEADERS = (["group"], ["source_index", "group"], ["index", "group"])

@@ -1,17 +1,19 @@
-"""Where images come from. Every source ends as one `RawImages`; `training.split` makes a `Dataset` of it."""
+"""Where images come from. Every source ends as one `RawImages`; `training.data.split` makes a `Dataset` of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from training.data import ImageSet, RawImages
+from training.data.dataset import Dataset, ImageSet, RawImages
+from training.data.folder_source import read_image_folder
+from training.data.groups import attach_groups
+from training.data.parquet_source import read_parquet_folder
+from training.data.pictures import reduce_all
+from training.data.split import choose_and_split
 from training.errors import TrainingInputError
-from training.folder_source import read_image_folder
-from training.groups import attach_groups
-from training.parquet_source import read_parquet_folder
-from training.pictures import reduce_all
 
 SOURCES = ("digits", "cifar10", "parquet", "image_folder")
 TWO_WAYS_OUT = (
@@ -31,7 +33,7 @@ def read_source(
     """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is
     given.
 
-    Raises TrainingInputError; see `training.load.load_dataset`.
+    Raises TrainingInputError; see `training.data.sources.load_dataset`.
     """
     if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
         raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
@@ -119,3 +121,43 @@ def _read_cifar10(folder: Path, download: bool, image_size: int | None) -> RawIm
         for part in parts
     ]
     return RawImages(name="cifar10", class_names=tuple(parts[0].classes), train=sets[0], test=sets[1])
+
+
+def load_dataset(
+    source: str,
+    *,
+    path: str | Path | None = None,
+    classes: Sequence[str | int] | None = None,
+    n_train: int | None = None,
+    n_targets: int | None = None,
+    n_audit: int | None = None,
+    image_size: int | None = None,
+    group_by: str | Path | None = None,
+    download: bool = True,
+    seed: int = 0,
+) -> Dataset:
+    """Read a data set and split its test images into targets and audit examples.
+
+    source: `digits` (ships inside scikit-learn: no network, no download), `cifar10` (torchvision, downloaded
+    once into `path`), `parquet` (a folder of image Parquet files in the layout Hugging Face uses),
+    `image_folder` (train/<class>/*.png, test/<class>/*.png), or the path of such a folder. classes: the
+    classes to keep, by name or number, in the order of their new labels. n_train, n_targets, n_audit: how
+    many images of each; None takes the source's default (digits: 200, 400, 400; otherwise all training
+    images, half of the test images as targets, the rest as audit examples). Training images are drawn class
+    by class, as evenly as the classes allow. image_size: reduce to this many pixels a side by averaging
+    areas. group_by: a column of the Parquet file or an index file that names each training example's group;
+    the players are then the groups (`training.players`). seed: decides the choice of training images and the
+    split of the test images, and nothing else.
+
+    Raises TrainingInputError: its message says what was wrong, what was given and what to do.
+    """
+    raw = read_source(source, path=path, image_size=image_size, group_by=group_by, download=download)
+    return choose_and_split(
+        raw,
+        classes=classes,
+        n_train=n_train,
+        n_targets=n_targets,
+        n_audit=n_audit,
+        group_by=group_by,
+        seed=seed,
+    )

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.averaging import WeightAverage
-from training.batches import _field, member_draws
-from training.engine import ChunkResult, Engine
-from training.models import build_model, initialise
-from training.native_library import NoLibrary, library
+from training.engine.averaging import WeightAverage
+from training.engine.batches import _field, member_draws
+from training.engine.engine import ChunkResult, Engine
+from training.engine.models import build_model, initialise
+from training.engine.native.library import NoLibrary, library
 from training.recipe import Recipe
 
 EVALUATED_AT_ONCE = 32  # images; a multiple of every vector length

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.data import ImageSet, RawImages
+from training.data.dataset import ImageSet, RawImages
+from training.data.pictures import decode, stack_pictures
 from training.errors import TrainingInputError
-from training.pictures import decode, stack_pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa

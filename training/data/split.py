@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Dataset, ImageSet, RawImages
+from training.data.dataset import Dataset, ImageSet, RawImages
+from training.data.neighbours import near_duplicate_components
 from training.errors import TrainingInputError
-from training.neighbours import near_duplicate_components
 from training.randomness import permutation, word_rows
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.data import Dataset, ImageSet
+from training.data.dataset import Dataset, ImageSet
 from training.errors import TrainingInputError
 from training.randomness import permutation, uniforms, word_rows
 

@@ -22,7 +22,7 @@ def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, me
 class MemberConv(nn.Module):
     """Convolution without bias, weights of all members: (K * out_channels, in_channels, size, size).
 
-    convolve: how it is computed; `training.ways.prepare` puts another function in its place.
+    convolve: how it is computed; `training.engine.modes.prepare` puts another function in its place.
     """
 
     convolve: Callable[[Tensor, Tensor, int, int, int], Tensor]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.batches import Draws, member_draws
+from training.engine.batches import Draws, member_draws
 from training.recipe import Recipe
 
 

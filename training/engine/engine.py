@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.averaging import WeightAverage, renew_statistics
-from training.batches import Batches, member_draws
-from training.data import Dataset, ImageSet
+from training.data.dataset import Dataset, ImageSet
+from training.engine.averaging import WeightAverage, renew_statistics
+from training.engine.batches import Batches, member_draws
+from training.engine.models import build_model, initialise
+from training.engine.modes import Way, prepare
+from training.engine.outputs import OUTPUT_FUNCTIONS, accuracy
+from training.engine.slots import Slots, n_slots, slot_draws
 from training.errors import TrainingInputError
-from training.models import build_model, initialise
-from training.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.recipe import Recipe
-from training.slots import Slots, n_slots, slot_draws
-from training.ways import Way, prepare, usable
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K so that K changes nothing
@@ -223,19 +223,6 @@ class Engine:
         return torch.cat(parts, dim=1)
 
 
-def make_engine(
-    dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32", way: str | Way = "grouped"
-) -> Engine:
-    """The engine of that way, or of what comes closest to it here, which the log then says.
-
-    Raises TrainingInputError for a device, type or way that does not exist and a recipe these images cannot have.
-    """
-    chosen = usable(Way.parse(way), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
-    if chosen.name == "native":
-        from training.native import NativeEngine
-
-        return NativeEngine(dataset, recipe, device=device, dtype=dtype, way=chosen)
-    return Engine(dataset, recipe, device=device, dtype=dtype, way=chosen)
 
 
 def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:

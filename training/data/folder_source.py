@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import ImageSet, RawImages
+from training.data.dataset import ImageSet, RawImages
+from training.data.pictures import decode, stack_pictures
 from training.errors import TrainingInputError
-from training.pictures import decode, stack_pictures
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 

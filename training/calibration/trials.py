@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.data import Dataset
+from training.data.dataset import Dataset
 from training.errors import TrainingInputError
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from training.engine import Engine
+    from training.engine.engine import Engine
 
 LOG = logging.getLogger("coterie")
 EVALUATED = 128  # targets of a trial
@@ -67,7 +67,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Asked:
-    """What `training.calibrate.calibrate` was asked."""
+    """What `training.calibration.calibrate.calibrate` was asked."""
 
     dataset: Dataset
     recipe: Recipe
@@ -232,7 +232,7 @@ class Candidate:
 
 def _candidate(asked: Asked, way: str, members: int, threads: int) -> Candidate | None:
     """None where the way cannot be had."""
-    from training.engine import make_engine
+    from training.engine.factory import make_engine
 
     engine = make_engine(
         _few_examples(asked.dataset, asked.recipe), asked.recipe, device=asked.device, dtype=asked.dtype, way=way

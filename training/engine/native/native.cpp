@@ -3,9 +3,9 @@
 // The same arithmetic as the torch network, layer by layer: 3x3 convolutions, batch normalisation, shortcuts that average
 // and fill with zeros, a mean, one linear layer, SGD. tests/training/test_ways.py holds both equal in float64.
 //
-// The layers, and how activations lie in memory, are in native_layers.h.
+// The layers, and how activations lie in memory, are in layers.h.
 
-#include "native_layers.h"
+#include "layers.h"
 
 #include <algorithm>
 #include <cmath>

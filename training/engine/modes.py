@@ -16,13 +16,11 @@ the arithmetic's rounding.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.errors import TrainingInputError
-from training.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -66,29 +64,8 @@ class Way:
         return cls(name, "channels_last" in options, "compiled" in options, *arithmetic)
 
 
-def why_not(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
-    """Why this recipe cannot be trained that way here; empty when it can."""
-    if way.name == "native":
-        from training.native import why_not_native
-
-        return why_not_native(recipe, device, dtype)
-    if way.name == "vmap" and recipe.batching != "packed":
-        return "vmap trains packed batches only"
-    if way.arithmetic and dtype.itemsize != 4:
-        return f"{way.arithmetic} products go with float32 weights only"
-    if way.compiled and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
-        return "torch.compile needs a C++ compiler (g++ or clang++)"
-    return ""
 
 
-def usable(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Way:
-    """The way itself, or what comes closest to it here; a way that cannot be had is said in the log."""
-    reason = why_not(way, recipe, device, dtype)
-    if not reason:
-        return way
-    instead = Way("grouped") if way.name in ("native", "vmap") else Way(way.name, way.channels_last)
-    LOG.warning("%s cannot be used (%s): %s instead", way, reason, instead)
-    return instead
 
 
 def prepare(model: nn.Module, way: Way, members: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -96,17 +73,17 @@ def prepare(model: nn.Module, way: Way, members: int) -> Callable[[torch.Tensor]
     own weights and statistics."""
     import torch
 
-    from training.layers import MemberConv
+    from training.engine.layers import MemberConv
 
     if way.name == "batched":
-        from training.ways_batched import batched_convolution
+        from training.engine.mode_batched import batched_convolution
 
         for module in model.modules():
             if isinstance(module, MemberConv):
                 module.convolve = batched_convolution
     forward: Callable[[torch.Tensor], torch.Tensor] = model
     if way.name == "vmap":
-        from training.ways_vmap import VmapNetwork
+        from training.engine.mode_vmap import VmapNetwork
 
         forward = VmapNetwork(model, members)
     if way.channels_last:

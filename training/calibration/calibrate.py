@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from training.cache import cache_folder, write_atomically
-from training.data import Dataset
+from training.calibration.trials import Asked, Trial, trials_of
+from training.data.dataset import Dataset
 from training.recipe import Recipe
-from training.trials import Asked, Trial, trials_of
 
 LOG = logging.getLogger("coterie")
 FORMAT = 3  # of the cache's files
@@ -74,7 +74,7 @@ def calibrate(
     Raises TrainingInputError for a device, type or way that does not exist, when none of `ways` can be had, and for a
     data set the recipe cannot train on.
     """
-    from training.engine import check_device  # imports torch
+    from training.engine.engine import check_device  # imports torch
 
     began = time.perf_counter()
     check_device(device)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.engine.layers import MemberConv, MemberLinear, PlainResidual, Residual, conv_norm, uniform_bound
 from training.errors import TrainingInputError
-from training.layers import MemberConv, MemberLinear, PlainResidual, Residual, conv_norm, uniform_bound
 from training.randomness import uniforms, word_rows
 from training.recipe import Recipe
 
@@ -92,7 +92,7 @@ def initialise(model: nn.Module, seeds: list[int]) -> None:
     """Set every member's weights from its own training seed: a function of the seed, not of K or of its
     place.
 
-    Weights are uniform within `training.layers.uniform_bound`, one Philox word each, in the order of the
+    Weights are uniform within `training.engine.layers.uniform_bound`, one Philox word each, in the order of the
     layers; normalisation starts at scale 1 and shift 0, biases at 0.
     """
     layers = [module for module in model.modules() if isinstance(module, (MemberConv, MemberLinear))]

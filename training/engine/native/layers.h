@@ -1,4 +1,4 @@
-// Layers of training/native.cpp: activations, convolutions, normalisation, shortcuts.
+// Layers of native.cpp: activations, convolutions, normalisation, shortcuts.
 
 // Layout. An activation is [channel][row][border | column 0 of all images | column 1 of all images | ... | border]: the
 // images of a batch lie side by side, so that a row of all of them is one long vector, a shift by a pixel is a shift by

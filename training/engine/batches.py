@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data import ImageSet
+from training.data.dataset import ImageSet
 from training.randomness import word_rows
 from training.recipe import Recipe
 

@@ -1,0 +1,1 @@
+"""Measurement of the fastest execution mode on this machine."""

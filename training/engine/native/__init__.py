@@ -1,0 +1,1 @@
+"""The execution mode `native`: C++ compiled for this machine on first use."""

@@ -178,7 +178,7 @@ def null(given: argparse.Namespace) -> None:
 def fit_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Masks and outputs to fit on, of a campaign's folder or of the recorded digits."""
     if path.is_dir():
-        from flows.store import Campaign
+        from flows.store.campaign import Campaign
 
         pairs = Campaign(path).training_pairs("fit")
         return pairs.masks, pairs.outputs.astype(np.float64)

@@ -47,7 +47,7 @@ def resampled_r2(outputs: np.ndarray, predicted: np.ndarray, counts: np.ndarray)
 def recorded(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Masks and outputs to fit on, masks and outputs to score on, of a campaign's folder or of the recorded digits."""
     if path.is_dir():
-        from flows.store import Campaign
+        from flows.store.campaign import Campaign
 
         campaign = Campaign(path)
         fit, held = campaign.training_pairs("fit"), campaign.training_pairs("holdout")

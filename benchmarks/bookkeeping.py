@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from flows.cluster import Cluster
+from flows.compute.ray_cluster import Cluster
+from flows.compute.shards import shard_units
+from flows.compute.work import Shard
 from flows.plan import masks_table
-from flows.progress import Progress
-from flows.retrain import _keep
-from flows.roles import RowRange, missing_shards
-from flows.shards import shard_units
-from flows.store import Campaign
-from flows.work import Shard
+from flows.retrain import keep_outcomes
+from flows.runtime.progress import Progress
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange, missing_shards
 
 
 def pretend(n_targets: int, shard: Shard) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _simulate(campaign: Campaign, chosen: argparse.Namespace) -> dict[str, Any]:
 
         began = time.monotonic()
         with Progress(chosen.models, "models") as progress:
-            _keep(campaign, shards, watched(), progress, None)
+            keep_outcomes(campaign, shards, watched(), progress, None)
         seconds = time.monotonic() - began
     found.update(shards=len(shards), run_seconds=round(seconds, 1), ms_per_shard=round(1000 * seconds / len(shards), 1),
                  driver_mb_along_the_way=memory)

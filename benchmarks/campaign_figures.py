@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 
-from flows.history import runs
-from flows.store import Campaign
+from flows.store.campaign import Campaign
+from flows.store.history import runs
 
 
 def figures(campaign: Campaign) -> dict[str, str]:

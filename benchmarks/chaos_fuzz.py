@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from conf.compose import ConfigError, compose, known_keys, validate
 from flows.errors import CoterieError
-from flows.files import read_table, write_table
-from flows.schemas import outputs_schema
+from flows.store.files import read_table, write_table
+from flows.store.schemas import outputs_schema
 
 VALUES = [
     0, 1, -1, 2, 0.5, 1.5, -0.1, 1e308, float("nan"), float("inf"), 2**63, 10**30, "", "x", "null", None, True, [], [1],

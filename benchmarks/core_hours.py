@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from attribution import Datamodel
-from flows.store import Campaign
+from flows.store.campaign import Campaign
 from training import Recipe, load_dataset, retrain, sample_masks
 
 MEMBERS = 32

@@ -11,10 +11,9 @@ import sys
 
 import numpy as np
 
-from flows.certify_results import shares
-from flows.experiments import read_derived
-from flows.store import Campaign
-from flows.verdicts import about
+from flows.experiments.certify_results import shares
+from flows.store.campaign import Campaign
+from flows.store.derived import about, read_derived
 
 
 def certification(campaign: Campaign) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.environment import prepare
+from flows.runtime.environment import prepare
 
 prepare()
 
@@ -36,7 +36,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         outputs = content["outputs"]
         masks = np.unpackbits(content["masks"], axis=1, bitorder="little")[:, : len(content["train_index"])]
         return masks[:-256].astype(bool), outputs[:-256], masks[-256:].astype(bool), outputs[-256:]
-    from flows.store import Campaign
+    from flows.store.campaign import Campaign
 
     campaign = Campaign(path)
     fit, held_out = campaign.training_pairs("fit"), campaign.training_pairs("holdout")
@@ -75,9 +75,9 @@ def curves(path: Path, first: list[int]) -> dict[str, Any]:
 def cost(config: str, overrides: list[str]) -> dict[str, Any]:
     """The estimate, then the campaign."""
     from conf.compose import compose
-    from flows.estimate import estimate
-    from flows.history import runs
-    from flows.store import Campaign
+    from flows.forecast.cost import estimate
+    from flows.store.campaign import Campaign
+    from flows.store.history import runs
 
     chosen = compose(config, overrides)
     told = estimate(chosen)

@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from flows.environment import prepare
+from flows.runtime.environment import prepare
 
 prepare()  # one thread a process, before NumPy or torch is imported
 
@@ -104,11 +104,11 @@ class Meter(NamedTuple):
 
 
 def metered_train_shard(job: Any, shard: Any) -> dict[str, Any]:
-    """`flows.work.train_shard`, with the processor seconds it spent in all and inside `training.retrain`."""
+    """`flows.compute.work.train_shard`, with the processor seconds it spent in all and inside `training.retrain`."""
     import time as clock
 
     import training
-    from flows.work import train_shard
+    from flows.compute.work import train_shard
 
     plain, inside = training.retrain, [0.0]
 
@@ -193,10 +193,10 @@ def quickstart_like(folder: Path, models: int, workers: int, name: str, override
 def run_stage(config: CampaignConfig) -> StageCost:
     """Plan without Prefect, then the retrain stage as the command runs it, metered."""
     import flows.retrain
-    from flows import drive
-    from flows.cluster import Cluster
+    from flows.cli import run_stage as drive
+    from flows.compute.ray_cluster import Cluster
     from flows.plan import plan
-    from flows.store import Campaign
+    from flows.store.campaign import Campaign
 
     plan.fn(config)
     looks, meters, plain_map = [(time.time(), processor_seconds())], [], Cluster.map
@@ -261,12 +261,12 @@ def bare(config: CampaignConfig, first: int, models: int, way: str, members: int
 
     import torch
 
-    from flows.dataset import load
-    from flows.retrain import _job
+    from flows.retrain import training_job
+    from flows.store.examples import load
     from training import Recipe, retrain, sample_masks, training_seed
 
     torch.set_num_threads(1)
-    job = _job(config, load(config))
+    job = training_job(config, load(config))
     dataset = job.dataset
     if not evaluated:
         dataset = replace(dataset, targets=dataset.targets.take([0]), audit=dataset.audit.take([0]))

@@ -28,7 +28,7 @@ from typing import Any
 
 from overhead import quickstart_like, run_stage  # prepares the environment before NumPy or torch is imported
 
-from flows.work import Shard
+from flows.compute.work import Shard
 
 
 def two_workers(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -84,13 +84,13 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
     import ray
     from ray.cluster_utils import Cluster as Nodes
 
-    from flows.cluster import Cluster
+    from flows.compute.ray_cluster import Cluster
+    from flows.compute.shards import shard_units
     from flows.plan import plan
-    from flows.progress import Progress
-    from flows.retrain import _keep
-    from flows.shards import shard_units
-    from flows.store import Campaign
-    from flows.survey import missing_models
+    from flows.retrain import keep_outcomes
+    from flows.runtime.progress import Progress
+    from flows.store.campaign import Campaign
+    from flows.store.wanted import missing_models
 
     simulated = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
@@ -113,7 +113,7 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
                 list(cluster.map(wait_as_long, (0.5, campaign.n_targets), warm))
                 began = time.monotonic()
                 outcomes = cluster.map(wait_as_long, shared, shard_units(0, campaign, shards))
-                _keep(campaign, shards, outcomes, progress, logging.getLogger("coterie"))
+                keep_outcomes(campaign, shards, outcomes, progress, logging.getLogger("coterie"))
                 seconds = time.monotonic() - began
         ideal = arguments.unit_seconds * -(-len(shards) // arguments.nodes)
         return {

@@ -12,16 +12,16 @@ from prefect import flow
 from attribution.analysis.block_tables import BlockAnalysis, assign_q_values
 from attribution.analysis.pooled_table import pool_sets
 from conf.schema import AttributionConfig, CampaignConfig
-from flows.artifacts import publish_faithfulness
-from flows.cluster import session
-from flows.cluster_map import Resources
+from flows.compute.ray_cluster import session
+from flows.compute.streaming_map import Resources
+from flows.compute.target_blocks import TargetBlocks
+from flows.compute.work import analyse_block
 from flows.errors import IncompleteCampaign
-from flows.logs import stage_logger
-from flows.progress import Progress
-from flows.store import ANALYSIS_TABLES, LATER_TABLES, Campaign, digest
-from flows.survey import analysis_key
-from flows.target_blocks import TargetBlocks
-from flows.work import analyse_block
+from flows.reporting.prefect_artifacts import publish_faithfulness
+from flows.runtime.logs import stage_logger
+from flows.runtime.progress import Progress
+from flows.store.campaign import ANALYSIS_TABLES, LATER_TABLES, Campaign, digest
+from flows.store.wanted import analysis_key
 
 
 @dataclass(frozen=True)

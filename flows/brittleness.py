@@ -14,24 +14,16 @@ from attribution.curation.brittleness import Removal, removal_order, removals_to
 from attribution.curation.surrogate import Surrogate
 from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
-from flows.cluster import session
-from flows.dataset import full_identity, load
-from flows.decision_schemas import BRITTLENESS
-from flows.experiments import (
-    Batch,
-    Plan,
-    columns,
-    draw_masks,
-    freeze,
-    plain,
-    plans,
-    publish,
-    read_results,
-    train_missing,
-)
-from flows.logs import stage_logger
-from flows.store import Campaign, digest
-from flows.work import TrainingJob
+from flows.compute.ray_cluster import session
+from flows.compute.work import TrainingJob
+from flows.experiments.plans import Plan, draw_masks, freeze, plans
+from flows.experiments.results import read_results
+from flows.experiments.training import Batch, train_missing
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign, digest
+from flows.store.derived import columns, plain, publish
+from flows.store.examples import full_identity, load
+from flows.store.schemas import BRITTLENESS
 
 WAYS = ("main_effects", "interactions")
 

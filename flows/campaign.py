@@ -8,10 +8,10 @@ from prefect import flow
 
 from conf.schema import CampaignConfig
 from flows.attribute import attribute
-from flows.history import RunRecord
 from flows.plan import plan
 from flows.report import report
 from flows.retrain import retrain
+from flows.store.history import RunRecord
 
 
 @flow(name="campaign", persist_result=False)

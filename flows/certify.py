@@ -22,22 +22,16 @@ from attribution.experiments.power import (
 )
 from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
-from flows.certify_results import candidate_of, measure_sets, publish_certification, tell
-from flows.certify_sets import BadRequest, choose_sets, nothing_eligible
-from flows.cluster import session
-from flows.dataset import full_identity, load
-from flows.experiments import (
-    Batch,
-    Plan,
-    draw_masks,
-    freeze,
-    plain,
-    plans,
-    train_missing,
-)
-from flows.logs import stage_logger
-from flows.store import Campaign, digest
-from flows.work import TrainingJob
+from flows.compute.ray_cluster import session
+from flows.compute.work import TrainingJob
+from flows.experiments.certify_results import candidate_of, measure_sets, publish_certification, tell
+from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_eligible
+from flows.experiments.plans import Plan, draw_masks, freeze, plans
+from flows.experiments.training import Batch, train_missing
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign, digest
+from flows.store.derived import plain
+from flows.store.examples import full_identity, load
 from training import sample_masks
 
 BASES_WITHOUT_PREDICTION = 32

@@ -12,12 +12,12 @@ from prefect import flow
 
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
-from flows.dataset import examples_table, full_identity, load
-from flows.logs import stage_logger
-from flows.roles import RowRange, count_rows, missing_shards
-from flows.schemas import packed_width
-from flows.store import Campaign, pack_masks
-from flows.survey import wanted
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign, pack_masks
+from flows.store.examples import examples_table, full_identity, load
+from flows.store.roles import RowRange, count_rows, missing_shards
+from flows.store.schemas import packed_width
+from flows.store.wanted import wanted
 from training import Dataset, sample_masks
 from training.masks import mask_alphas
 
@@ -124,4 +124,3 @@ def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
     else:
         log.info(text)
     return smallest
-

@@ -7,12 +7,12 @@ from pathlib import Path
 from prefect import flow
 
 from conf.schema import CampaignConfig
-from flows.files import read_json, write_atomically, write_json
-from flows.history import runs
-from flows.logs import stage_logger
-from flows.report_page import build_report
-from flows.store import Campaign
-from flows.survey import report_key
+from flows.reporting.key import report_key
+from flows.reporting.page import build_report
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign
+from flows.store.files import read_json, write_atomically, write_json
+from flows.store.history import runs
 
 
 @flow(name="report", persist_result=False)

@@ -18,10 +18,10 @@ from conf.compose import compose
 from conf.schema import CampaignConfig, Section
 from flows.campaign import campaign as run_campaign
 from flows.errors import CampaignBusy
-from flows.files import exclusive
-from flows.logs import stage_logger
-from flows.roles import RowRange, count_rows
-from flows.store import Campaign
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign
+from flows.store.files import exclusive
+from flows.store.roles import RowRange, count_rows
 
 
 class TopUpRequest(Section):

@@ -16,27 +16,19 @@ from attribution.curation.near_duplicates import without_near_duplicates
 from attribution.curation.redundancy import bundles_of, protected_sets
 from attribution.curation.rules import harmful_q_values
 from conf.schema import CampaignConfig
-from flows.cluster import session
-from flows.curate import curate_campaign, curation_key
-from flows.dataset import full_identity, load
+from flows.compute.ray_cluster import session
+from flows.compute.work import TrainingJob
+from flows.decisions.evidence import curate_campaign, curation_key
+from flows.decisions.features import player_features
 from flows.errors import IncompleteCampaign
-from flows.experiments import (
-    Batch,
-    Plan,
-    draw_masks,
-    freeze,
-    plain,
-    plans,
-    read_derived,
-    train_missing,
-)
-from flows.features import player_features
-from flows.logs import stage_logger
-from flows.roles import RowRange
-from flows.store import Campaign
-from flows.verdicts import about, comparison_key
-from flows.verify_results import publish_verification, tell
-from flows.work import TrainingJob
+from flows.experiments.plans import Plan, draw_masks, freeze, plans
+from flows.experiments.training import Batch, train_missing
+from flows.experiments.verify_results import publish_verification, tell
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign
+from flows.store.derived import about, comparison_key, plain, read_derived
+from flows.store.examples import full_identity, load
+from flows.store.roles import RowRange
 from training import Dataset
 
 ARMS = ("curated", "random", "main_effects", "embedding")  # and "full", at its own size

@@ -12,7 +12,7 @@ from pydantic import Field
 from conf.compose import compose
 from conf.schema import Section
 from flows.errors import CampaignBusy
-from flows.logs import stage_logger
+from flows.runtime.logs import stage_logger
 
 
 class WeeklyRequest(Section):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.environment import prepare
+from flows.runtime.environment import prepare
 
 if TYPE_CHECKING:
-    from flows.cluster import Cluster
+    from flows.compute.ray_cluster import Cluster
 
 prepare()  # before NumPy, torch, Ray or Prefect is imported
 os.environ.pop("RAY_ADDRESS", None)  # the tests start their own Ray and leave every other one alone
@@ -20,7 +20,7 @@ os.environ.pop("RAY_ADDRESS", None)  # the tests start their own Ray and leave e
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Local Ray with two slots, started once; every stage that runs in this process uses it."""
-    from flows.cluster import Cluster
+    from flows.compute.ray_cluster import Cluster
 
     with Cluster("local", cpus=2) as started:
         yield started

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,18 @@ from tests.flows.toy import ROOT
 HEAVY = {"torch", "ray", "prefect"}
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Every module a file imports, wherever in the file the import stands."""
+def imported_modules(path: Path, members: bool = False) -> set[str]:
+    """Every module a file imports, wherever in the file the import stands; members: what comes `from` a package too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are written in full"
-            found.add(node.module or "")
+            module = node.module or ""
+            found.add(module)
+            if members and "." not in module:
+                found |= {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -50,15 +54,92 @@ def test_imports_run_downward_only(package: str, forbidden: set[str]) -> None:
     assert offending == {}
 
 
-def test_ray_is_spoken_to_in_the_cluster_files_only() -> None:
+# Each line may import from the lines below it, not from those above; folders of one line do not import each other,
+# but a flow may call a flow of its own line. A file at a package's top counts as a folder.
+ORDER = {
+    "attribution": [
+        ["__init__"],
+        ["interop"],
+        ["estimators", "analysis", "curation"],
+        ["interactions", "duplicates", "experiments"],
+        ["screening", "proxy", "linear"],
+        ["statistics"],
+        ["masks"],
+        ["fourier"],
+        ["device"],
+        ["errors", "types"],
+    ],
+    "training": [
+        ["__init__"],
+        ["calibration"],
+        ["retrain"],
+        ["engine"],
+        ["data"],
+        ["masks", "recipe", "randomness", "cache"],
+        ["errors"],
+    ],
+    "flows": [
+        ["__init__"],
+        ["cli", "top_up", "weekly"],
+        ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness"],
+        ["experiments", "audit", "forecast", "decisions", "reporting"],
+        ["compute"],
+        ["store"],
+        ["runtime"],
+        ["errors"],
+    ],
+}
+CALLS_ITS_OWN_LINE = {("flows", 2), ("training", 5)}
+
+
+def place_in(package: str, module: str) -> str:
+    """The folder of a module below a package, or its own name where it lies at the top."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_run_one_way_between_the_folders_of_a_package(package: str) -> None:
+    lines = {place: number for number, line in enumerate(ORDER[package]) for place in line}
+    upward = []
+    for path in files(package):
+        here = place_in(package, ".".join(path.relative_to(ROOT).with_suffix("").parts))
+        for module in imported_modules(path, members=True):
+            there = place_in(package, module)
+            if module.split(".")[0] != package or module == package or there not in lines or there == here:
+                continue
+            down = lines[there] > lines[here]
+            if not down and not (lines[there] == lines[here] and (package, lines[here]) in CALLS_ITS_OWN_LINE):
+                upward.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert upward == []
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_folder_of_a_package_has_a_place_in_its_order(package: str) -> None:
+    folder = ROOT / package
+    found = {path.name for path in folder.iterdir() if any(path.glob("*.py"))}
+    found |= {path.stem for path in folder.glob("*.py")}
+    assert found == {place for line in ORDER[package] for place in line}
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_folder_is_crowded_and_no_file_is_long(package: str) -> None:
+    sources = [path for path in (ROOT / package).rglob("*") if path.suffix in {".py", ".cpp", ".h", ".j2", ".css"}]
+    crowded = {folder: n for folder, n in Counter(path.parent for path in sources).items() if n > 16}
+    assert crowded == {}
+    lengths = {path.name: len(path.read_text().splitlines()) for path in sources if path.suffix == ".py"}
+    assert {name: n for name, n in lengths.items() if n > 400} == {}
+
+
+def test_ray_is_spoken_to_in_two_files_only() -> None:
     speaking = {path.name for path in files("flows") if "ray" in imported_packages(path)}
-    assert speaking and all(name.startswith("cluster") for name in speaking)
+    assert speaking == {"ray_cluster.py", "streaming_map.py"}
 
 
 def test_what_runs_on_the_nodes_imports_neither_ray_nor_prefect() -> None:
     """Nor does anything of flows that it imports, at any depth."""
     seen: set[str] = set()
-    queue = ["flows.work"]
+    queue = ["flows.compute.work"]
     while queue:
         module = queue.pop()
         if module in seen:
@@ -81,7 +162,10 @@ def test_stages_and_commands_leave_parquet_to_the_store() -> None:
     assert touching <= SPEAKS_PARQUET
 
 
-@pytest.mark.parametrize("package", ["training", "attribution", "conf.compose", "flows.store", "flows.survey"])
+@pytest.mark.parametrize(
+    "package",
+    ["training", "attribution", "conf.compose", "flows.store", "flows.store.campaign", "flows.cli.stage_states"],
+)
 def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert loaded_after(f"import {package}") & HEAVY == set()
 
@@ -99,7 +183,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
 )
 def test_commands_that_only_read_load_none_of_torch_ray_prefect(command: list[str], small_campaign: Path) -> None:
     arguments = [part.format(folder=small_campaign) for part in command]
-    code = f"import sys; sys.argv = {['coterie', *arguments]!r}; from flows.cli import main\ntry: main()\n"
+    code = f"import sys; sys.argv = {['coterie', *arguments]!r}; from flows.cli.main import main\ntry: main()\n"
     assert loaded_after(code + "except SystemExit as end: assert not end.code, end.code") & HEAVY == set()
 
 
@@ -116,7 +200,7 @@ def small_campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign with a quickstart's identity and tables of a few rows."""
     from conf.compose import compose
     from conf.schema import identity_settings
-    from flows.store import Campaign
+    from flows.store.campaign import Campaign
     from tests.flows.report_campaign import make_campaign
 
     folder = tmp_path_factory.mktemp("small") / "campaign"

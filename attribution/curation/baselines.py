@@ -25,7 +25,3 @@ def balanced_random(
     for label, count in even_shares(player_classes, n_keep).items():
         keep[generator.choice(np.flatnonzero(player_classes == label), count, replace=False)] = True
     return keep
-
-
-
-

@@ -251,8 +251,6 @@ def _first(players: NDArray[np.int64], gains: Array) -> NDArray[np.int64]:
     return players[np.argsort(-gains[players], kind="stable")][:CANDIDATES]
 
 
-
-
 @dataclass(frozen=True)
 class MetBudget:
     """solution: who stays. near: player that left as a near duplicate -> (the kept player of its class most like it, or

@@ -32,14 +32,6 @@ from attribution.types import Array
 LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must be visible before anything is decided
 
 
-
-
-
-
-
-
-
-
 @dataclass(frozen=True)
 class Curation:
     """decisions: one per player. harm_q (n,); n_hurt, n_explained (n,): targets of the player's own class it hurts, and
@@ -136,9 +128,3 @@ def _note_clusters(decisions: list[Decision], clusters: Sequence[Cluster], evide
         for player in test.players:
             decisions[player].look_alike = number
             decisions[player].matters = "yes" if test.q_value <= 0.1 else "no evidence"
-
-
-
-
-
-

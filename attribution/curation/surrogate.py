@@ -37,10 +37,6 @@ def utility_slopes(outputs: Array) -> Array:
     return (probability * (1.0 - probability)).mean(axis=0) / outputs.shape[1]
 
 
-
-
-
-
 def shrink_normal(effect: Array, stderr: Array) -> Array:
     """Posterior means under a normal prior about the effects' mean, its variance by moments; shapes as given.
 

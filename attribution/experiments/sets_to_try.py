@@ -152,24 +152,6 @@ def _pairs(members: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(sorted((a, b))) for at, a in enumerate(members) for b in members[at + 1 :]]
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def with_prediction(candidate: Candidate, row: Mapping[str, Any] | None) -> Candidate:
     """A named set with what the campaign says of it, where it says something (row of the interactions table)."""
     if row is None:

@@ -38,7 +38,6 @@ from attribution.types import Array
 __all__ = ["BlockFit", "BlockSettings", "fit_block"]
 
 
-
 @dataclass(frozen=True)
 class BlockFit:
     """Everything a block's tables and the estimator are made of; n players, t targets.

@@ -13,8 +13,6 @@ from attribution.types import Array, Floating
 _CHUNK = 6  # penalties solved at a time; a target whose best lies well behind is not followed further
 
 
-
-
 @dataclass(frozen=True)
 class LinearFit:
     """The LASSO datamodel of every target: on all rows, and without each fold.

@@ -49,12 +49,6 @@ class Clusters:
         return result
 
 
-
-
-
-
-
-
 def make_clusters(
     masks: NDArray[np.bool_],
     groups: NDArray[np.int64],

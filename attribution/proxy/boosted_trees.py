@@ -66,7 +66,7 @@ class BoostedTrees:
 
     def predict(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The trees' sum at each mask: (m, n_players) bool -> (m, n_targets) float64."""
-        columns = _columns(masks)
+        columns = split_columns(masks)
         n_rounds, n_targets, _ = self.players.shape
         result = np.repeat(self.bias[:, None], columns.shape[1], axis=1)
         offset = (np.arange(n_targets) << self.depth)[:, None]
@@ -74,19 +74,19 @@ class BoostedTrees:
             use = np.flatnonzero(self.n_trees > round_index)
             if len(use) == 0:
                 break
-            leaf = _leaf_of(columns, self.players[round_index, use])
+            leaf = leaf_of(columns, self.players[round_index, use])
             result[use] += self.leaves[round_index].ravel()[leaf + offset[use]]
         return result.T
 
 
-def _columns(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def split_columns(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(m, n) bool -> (n + 1, m) uint8: one row per player, and a row of zeros for "not split"."""
     columns = np.zeros((masks.shape[1] + 1, masks.shape[0]), dtype=np.uint8)
     columns[:-1] = masks.T
     return columns
 
 
-def _leaf_of(columns: NDArray[np.uint8], players: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
+def leaf_of(columns: NDArray[np.uint8], players: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
     """The leaf of every mask: columns (n + 1, m), players (t, 2^depth - 1) -> (t, m) int64."""
     n_inner = players.shape[1]
     rows = columns[players]  # -1 and n_players both read the row of zeros

@@ -17,15 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
-from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings, _columns, _leaf_of
+from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings, leaf_of, split_columns
 from attribution.proxy.early_stopping import EarlyStopping, Start
 from attribution.types import Float32
 
 _PAIR_STORE_BYTES = 256 * 2**20
-
-
-
-
 
 
 def fit_booster(
@@ -67,7 +63,7 @@ class _Fit:
         self.settings = settings
         self.n_players = masks.shape[1]
         self.X = np.ascontiguousarray(masks[~held], dtype=np.float32)
-        self.columns, self.held_columns = _columns(masks[~held]), _columns(masks[held])
+        self.columns, self.held_columns = split_columns(masks[~held]), split_columns(masks[held])
         self.start = Start(outputs, held, sample_weight)
         self.weight, self.total = self.start.weight, self.start.total
         self.residual, self.held_residual = self.start.residual, self.start.held_residual
@@ -94,7 +90,7 @@ class _Fit:
             n_grown = round_index + 1
             if not stopping.used:
                 continue
-            leaf = _leaf_of(self.held_columns, grown_players)
+            leaf = leaf_of(self.held_columns, grown_players)
             self.held_residual -= np.take_along_axis(grown_leaves, leaf, axis=1)
             stopping.see(active, (self.held_residual**2) @ self.start.held_weight)
             going = stopping.going[active]
@@ -139,7 +135,7 @@ class _Fit:
         rate = np.float32(self.settings.learning_rate)
         safe = np.maximum(count_total, np.float32(1e-12)) + np.float32(self.settings.l2)
         leaves = np.where(count_total > 0, rate * sum_total / safe, np.float32(0)).astype(np.float32)
-        self.residual -= np.take_along_axis(leaves, _leaf_of(self.columns, players), axis=1)
+        self.residual -= np.take_along_axis(leaves, leaf_of(self.columns, players), axis=1)
         return players, leaves
 
     def _best_splits(
@@ -227,10 +223,6 @@ class _PairCounts:
         for position, key in enumerate(keys):
             self.rows[key] = self.used + position
         self.used = need
-
-
-
-
 
 
 def _at(values: Float32, chosen: NDArray[np.int64]) -> Float32:

@@ -207,5 +207,3 @@ def set_columns(phi: Floating, members: NDArray[np.int64]) -> Floating:
             factor[:, player < 0] = 1
         columns *= factor
     return columns
-
-

@@ -27,14 +27,6 @@ LED_SHARE = {2: 0.5, 3: 0.1}  # of their order's weight beforehand; their share 
 _BEFOREHAND = 10.0  # findings that the weights beforehand are worth
 
 
-
-
-
-
-
-
-
-
 def adjust(p: Array, method: Method = "BH") -> Array:
     """Adjusted p-values of one family held in memory: Benjamini-Hochberg, or Benjamini-Yekutieli."""
     p = np.asarray(p, dtype=np.float64)

@@ -12,13 +12,13 @@ import numpy as np
 
 from conf.compose import compose
 from conf.schema import CampaignConfig
-from flows.audit import audit
+from flows.audit.fragments import audit
 from flows.errors import CoterieError
-from flows.roles import RowRange
-from flows.store import Campaign
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange
 from tests.chaos.processes import kill_family
 
-RUN = "from flows.cli import main; main()"
+RUN = "from flows.cli.main import main; main()"
 ROOT = Path(__file__).parents[2]
 
 

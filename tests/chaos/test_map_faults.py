@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cluster import Cluster, ClusterError
-from flows.cluster_map import Resources
+from flows.compute.ray_cluster import Cluster, ClusterError
+from flows.compute.streaming_map import Resources
 from tests.chaos import units
 
 

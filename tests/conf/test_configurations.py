@@ -8,8 +8,8 @@ import pytest
 
 from conf.compose import available
 from conf.schema import CampaignConfig
-from flows.cluster import Cluster
-from flows.store import Campaign
+from flows.compute.ray_cluster import Cluster
+from flows.store.campaign import Campaign
 from tests.flows.toy import run_stages, toy, write_image_folder, write_parquet_folder
 from training import TrainingInputError
 
@@ -72,7 +72,7 @@ def test_every_configuration_is_covered_as_shipped_but_for_its_size(pictures: di
 
 
 def test_without_network_and_files_the_error_names_both_ways_out(tmp_path: Path) -> None:
-    from flows.dataset import load
+    from flows.store.examples import load
 
     config = toy(tmp_path / "c", f"dataset.path={tmp_path / 'none'}", "dataset.download=false", name="cifar10")
     with pytest.raises(TrainingInputError, match="(?s)CIFAR-10 is not .*folder of image Parquet files.*network") as e:

@@ -11,9 +11,9 @@ from attribution.curation.rules import masks_needed
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.plan import plan
-from flows.retrain import outputs_table
-from flows.roles import RowRange
-from flows.store import ANALYSIS_TABLES, Campaign
+from flows.store.campaign import ANALYSIS_TABLES, Campaign
+from flows.store.outputs_table import outputs_table
+from flows.store.roles import RowRange
 
 N_PLAYERS, N_TARGETS = 24, 12
 COPIES, SYNERGY, WRONG = (0, 1), (4, 5), 7

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from flows import schemas
-from flows.report_page import build_report
-from flows.roles import RowRange
-from flows.store import Campaign
+from flows.reporting.page import build_report
+from flows.store import schemas
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange
 
 N_PLAYERS, N_TARGETS = 8, 6
 CLASS_NAMES = ["cat", "<script>alert(1)</script>", "a class with a rather long name, longer than its place"]

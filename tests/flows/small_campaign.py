@@ -6,13 +6,13 @@ from pathlib import Path
 
 from conf.compose import compose
 from conf.schema import CampaignConfig
-from flows.dataset import load
+from flows.compute.shards import shard_units
+from flows.compute.work import TrainingJob, train_shard
 from flows.plan import plan
-from flows.retrain import outputs_table
-from flows.shards import shard_units
-from flows.store import Campaign
-from flows.survey import missing_models
-from flows.work import TrainingJob, train_shard
+from flows.store.campaign import Campaign
+from flows.store.examples import load
+from flows.store.outputs_table import outputs_table
+from flows.store.wanted import missing_models
 
 SMALL = (
     "dataset.n_train=20",

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from flows.attribute import resources
-from flows.cluster import Cluster, ClusterError
-from flows.cluster_map import Resources
-from flows.store import Campaign
-from flows.target_blocks import TargetBlocks
-from flows.work import analyse_block
+from flows.compute.ray_cluster import Cluster, ClusterError
+from flows.compute.streaming_map import Resources
+from flows.compute.target_blocks import TargetBlocks
+from flows.compute.work import analyse_block
+from flows.store.campaign import Campaign
 from tests.flows.toy import run_stages, toy
 
 pytestmark = pytest.mark.ray

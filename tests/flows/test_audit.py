@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.audit import audit, repair
+from flows.audit.fragments import audit, repair
 from flows.errors import StoreError
-from flows.files import read_table, write_table
-from flows.store import Campaign
+from flows.store.campaign import Campaign
+from flows.store.files import read_table, write_table
 from tests.flows.small_campaign import small_config, train_missing
 
 

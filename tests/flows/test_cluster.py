@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cluster import Cluster, ClusterError, Resources
+from flows.compute.ray_cluster import Cluster, ClusterError, Resources
 from tests.flows import ray_units
 from tests.flows.toy import ROOT, is_alive, wait_until
 
@@ -112,7 +112,7 @@ def test_leaving_early_ends_what_is_in_flight(cluster: Cluster, tmp_path: Path) 
 def test_an_address_where_nothing_listens_is_one_clear_error_at_once() -> None:
     """In a process of its own, as this one is connected already. Ray alone would wait for more than five minutes."""
     code = (
-        "from flows.cluster import Cluster, ClusterError\n"
+        "from flows.compute.ray_cluster import Cluster, ClusterError\n"
         "try: Cluster('127.0.0.1:1').start()\n"
         "except ClusterError as error: print(error)"
     )

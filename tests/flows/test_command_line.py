@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.store import Campaign
+from flows.store.campaign import Campaign
 from tests.flows.toy import (
     COTERIE,
     TOY,

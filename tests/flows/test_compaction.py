@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import compaction
-from flows.compaction import compact, read_target
+from flows.compute.target_blocks import TargetBlocks
 from flows.errors import StoreError
-from flows.store import Campaign
-from flows.target_blocks import TargetBlocks
+from flows.store import compaction
+from flows.store.campaign import Campaign
+from flows.store.compaction import compact, read_target
 from tests.flows.small_campaign import small_config, train_missing
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from conf.compose import compose
-from flows.cluster import Outcome
-from flows.compute import kept_choice, settle
-from flows.dataset import load
+from flows.compute.execution_mode import kept_choice, settle
+from flows.compute.ray_cluster import Outcome
+from flows.compute.work import TrainingJob
 from flows.plan import plan
-from flows.store import Campaign
-from flows.work import TrainingJob
+from flows.store.campaign import Campaign
+from flows.store.examples import load
 from tests.flows.small_campaign import small_config
 
 LOG = logging.getLogger("coterie")

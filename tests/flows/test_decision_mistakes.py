@@ -13,20 +13,21 @@ from typer.testing import CliRunner
 
 from attribution.errors import AttributionError
 from conf.schema import CampaignConfig
-from flows import brittleness, cli_decisions, drive
-from flows.audit import audit, repair
-from flows.certify_sets import BadRequest
+from flows import brittleness
+from flows.audit.fragments import audit, repair
+from flows.cli import decisions as cli_decisions
+from flows.cli import run_stage as drive
+from flows.cli.run_stage import check_writable, drive_decision
 from flows.curate import curate
-from flows.decision_schemas import COMPARISONS
-from flows.drive import check_writable
-from flows.drive_decisions import drive_decision
+from flows.decisions.export import OUTDATED, BadExport, export, provenance
 from flows.errors import CampaignBusy, IncompleteCampaign
-from flows.experiments import columns, draw_masks, freeze, publish, read_derived
-from flows.export import OUTDATED, BadExport, export, provenance
-from flows.report_experiments import Experiments, read_experiments
-from flows.report_images import Gallery
-from flows.store import ANALYSIS_TABLES, Campaign
-from flows.verdicts import about, current_comparison
+from flows.experiments.certify_sets import BadRequest
+from flows.experiments.plans import draw_masks, freeze
+from flows.reporting.experiments import Experiments, read_experiments
+from flows.reporting.images import Gallery
+from flows.store.campaign import ANALYSIS_TABLES, Campaign
+from flows.store.derived import about, columns, current_comparison, publish, read_derived
+from flows.store.schemas import COMPARISONS
 from flows.verify import current_decisions, verification_key
 from tests.flows.decided_campaign import N_PLAYERS, N_TARGETS, decided_config, make_decided_campaign
 

@@ -13,19 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from attribution.errors import AttributionError
-from flows import cluster
 from flows.brittleness import brittleness
 from flows.certify import BadRequest, certify
+from flows.cli.dry_run import describe
+from flows.compute import ray_cluster as cluster
 from flows.curate import curate
-from flows.dry_run_decisions import describe
+from flows.decisions.export import BadExport, export
 from flows.errors import IncompleteCampaign
-from flows.experiments import finished, plans, read_derived
-from flows.export import BadExport, export
-from flows.roles import RowRange, role_of
-from flows.store import Campaign
-from flows.verdicts import about
+from flows.experiments.plans import plans
+from flows.experiments.verify_results import extrapolates
+from flows.store.campaign import Campaign
+from flows.store.derived import about, finished, read_derived
+from flows.store.roles import RowRange, role_of
 from flows.verify import verify
-from flows.verify_results import extrapolates
 from tests.flows.decided_campaign import COPIES, SYNERGY, WRONG, decided_config, make_decided_campaign
 
 CERTIFY = ("certify.top=2", "certify.n_random=1", "certify.n_bases=3", "attribution.fdr_level=0.1")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from attribution.errors import AttributionError
+from flows.cli.dry_run import describe
 from flows.curate import curate
-from flows.dry_run_decisions import describe
 from flows.errors import IncompleteCampaign
-from flows.store import Campaign
+from flows.store.campaign import Campaign
 from tests.flows.decided_campaign import decided_config, make_decided_campaign
 
 CERTIFY = ("certify.top=2", "certify.n_random=1", "certify.n_bases=3")

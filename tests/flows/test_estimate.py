@@ -10,16 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from conf.schema import CampaignConfig
-from flows.cli import app
-from flows.dataset import load
-from flows.disk_space import disk_space
-from flows.estimate import estimate, forecast_time
-from flows.estimate_faithfulness import level, prior
+from flows.cli.main import app
+from flows.forecast.cost import estimate, forecast_time
+from flows.forecast.disk_space import disk_space
+from flows.forecast.faithfulness import level, prior
 from flows.plan import plan
-from flows.retrain import outputs_table
-from flows.roles import RowRange
-from flows.store import Campaign
-from flows.survey import missing_models
+from flows.store.campaign import Campaign
+from flows.store.examples import load
+from flows.store.outputs_table import outputs_table
+from flows.store.roles import RowRange
+from flows.store.wanted import missing_models
 from tests.flows.small_campaign import SMALL, small_config, train_missing
 from training.calibration.calibrate import Calibration, calibrate
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.cluster import Cluster, ClusterError
+from flows.cli.stage_states import survey
+from flows.compute.ray_cluster import Cluster, ClusterError
 from flows.errors import CampaignMismatch, IncompleteCampaign
-from flows.roles import RowRange, first_id, role_of
-from flows.store import Campaign
-from flows.survey import survey
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange, first_id, role_of
 from tests.flows.toy import process, results, run_stages, stamps, toy, wait_until, without_lock
 
 pytestmark = pytest.mark.ray
@@ -64,7 +64,7 @@ def test_a_replicate_has_the_mask_of_its_original_and_another_result(finished: P
 def test_outputs_can_be_recomputed_from_the_tables_alone(finished: Path) -> None:
     """The masks table and the recorded configuration say everything that a row's training needs."""
     from conf.compose import validate
-    from flows.dataset import load
+    from flows.store.examples import load
     from training import Recipe, retrain, training_seed
 
     campaign = Campaign(finished)
@@ -302,7 +302,7 @@ def test_too_few_models_to_explain_anything_says_how_many_it_takes(cluster: Clus
 
 
 def test_antithetic_masks_come_in_complementary_pairs_that_no_split_divides(cluster: Cluster, tmp_path: Path) -> None:
-    from flows.target_blocks import TargetBlocks
+    from flows.compute.target_blocks import TargetBlocks
 
     config = toy(tmp_path / "c", "sampler=antithetic")
     run_stages(config)
@@ -320,7 +320,7 @@ def test_fixed_size_masks_all_have_the_size_that_was_asked_for(cluster: Cluster,
 
 
 def test_groups_of_examples_are_players(cluster: Cluster, tmp_path: Path) -> None:
-    from flows.dataset import load
+    from flows.store.examples import load
 
     index = tmp_path / "groups.csv"
     single = load(toy(tmp_path / "none"))
@@ -348,7 +348,7 @@ def test_without_held_out_masks_or_replicates_what_cannot_be_known_is_left_open(
 
 
 def test_more_targets_to_explain_than_there_are_means_all_of_them(cluster: Cluster, finished: Path) -> None:
-    from flows.target_blocks import TargetBlocks
+    from flows.compute.target_blocks import TargetBlocks
 
     assert len(TargetBlocks(Campaign(finished), toy(finished, "attribution.n_targets=500")).chosen) == 8
     assert len(TargetBlocks(Campaign(finished), toy(finished, "attribution.n_targets=null")).chosen) == 8
@@ -364,7 +364,7 @@ def test_what_a_campaign_of_its_size_can_see_is_said_when_it_is_planned(tmp_path
 
 
 def test_history_keeps_the_resolved_configuration_and_the_versions(tmp_path: Path) -> None:
-    from flows.history import RunRecord, runs
+    from flows.store.history import RunRecord, runs
 
     config = toy(tmp_path / "c")
     record = RunRecord(config)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from flows import schemas
 from flows.errors import IncompleteCampaign, StoreError
-from flows.store import Campaign
+from flows.store import schemas
+from flows.store.campaign import Campaign
 from tests.flows.report_campaign import (
     FAITHFULNESS,
     INTERACTIONS,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flows.decision_schemas import CERTIFICATION, COMPARISONS, DECISIONS
-from flows.experiments import columns, freeze, publish
-from flows.files import write_json, write_table
-from flows.verdicts import comparison_key
+from flows.experiments.plans import freeze
+from flows.store.derived import columns, comparison_key, publish
+from flows.store.files import write_json, write_table
+from flows.store.schemas import CERTIFICATION, COMPARISONS, DECISIONS
 from tests.flows.report_campaign import make_campaign, render
 
 

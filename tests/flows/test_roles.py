@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.roles import IDS_PER_ROLE, ROLES, RowRange, count_rows, first_id, missing_shards, role_of, wanted_ranges
+from flows.store.roles import (
+    IDS_PER_ROLE,
+    ROLES,
+    RowRange,
+    count_rows,
+    first_id,
+    missing_shards,
+    role_of,
+    wanted_ranges,
+)
 
 COUNTS = st.integers(0, 60)
 SHARD = st.integers(1, 17)

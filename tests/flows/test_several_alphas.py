@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from conf.compose import ConfigError
+from flows.compute.target_blocks import TargetBlocks
+from flows.compute.work import analyse_block
 from flows.plan import plan
-from flows.roles import RowRange
-from flows.store import Campaign
-from flows.target_blocks import TargetBlocks
-from flows.work import analyse_block
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange
 from tests.flows.small_campaign import small_config, train_missing
 from training import sample_masks
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import schemas
 from flows.errors import CampaignBusy, CampaignMismatch, IncompleteCampaign, StoreError
-from flows.files import read_json, write_json
-from flows.roles import RowRange
-from flows.store import Campaign, pack_masks
+from flows.store import schemas
+from flows.store.campaign import Campaign, pack_masks
+from flows.store.files import read_json, write_json
+from flows.store.roles import RowRange
 from tests.flows.toy import ROOT, wait_until
 
 N_PLAYERS, N_TARGETS = 11, 3  # 11 players do not fill their last byte

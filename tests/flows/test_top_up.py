@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.files import exclusive
 from flows.plan import plan
-from flows.store import Campaign
+from flows.store.campaign import Campaign
+from flows.store.files import exclusive
 from flows.top_up import TopUpRequest, next_goal, top_up, with_n_fit
 from tests.flows.small_campaign import SMALL, small_config, train_missing
 

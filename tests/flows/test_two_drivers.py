@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.store import Campaign
+from flows.store.campaign import Campaign
 from tests.flows.small_campaign import SMALL
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import attribution
 import training
-from flows.versions import SOURCE_SUFFIXES, source_digest
+from flows.runtime.versions import SOURCE_SUFFIXES, source_digest
 from tests.flows.toy import ROOT
 
 

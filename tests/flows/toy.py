@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from conf.compose import compose
 from conf.schema import CampaignConfig
-from flows.store import Campaign
+from flows.store.campaign import Campaign
 
 ROOT = Path(__file__).parents[2]
 COTERIE = Path(sys.executable).with_name("coterie")

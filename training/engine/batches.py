@@ -88,7 +88,7 @@ class Batches:
         recipe = self.recipe
         flip = words & 1 if recipe.flip else torch.zeros_like(rows)
         shifts = 2 * recipe.crop_padding + 1
-        pixels = self.windows[flip, rows, _field(words, 0, shifts), _field(words, 1, shifts)]
+        pixels = self.windows[flip, rows, field_of(words, 0, shifts), field_of(words, 1, shifts)]
         images = self.normalise(pixels)
         if recipe.cutout:
             images = images * self._cutout(words)
@@ -103,14 +103,14 @@ class Batches:
         keep = []
         for which, side in enumerate(self.size):
             side_cut = min(self.recipe.cutout, side)
-            corner = _field(words, 2 + which, side - side_cut + 1).unsqueeze(-1)
+            corner = field_of(words, 2 + which, side - side_cut + 1).unsqueeze(-1)
             at = torch.arange(side, device=self.device)
             keep.append((at >= corner) & (at < corner + side_cut))
         inside = keep[0].unsqueeze(-1) & keep[1].unsqueeze(-2)
         return (~inside).to(self.dtype).unsqueeze(2)
 
 
-def _field(words: Tensor, which: int, n_values: int) -> Tensor:
+def field_of(words: Tensor, which: int, n_values: int) -> Tensor:
     """The which-th field of each word, spread over 0 .. n_values - 1."""
     bits = (words >> (1 + which * _FIELD_BITS)) & (2**_FIELD_BITS - 1)
     return (bits * n_values) >> _FIELD_BITS

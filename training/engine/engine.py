@@ -223,8 +223,6 @@ class Engine:
         return torch.cat(parts, dim=1)
 
 
-
-
 def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
     """Put the rows of several results where they belong; what was filled up behind them is dropped."""
     first = getattr(parts[0][1], name)

@@ -64,10 +64,6 @@ class Way:
         return cls(name, "channels_last" in options, "compiled" in options, *arithmetic)
 
 
-
-
-
-
 def prepare(model: nn.Module, way: Way, members: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """What maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) this way, with the model's
     own weights and statistics."""

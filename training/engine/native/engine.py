@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine.averaging import WeightAverage
-from training.engine.batches import _field, member_draws
+from training.engine.batches import field_of, member_draws
 from training.engine.engine import ChunkResult, Engine
 from training.engine.models import build_model, initialise
 from training.engine.native.library import NoLibrary, library
@@ -96,7 +96,7 @@ class NativeEngine(Engine):
         rows, words = torch.from_numpy(draws.rows), torch.from_numpy(draws.words.view(np.int64))
         shifts = 2 * recipe.crop_padding + 1
         of_side, of_row, of_y, of_x = windows.stride()[:4]
-        offsets = rows * of_row + _field(words, 0, shifts) * of_y + _field(words, 1, shifts) * of_x
+        offsets = rows * of_row + field_of(words, 0, shifts) * of_y + field_of(words, 1, shifts) * of_x
         if recipe.flip:
             offsets += (words & 1) * of_side
         corners, cut = self._cutout(words) if recipe.cutout else (None, np.zeros(2, dtype=np.int64))
@@ -119,7 +119,7 @@ class NativeEngine(Engine):
     def _cutout(self, words: Tensor) -> tuple[Tensor, np.ndarray]:
         cut = [min(self.recipe.cutout, side) for side in self.batches.size]
         corners = [
-            _field(words, 2 + which, side - cut[which] + 1) for which, side in enumerate(self.batches.size)
+            field_of(words, 2 + which, side - cut[which] + 1) for which, side in enumerate(self.batches.size)
         ]
         return torch.stack(corners, dim=-1).contiguous(), np.array(cut, dtype=np.int64)
 

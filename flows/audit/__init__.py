@@ -1,0 +1,1 @@
+"""Checks of a campaign's folder: every row once, as written, and reproducible."""

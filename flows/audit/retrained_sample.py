@@ -1,0 +1,115 @@
+"""The part of an audit that trains: shards of a sample once more, compared with what is stored.
+
+With the same shard, K, device, host and code the numbers must be equal bit for bit. Elsewhere float32 sums differ in
+their last bits and small differences grow (METHOD.md, DESIGN.md), so that the yardstick is another seed: a model must
+be no further from its stored outputs than two trainings of one mask with different seeds are from each other.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from conf.schema import CampaignConfig
+from flows.audit.findings import AuditReport, Finding
+from flows.runtime.versions import code_version
+from flows.store.campaign import Campaign
+from flows.store.roles import RowRange
+
+
+def check_sample(
+    campaign: Campaign,
+    config: CampaignConfig,
+    fragments: list[tuple[RowRange, Path]],
+    n_shards: int,
+    seed: int,
+    report: AuditReport,
+) -> None:
+    """Train `n_shards` of the fragments again, chosen by `seed`, and add to the report what differs."""
+    from flows.store.examples import full_identity, load
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # as in the workers: the number of threads changes the last bits
+    dataset = load(config)
+    campaign.check_identity(full_identity(config, dataset))
+    if not fragments:
+        report.notes.append("no sound fragment to train again")
+        return
+    chosen = np.random.default_rng(seed).permutation(len(fragments))[:n_shards]
+    between_seeds = _largest_difference_between_seeds(campaign)
+    for rows, path in (fragments[index] for index in sorted(chosen)):
+        stored = campaign.read_fragment("outputs", path)
+        again = _train_again(campaign, config, dataset, rows, stored)
+        report.n_retrained += len(rows)
+        fault, note = compare(stored, again, between_seeds)
+        if fault:
+            report.findings.append(Finding("retrained", f"outputs/{path.name}", fault, path))
+        elif note:
+            report.notes.append(f"{rows.name} trained again: {note}")
+
+
+def _train_again(
+    campaign: Campaign, config: CampaignConfig, dataset: Any, rows: RowRange, stored: pa.Table
+) -> dict[str, Any]:
+    import torch
+
+    from flows.compute.shards import shard_units
+    from flows.compute.work import TrainingJob, train_shard
+
+    torch.set_num_threads(1)
+    device = stored["device"][0].as_py()
+    if device == "cuda" and not torch.cuda.is_available():
+        device = "cpu"
+    recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
+    job = TrainingJob(dataset, recipe, int(stored["members"][0].as_py()), device, stored["way"][0].as_py())
+    (unit,) = shard_units(config.campaign.seed, campaign, [rows])
+    return {**train_shard(job, unit), "code_version": code_version()}
+
+
+def compare(stored: pa.Table, again: dict[str, Any], between_seeds: float | None) -> tuple[str, str]:
+    """(what is wrong, what is worth noting) of a shard trained again; both empty when it is equal bit for bit.
+
+    between_seeds: the largest root mean square difference, over targets, of one mask trained with two seeds; None when
+    the campaign has no replicates.
+    """
+    ok = np.asarray(stored["status"].to_pylist()) == "ok"
+    new_ok = np.asarray(again["status"]) == "ok"
+    old = np.full(again["outputs"].shape, np.nan, np.float32)
+    values = stored["outputs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    old[ok] = values.reshape(int(ok.sum()), -1)
+    both = ok & new_ok
+    if np.array_equal(ok, new_ok) and np.array_equal(old[both], again["outputs"][both]):
+        return "", ""
+    differing = [
+        name
+        for name in ("host", "device", "code_version")
+        if stored[name][0].as_py() != (socket.gethostname() if name == "host" else again[name])
+    ]
+    rms = np.sqrt(np.mean((old[both] - again["outputs"][both]) ** 2, axis=1, dtype=np.float64))
+    largest = float(rms.max(initial=0.0))
+    if not differing:
+        return f"{int((rms > 0).sum())} of {len(ok)} models differ (by {largest:.3g} root mean square at most) with " \
+               "the same shard, K, device, host and code", ""
+    why = f"trained with another {', '.join(differing)}"
+    if between_seeds is None:
+        return "", f"{why}, differs by {largest:.3g} at most; without replicates there is no yardstick"
+    if largest > between_seeds:
+        return f"differs by {largest:.3g}, two seeds of one mask by {between_seeds:.3g} at most ({why})", ""
+    return "", f"{why}, differs by {largest:.3g} at most, two seeds of one mask by up to {between_seeds:.3g}"
+
+
+def _largest_difference_between_seeds(campaign: Campaign) -> float | None:
+    first = {int(mask): row for ids, outputs, _ in campaign.output_blocks("holdout", 0)
+             for mask, row in zip(ids, outputs, strict=True)}
+    largest = None
+    for ids, outputs, _ in campaign.output_blocks("holdout", 1):
+        for mask, row in zip(ids, outputs, strict=True):
+            if int(mask) in first:
+                difference = float(np.sqrt(np.mean((row - first[int(mask)]) ** 2, dtype=np.float64)))
+                largest = difference if largest is None else max(largest, difference)
+    return largest

@@ -1,0 +1,91 @@
+"""The commands that act on a campaign's findings: certify, curate, verify, brittleness, export."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conf.compose import ConfigError, compose
+from conf.schema import CampaignConfig
+from flows.cli.arguments import DryRun, Name, Overrides, Where
+
+Run = Callable[[str, CampaignConfig, bool], None]
+
+
+def register(app: typer.Typer, run: Run) -> None:
+    """Add the commands to `app`; run starts a stage's flow."""
+
+    @app.command()
+    def certify(
+        config: Name = "quickstart",
+        overrides: Overrides = None,
+        members: Annotated[str | None, typer.Option(help="A set of your own, e.g. 17,204.")] = None,
+        target: Annotated[
+            int | None, typer.Option(help="Its target; -1 is the mean of all. The best one reported when left out.")
+        ] = None,
+        dry_run: DryRun = False,
+    ) -> None:
+        """Put the strongest interactions, or a set you name, to the test by a factorial retraining experiment.
+
+        Says first what it costs; certified, refuted or undecided is written to certification.parquet.
+        certify.kinds=[synergy,boundary_synergy] or certify.orders=[3] tries the strongest sets of a kind or an order
+        instead; above the false discovery rate they are marked exploratory, and none counts for the top 20.
+        """
+        chosen = compose(config, overrides or ())
+        if members is None and target is not None:
+            raise ConfigError("--target goes with --members. Name the set, e.g. --members 17,204 --target 33")
+        if members is not None:
+            update = {"members": _players(members), **({} if target is None else {"target": target})}
+            chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
+        run("certify", chosen, dry_run)
+
+    @app.command()
+    def curate(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+        """Decide about every training example: keep, drop or review, each with its reason.
+
+        curate.keep_share=0.8 drops 20%; curate.keep_count=1000 keeps 1,000; curate.keep_share=null drops what the
+        rules alone say.
+        """
+        run("curate", compose(config, overrides or ()), dry_run)
+
+    @app.command()
+    def verify(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+        """Retrain on what was decided and on other choices of the same size; compare on the audit examples."""
+        run("verify", compose(config, overrides or ()), dry_run)
+
+    @app.command()
+    def brittleness(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+        """The smallest removals that flip predictions, with and without interactions, confirmed by retraining."""
+        run("brittleness", compose(config, overrides or ()), dry_run)
+
+    @app.command()
+    def export(
+        campaign: Where = "quickstart",
+        overrides: Overrides = None,
+        to: Annotated[Path, typer.Option(help="The folder the files go into.")] = Path("curated"),
+        formats: Annotated[
+            str, typer.Option("--formats", help="Any of subset, parquet and csv, separated by commas.")
+        ] = "subset,parquet,csv",
+    ) -> None:
+        """Write the decisions as an index file, a filtered Parquet data set and a CSV, each with its provenance."""
+        from flows.cli.status import locate
+        from flows.decisions.export import export as write
+
+        found, _ = locate(campaign, overrides or [])
+        written = write(found, to, tuple(part.strip() for part in formats.split(",") if part.strip()))
+        for path in written.paths:
+            print(path)
+        print(f"{written.n_kept} training examples kept, {written.n_dropped} dropped")
+        for note in written.notes:
+            print(f"note: {note}", file=sys.stderr)
+
+
+def _players(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--members takes player numbers separated by commas, e.g. 17,204; got {text!r}") from error

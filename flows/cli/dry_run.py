@@ -1,0 +1,145 @@
+"""What certify, curate, verify and brittleness would do, in lines of text; nothing is trained or written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from attribution.experiments.factorial import n_cells
+from conf.schema import CampaignConfig
+from flows.experiments.plans import Plan, plans
+from flows.experiments.training import expected_time
+from flows.store.campaign import Campaign
+from flows.store.derived import about, finished
+from flows.store.roles import RowRange, count_rows, missing_shards
+
+SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.curation.brittleness.removals_to_try)
+
+
+def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str]:
+    """The lines that `coterie STAGE --dry-run` prints. Raises what the stage itself would raise before it trains."""
+    told: dict[str, Callable[[CampaignConfig, Campaign], list[str]]] = {
+        "certify": _certify, "curate": _curate, "verify": _verify, "brittleness": _brittleness,
+    }  # fmt: skip
+    return told[stage](config, campaign)
+
+
+def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.certify import experiment_key, first_round
+    from flows.experiments.certify_sets import choose_sets, nothing_eligible
+
+    candidates = choose_sets(config, campaign)
+    if not candidates:
+        return [f"{nothing_eligible(config)}: nothing to certify"]
+    key = experiment_key(config, candidates)
+    rounds = [plan for plan in plans(campaign, "certify") if plan.key == key]
+    if rounds:
+        n_bases = {block["place"]: 0 for block in rounds[0].content["sets"]}
+        for plan in rounds:
+            for block in plan.content["sets"]:
+                n_bases[block["place"]] += block["n_bases"]
+        wanted, level = list(n_bases.values()), float(rounds[0].content["level"])
+    else:
+        found, level = first_round(config, campaign, candidates)
+        wanted = list(found.n_bases)
+    lines = []
+    for candidate, bases in zip(candidates, wanted, strict=True):
+        members = ", ".join(map(str, candidate.members))
+        predicted = f"{candidate.predicted:+.2f}" if math.isfinite(candidate.predicted) else "nothing"
+        said = f", q {candidate.q_value:.2g}" if math.isfinite(candidate.q_value) else ""
+        lines.append(
+            f"{candidate.origin:<11} {members} -> {candidate.target}: {predicted} predicted"
+            f"{f' ({candidate.kind})' if candidate.kind else ''}"
+            f"{said}; {bases} base masks, {bases * n_cells(candidate.order)} models"
+        )
+    total = sum(bases * n_cells(candidate.order) for candidate, bases in zip(candidates, wanted, strict=True))
+    lines.append(f"{len(candidates)} sets, {sum(wanted)} base masks; each interval at level {level:.2g}")
+    lines.append(_models(campaign, total, _left(rounds, campaign.trained()) if rounds else total))
+    if len(rounds) < 2 and config.certify.n_bases is None:
+        room = config.certify.max_models - total
+        lines.append(
+            f"then, where intervals are wider than planned, up to {max(0, room)} more (certify.max_models = "
+            f"{config.certify.max_models})"
+        )
+    return lines
+
+
+def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.decisions.evidence import check_request, curation_key
+
+    n_keep, least = check_request(config, campaign)
+    lines = ["curate trains nothing"]
+    if n_keep is None:
+        lines.append("no budget: only what the rules say is dropped")
+    else:
+        names = campaign.meta["class_names"]
+        held = ", ".join(f"{names[label]}: {count}" for label, count in least.items())
+        lines.append(f"{n_keep} of {campaign.n_players} players are kept; of the classes at least {held}")
+    current = about(campaign, "decisions")
+    if current is None:
+        lines.append("there are no decisions yet")
+    elif current["key"] == curation_key(config, campaign):
+        lines.append("the decisions that exist are up to date: nothing would be done")
+    else:
+        lines.append("decisions exist and would be replaced: the analysis or the settings have changed")
+    return lines
+
+
+def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.store.derived import read_derived
+    from flows.verify import ARMS, architectures, current_decisions, curve_sizes, verification_key
+
+    decided = current_decisions(config, campaign)
+    settings, n = config.verify, campaign.n_players
+    kept = [value != "drop" for value in read_derived(campaign, "decisions")["decision"].to_pylist()]
+    declared, names = sum(kept), architectures(config)
+    sizes = curve_sizes(config, n, declared)
+    # (models, players each is trained on): steps, and so time, grow with the size.
+    parts = [(len(ARMS) * len(names) * settings.n_seeds, declared), (len(names) * settings.n_seeds, n)]
+    parts += [(len(ARMS) * settings.curve_seeds, size) for size in sizes]
+    total = sum(count for count, _ in parts)
+    key = verification_key(config, decided["key"])
+    rounds = [plan for plan in plans(campaign, "verify") if plan.key == key]
+    cost = sum(count * size for count, size in parts) / (n * config.sampler.alpha)
+    lines = [
+        f"{declared} of {n} players are kept (declared): {len(ARMS)} arms ({', '.join(ARMS)}) and the full set, "
+        f"{settings.n_seeds} seeds each, {len(names)} network{'s' if len(names) > 1 else ''}",
+        f"removal curve: {', '.join(map(str, sizes)) or 'none'} kept, {settings.curve_seeds} seeds an arm",
+        _models(campaign, total, _left(rounds, finished(campaign)) if rounds else total, cost)
+        + (", the second network taken to cost as much as the first" if len(names) > 1 else ""),
+    ]
+    if not rounds:
+        lines.append(f"and {settings.embedding_models} networks whose features say what looks alike")
+    return lines
+
+
+def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.brittleness import WAYS, brittleness_key
+
+    settings, key = config.brittleness, brittleness_key(config, campaign)
+    rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
+    lines = []
+    if not rounds:
+        lines.append(_models(campaign, settings.n_seeds, settings.n_seeds) + ": the full training set")
+    else:
+        total = count_rows(plan.rows for plan in rounds)
+        lines.append(_models(campaign, total, _left(rounds, finished(campaign))))
+    if len(rounds) < 2:
+        most = settings.n_targets * len(WAYS) * SIZES_A_REMOVAL * settings.n_seeds
+        lines.append(
+            f"then removals for up to {settings.n_targets} targets, {len(WAYS)} ways, at most {SIZES_A_REMOVAL} sizes "
+            f"and {settings.n_seeds} seeds each: at most {most} models{expected_time(campaign, most)}"
+        )
+    return lines
+
+
+def _left(rounds: list[Plan], done: list[RowRange]) -> int:
+    return count_rows(missing_shards([plan.rows for plan in rounds], done, 10**9))
+
+
+def _models(campaign: Campaign, total: int, left: int, cost: float | None = None) -> str:
+    """"m of n models to train" with the time; cost: of all n, in models of the campaign's own size."""
+    if not left:
+        return f"all {total} models exist: nothing would be trained"
+    whole = total if cost is None else cost
+    return f"{left} of {total} models to train{expected_time(campaign, whole * left / total)}"

@@ -1,0 +1,85 @@
+"""The table of `coterie plan --estimate`."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from conf.schema import CampaignConfig
+from flows.forecast.cost import Estimate, TimeForecast, estimate
+from flows.forecast.disk_space import as_bytes
+from flows.runtime.progress import clock
+
+BUSY = 0.5  # programs a core, beyond which the wall time is said to be that of a quiet machine
+
+
+def print_estimate(config: CampaignConfig, as_json: bool) -> None:
+    """Estimate and print; JSON for programs."""
+    found = estimate(config)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{found.name}[/bold] in {found.folder}: {found.n_players:,} players, {found.n_targets:,} targets, "
+        f"{found.n_models:,} models, {found.n_missing:,} of them to train"
+    )
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in lines(found):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(faithfulness_table(found))
+
+
+def lines(found: Estimate) -> list[tuple[str, str]]:
+    """Names and values of what is not a curve."""
+    told = time_lines(found.time) if found.time else [("time", f"unknown here: {found.time_unknown}")]
+    parts = ", ".join(f"{name} {as_bytes(size)}" for name, size in found.disk.by_table.items())
+    return [
+        *told,
+        ("disk", f"{as_bytes(found.disk.total)} ({parts}); {as_bytes(found.disk.per_model)} for every model more"),
+        ("can be seen", f"a pair interaction of {found.smallest_detectable:.2f} standard deviations of an output"),
+    ]
+
+
+def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
+    """Time, and what it was taken from."""
+    how = f"{time.way}, {time.members} at a time, {time.threads} thread{'s' * (time.threads > 1)}"
+    total = time.training_seconds + time.other_seconds
+    hours = f"{time.core_hours:.2g} core-hours" + (f", {time.gpu_hours:.2g} GPU-hours" if time.gpu_hours else "")
+    told = [
+        ("one model", f"{time.seconds_per_model:.3g} s of a worker ({how}, on {time.device_name}; calibrated)"),
+        ("rate", f"{time.models_per_second:.3g} models/s with {time.workers} workers"),
+        (
+            "wall time",
+            f"{clock(total)}: training {clock(time.training_seconds)}, start, attribution and report "
+            f"{clock(time.other_seconds)}; {hours}",
+        ),
+    ]
+    if time.load > BUSY * time.workers:
+        at_load = clock(time.training_seconds_at_load)
+        told.append(("", f"on cores of its own; beside the {time.load:.1f} programs at work now: training {at_load}"))
+    if time.seconds_per_model_so_far is not None:
+        told.append(("so far", f"{time.seconds_per_model_so_far:.3g} s a model by the clock, in this campaign"))
+    return told
+
+
+def faithfulness_table(found: Estimate) -> Table:
+    """Expected R² by number of fit masks."""
+    told = found.faithfulness
+    origin = (
+        f"[bold]prior[/bold], not from this campaign: as many masks a player gave in {told.source} (lowest to highest)"
+        if told.is_prior
+        else f"learning curve through {told.n_masks_used:,} masks of this campaign, with 95% interval"
+    )
+    table = Table("fit masks", "datamodel", "spectrum", title=f"expected held-out R², mean over targets: {origin}")
+    table.title_justify = "left"
+    for row in told.rows:
+        table.add_row(f"{row['n_fit']:,}", _value(row["datamodel"]), _value(row["spectrum"]))
+    return table
+
+
+def _value(forecast: tuple[float, float, float] | None) -> str:
+    return "" if forecast is None else "{:.3f} [{:.3f}, {:.3f}]".format(*forecast).replace("[", "\\[")

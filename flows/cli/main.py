@@ -1,0 +1,190 @@
+"""The `coterie` command. Commands that only read, and --help, import neither torch nor Ray nor Prefect."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from conf.compose import ConfigError, compose
+from conf.schema import CampaignConfig
+from flows.cli import decisions as cli_decisions
+from flows.cli.arguments import DryRun, Name, Overrides, Where
+from flows.errors import CoterieError
+
+EXIT_CODES = """
+Exit codes: 0 done (or nothing to do) · 1 unexpected error · 2 wrong usage or configuration · 3 the folder belongs to
+another campaign · 4 another process is writing to it · 5 a table cannot be read or written · 6 something is missing
+or failed · 7 the cluster or Prefect's server cannot be reached · 8 the data cannot be used · 9 an audit found
+something wrong · 130 interrupted
+"""
+
+app = typer.Typer(
+    help="Which training examples act together, which can go, which must stay - proven by retraining.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+@app.command()
+def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Plan, retrain, attribute and report: everything a configuration asks for and that does not exist yet.
+
+    Run it again and nothing is done twice. Ask for more models (campaign.n_fit=4000) and only those are trained.
+    Stop it whenever you like: finished models are kept.
+    """
+    _stage("campaign", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def plan(
+    config: Name = "quickstart",
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Say what it would cost and show (time, disk, faithfulness), and do nothing."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: as JSON.")] = False,
+) -> None:
+    """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
+
+    With --estimate: a few seconds of training calibrate this machine, sample files tell the disk space, and a learning
+    curve through what exists (or other campaigns, marked as such) tells the faithfulness to expect.
+    """
+    chosen = compose(config, overrides or ())
+    if as_json and not estimate:
+        raise typer.BadParameter("--json goes with --estimate")
+    if estimate:
+        from flows.cli.estimate import print_estimate
+
+        print_estimate(chosen, as_json)
+        return
+    _stage("plan", chosen, dry_run)
+
+
+@app.command()
+def retrain(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the planned models that do not exist yet, on all cores or on the Ray cluster at RAY_ADDRESS."""
+    _stage("retrain", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def attribute(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Fit the datamodel and ProxySPEX to the outputs: effects, interactions, faithfulness."""
+    _stage("attribute", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def report(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write the campaign's report: one HTML file that needs nothing else."""
+    _stage("report", compose(config, overrides or ()), dry_run)
+
+
+@app.command()
+def status(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
+    """What exists, what is missing and what failed."""
+    from flows.cli.status import print_status
+
+    print_status(campaign, overrides or [])
+
+
+@app.command()
+def audit(
+    campaign: Where = "quickstart",
+    overrides: Overrides = None,
+    sample: Annotated[int, typer.Option(min=0, help="Shards to train again and compare; 0 to only read.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the sample.")] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Set what is broken aside; nothing is deleted.")] = False,
+) -> None:
+    """Check that every row exists once, is as it was written, and that models trained again come out the same.
+
+    Exit code 9 and a list when something is wrong. With --repair, broken files go to quarantine/ inside the campaign's
+    folder with the reasons, and the next `coterie run` makes what is then missing.
+    """
+    from flows.cli.audit import run_audit
+
+    run_audit(campaign, overrides or [], sample, seed, repair)
+
+
+@app.command()
+def compact(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
+    """Copy the outputs target by target, so that one target reads fast; only what has changed since is written."""
+    from flows.cli.status import locate
+    from flows.store.compaction import compact as bring_up_to_date
+
+    found, _ = locate(campaign, overrides or [])
+    with found.lock():
+        summary = bring_up_to_date(found)
+    print(f"{summary.written} files written, {summary.current} were current, in {found.folder}/compact")
+
+
+@app.command()
+def show(
+    campaign: Where = "quickstart",
+    overrides: Overrides = None,
+    target: Annotated[
+        int | None, typer.Option(help="A target's number; -1 is the mean of all. All targets when left out.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many to list.")] = 10,
+) -> None:
+    """The strongest interactions of a target (or of all targets), in the terminal."""
+    from flows.cli.status import print_interactions
+
+    print_interactions(campaign, overrides or [], target, top)
+
+
+def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+    from flows.cli.run_stage import drive
+
+    _supervised(config, lambda: drive(stage, config, dry_run), alone=dry_run)
+
+
+def _decide(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+    from flows.cli.run_stage import drive_decision
+
+    _supervised(config, lambda: drive_decision(stage, config, dry_run), alone=dry_run)
+
+
+def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = False) -> None:
+    """Do the work in a process that is started again when Ray's daemon takes it down; `alone`: without Ray."""
+    from flows.runtime.logs import log_to_stderr
+    from flows.runtime.supervise import supervise
+
+    try:
+        if not alone and not config.compute.ray_address and not os.environ.get("RAY_ADDRESS"):
+            log_to_stderr()
+            supervise()  # Ray runs in this process, and ends it when its daemon dies
+        work()
+    except KeyboardInterrupt:  # here, because Typer would end the process without a word
+        # What is left to do may take seconds; who asks again gets the end at once, and no traceback of half an end.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _leave("interrupted; finished models are kept. Run the same command to go on", 130)
+
+
+cli_decisions.register(app, _decide)
+
+
+def main() -> None:
+    """Entry point: one clear message and a telling exit code for whatever a person can mend."""
+    from attribution.errors import AttributionError
+    from training.errors import TrainingInputError
+
+    try:
+        app()
+    except ConfigError as error:
+        _leave(error, 2)
+    except CoterieError as error:
+        _leave(error, error.exit_code)
+    except (TrainingInputError, AttributionError) as error:
+        _leave(error, 8)
+
+
+def _leave(message: object, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

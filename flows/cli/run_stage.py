@@ -1,0 +1,208 @@
+"""Runs a stage, or the whole campaign, from the command line: first what can be known at once, then Ray and Prefect."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conf.schema import CampaignConfig, identity_settings
+from flows.cli.stage_states import StageState, survey
+from flows.compute import ray_cluster as cluster
+from flows.compute.ray_cluster import ClusterError
+from flows.errors import IncompleteCampaign, StoreError
+from flows.runtime.environment import prepare
+from flows.runtime.logs import log_to_stderr
+from flows.store.campaign import Campaign
+from flows.store.object_store import ObjectPath
+
+LOG = logging.getLogger("coterie")
+NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
+ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attribute": ("attribute",)}
+
+
+def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+    """Run `stage` ("campaign" for all of them). With `dry_run`, only print what would be done and why."""
+    log_to_stderr()
+    prepare()
+    states = {state.stage: state for state in survey(config)}
+    chosen = list(states.values()) if stage == "campaign" else [states[stage]]
+    if dry_run:
+        _print_states(chosen)
+        return
+    campaign = Campaign(config.campaign.folder)
+    _check_data(config, campaign)
+    if not any(state.todo for state in chosen):
+        _print_states(chosen)
+        print("Nothing to do.")
+        _print_report(campaign)
+        return
+    _check_inputs(stage, states, campaign)
+    check_writable(campaign)
+    _announce(chosen)
+    _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
+    _print_report(campaign)
+
+
+def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
+    """Errors in the data, or another campaign's folder, are found before anything is started."""
+    from flows.store.examples import full_identity, load
+
+    dataset = load(config)
+    if campaign.exists:
+        campaign.check_identity(full_identity(config, dataset))
+
+
+def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign) -> None:
+    """A stage run alone needs what the stage before it makes."""
+    needed = NEEDS.get(stage)
+    if needed == "plan" and states["plan"].todo:
+        raise IncompleteCampaign(f"masks are not planned yet ({states['plan'].why}). Run `coterie plan` first")
+    if needed == "retrain" and not any(rows.role == "fit" for rows in campaign.trained()):
+        raise IncompleteCampaign("there are no trained models to explain. Run `coterie retrain` first")
+    if needed == "attribute" and campaign.analysis is None:
+        raise IncompleteCampaign("there is no analysis to report. Run `coterie attribute` first")
+
+
+def check_writable(campaign: Campaign) -> None:
+    """A folder that cannot be written, or is being written, is found before minutes are spent; every stage looks again.
+
+    Raises StoreError, CampaignBusy.
+    """
+    _check_folder(campaign.folder)
+    if not isinstance(campaign.folder, ObjectPath):
+        with campaign.lock():
+            pass
+
+
+def _check_folder(folder: Path) -> None:
+    """A folder that cannot be written is found before minutes are spent. Raises StoreError."""
+    if isinstance(folder, ObjectPath):  # its first write will tell
+        return
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise StoreError(f"{place} is a file, so {folder} cannot be a folder. Set campaign.folder to another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StoreError(f"{place} cannot be written to. Mend its permissions, or set campaign.folder elsewhere")
+
+
+def _announce(states: list[StageState]) -> None:
+    for state in states:
+        LOG.info("%-9s %s%s", state.stage, "" if state.todo else "nothing to do: ", state.why)
+
+
+def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
+    began = time.monotonic()
+    if needs_ray:
+        started = cluster.start_session_in_background(config.compute.ray_address, config.compute.workers)
+        where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
+        LOG.info("starting Ray (%s) …", where)
+    try:
+        _check_prefect()
+        LOG.info("starting Prefect (%s) …", _prefect_server())
+        _flow(stage)(config)
+    finally:
+        cluster.stop_session()
+    LOG.info("done in %.0f s", time.monotonic() - began)
+
+
+def _check_prefect() -> None:
+    """A server of the user's that does not answer is found before minutes are spent. Raises ClusterError."""
+    import urllib.error
+    import urllib.request
+
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    try:
+        if url:
+            urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()
+    except urllib.error.HTTPError:
+        pass  # it answers, and may want a key that Prefect sends
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"Prefect's server at {url} cannot be reached: {error}. Start it (`prefect server start`), or unset "
+            "PREFECT_API_URL to use a temporary one"
+        ) from error
+
+
+def _prefect_server() -> str:
+    from prefect.settings import PREFECT_API_URL
+
+    from flows.runtime.prefect_server import server_log
+
+    url = PREFECT_API_URL.value()
+    return f"server at {url}" if url else f"its temporary server needs 5 to 25 s and writes to {server_log()}"
+
+
+def _flow(stage: str) -> Callable[[CampaignConfig], Any]:
+    """The flow of a stage. Flows are imported only here: Prefect takes seconds to import."""
+    from prefect.settings import PREFECT_API_URL
+
+    from flows.runtime.logs import quiet_our_tracebacks
+    from flows.runtime.prefect_server import guard_temporary_server
+
+    chosen: Callable[[CampaignConfig], Any] = getattr(importlib.import_module(f"flows.{stage}"), stage)
+    quiet_our_tracebacks()
+    if not PREFECT_API_URL.value():
+        guard_temporary_server()
+    return chosen
+
+
+def _print_states(states: list[StageState]) -> None:
+    for state in states:
+        print(f"{state.stage:<10}{'run ' if state.todo else 'skip'}  {state.why}")
+
+
+def _print_report(campaign: Campaign) -> None:
+    page = campaign.folder / "report.html"
+    if page.is_file():
+        print(f"Report: {page.resolve()}")
+
+
+WITHOUT_RAY = ("curate",)
+
+
+def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) -> None:
+    """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis.
+
+    dry_run: only print what would be done, what it would train and how long that takes.
+    """
+    log_to_stderr()
+    prepare()
+    campaign = Campaign(config.campaign.folder)
+    if not campaign.exists or campaign.analysis is None:
+        raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run` first")
+    campaign.check_identity(identity_settings(config))
+    if dry_run:
+        from flows.cli.dry_run import describe
+
+        for line in describe(stage, config, campaign):
+            print(line)
+        return
+    _check_request(stage, config, campaign)
+    check_writable(campaign)
+    _run(stage, config, needs_ray=stage not in WITHOUT_RAY)
+
+
+def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> None:
+    """What cannot be done is said before Ray and Prefect start: sets, targets, budgets and decisions that do not exist.
+
+    Raises what the stage itself would raise.
+    """
+    if stage == "certify":
+        from flows.experiments.certify_sets import choose_sets
+
+        choose_sets(config, campaign)
+    elif stage == "curate":
+        from flows.decisions.evidence import check_request
+
+        check_request(config, campaign)
+    elif stage == "verify":
+        from flows.verify import current_decisions
+
+        current_decisions(config, campaign)

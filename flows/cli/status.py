@@ -1,0 +1,167 @@
+"""What `coterie status` and `coterie show` print."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from conf.compose import compose
+from conf.schema import CampaignConfig
+from flows.cli.stage_states import survey
+from flows.errors import IncompleteCampaign
+from flows.reporting.prefect_artifacts import strongest
+from flows.store.campaign import Campaign
+from flows.store.derived import verdicts
+from flows.store.queries import failure_reasons, outcome_counts, throughput
+from flows.store.roles import RowRange, count_rows, missing_shards
+from flows.store.wanted import wanted
+
+
+def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
+    """A campaign named by its folder or by a configuration; the configuration where it is known."""
+    if Campaign(where).exists:
+        return Campaign(where), None
+    config = compose(where, overrides)
+    return Campaign(config.campaign.folder), config
+
+
+def print_status(where: str, overrides: list[str]) -> None:
+    """Rows that exist, are missing or failed; then what each stage has left to do."""
+    campaign, config = locate(where, overrides)
+    console = _console()
+    if not campaign.exists:
+        console.print(f"No campaign in {campaign.folder} yet. `coterie run {where}` makes it.")
+        return
+    meta = campaign.meta
+    console.print(
+        f"[bold]{meta['name']}[/bold] in {campaign.folder}: {meta['n_players']} players, {meta['n_targets']} targets, "
+        f"alpha {meta['alpha']}, created {meta['created']}, identity {meta['identity_hash'][:12]}"
+    )
+    _print_rows(console, campaign, config)
+    _print_hosts(console, campaign)
+    _print_failures(console, campaign)
+    if config is not None:
+        for state in survey(config):
+            console.print(f"{state.stage:<10}{'to do: ' if state.todo else ''}{state.why}", highlight=False)
+    elif campaign.analysis is not None:
+        found = campaign.analysis
+        verdict = f"{found['n_open']} of {found['n_explained']} targets with interactions"
+        console.print(f"analysis of {found['created']}: {verdict}", highlight=False)
+    if (campaign.folder / "report.html").is_file():
+        console.print(f"report    {campaign.folder / 'report.html'}", highlight=False)
+
+
+def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | None) -> None:
+    should_exist = wanted(config) if config is not None else campaign.planned()
+    counts = outcome_counts(campaign)
+    table = Table("models", "wanted", "ok", "diverged", "failed", "missing")
+    for rows in _by_kind(should_exist).items():
+        name, ranges = rows
+        found = counts.get(name, {})
+        missing = count_rows(missing_shards(ranges, campaign.trained(), campaign.shard_size))
+        numbers = (sum(map(len, ranges)), found.get("ok", 0), found.get("diverged", 0), found.get("failed", 0), missing)
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(table)
+
+
+def _by_kind(ranges: list[RowRange]) -> dict[str, list[RowRange]]:
+    """Ranges by what `status` calls them."""
+    kinds: dict[str, list[RowRange]] = {}
+    for rows in ranges:
+        kinds.setdefault(rows.role if rows.replicate == 0 else f"{rows.role} again", []).append(rows)
+    return kinds
+
+
+def _print_hosts(console: Console, campaign: Campaign) -> None:
+    hosts = throughput(campaign)
+    if not hosts:
+        return
+    table = Table("host", "device", "models", "s/model", "models/s and slot")
+    for host in hosts:
+        rate = 1 / host.seconds_per_model if host.seconds_per_model else float("nan")
+        table.add_row(host.host, host.device, f"{host.n_models:,}", f"{host.seconds_per_model:.3f}", f"{rate:.2f}")
+    console.print(table)
+
+
+def _print_failures(console: Console, campaign: Campaign) -> None:
+    for (status, reason), count in failure_reasons(campaign).most_common(5):
+        console.print(f"{count} models {status}: {reason}", highlight=False, markup=False)
+
+
+def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:
+    """The strongest interactions of a target, or of all."""
+    campaign, _ = locate(where, overrides)
+    faithfulness = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
+    if target is not None and target not in faithfulness:
+        explained = sorted(faithfulness)
+        raise IncompleteCampaign(
+            f"target {target} was not explained. Explained: {', '.join(map(str, explained[:20]))}"
+            f"{', …' if len(explained) > 20 else ''}. Raise attribution.n_targets to explain more"
+        )
+    console = _console()
+    if target is not None:
+        row = faithfulness[target]
+        console.print(
+            f"target {target}: {row['verdict']} (gate q {_number(row['gate_q'])}); held-out R² of the datamodel "
+            f"{_number(row['r2_datamodel'])}, of the spectrum {_number(row['r2_spectrum'])}; noise ceiling "
+            f"{_number(row['noise_ceiling'])} [{_number(row['noise_ceiling_low'])}, "
+            f"{_number(row['noise_ceiling_high'])}]",
+            highlight=False,
+        )
+    rows = strongest(campaign, target)[:top]
+    if not rows:
+        console.print("No interaction was reported here.")
+        return
+    if target is None:
+        _print_sets(console, campaign, min(top, 10))
+    tried = verdicts(campaign)
+    titles = ("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
+    table = Table(*titles, *(["by experiment"] if tried else []))
+    for row in rows:
+        told = tried.get((row["target"], tuple(row["members"])))
+        by_experiment = f"{told['verdict']} ({told['measured']:+.2f})" if told else "–"
+        table.add_row(
+            str(row["target"]),
+            ", ".join(map(str, row["members"])),
+            row["kind"],
+            f"{row['banzhaf']:+.2f}",
+            f"{row['stderr']:.2f}",
+            f"{row['q_value']:.1e}",
+            f"{row['joint_surplus']:+.2f}",
+            "open" if row["gate_open"] else "closed",
+            *([by_experiment] if tried else []),
+        )
+    console.print(table)
+
+
+def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
+    """The strongest sets over all targets together, where the analysis tested them."""
+    rows = campaign.read("sets").slice(0, top).to_pylist()
+    if not rows:
+        return
+    titles = ("members", "kind", "over all targets", "q", "targets alone", "strongest on")
+    table = Table(*titles, title="All targets together")
+    for row in rows:
+        table.add_row(
+            ", ".join(map(str, row["members"])),
+            row["kind"],
+            f"{row['statistic']:+.1f}",
+            f"{row['q_value']:.1e}",
+            f"{row['n_targets']} of {row['n_tested']}",
+            f"{row['strongest_target']} (z {row['largest_z']:+.1f})",
+        )
+    console.print(table)
+
+
+def _console() -> Console:
+    """Standard output; into a pipe or file, wide enough that no column is cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.0e}"

@@ -1,0 +1,174 @@
+"""Gathers from a campaign's tables what a decision about its players rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attribution.curation.budget import least_of_each_class
+from attribution.curation.coverage import fit_coverage
+from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
+from attribution.curation.rules import Curation, check_enough_masks
+from attribution.curation.rules import curate as decide
+from attribution.curation.surrogate import Surrogate, pooled_sets, shrink_normal, utilities, utility_slopes
+from attribution.duplicates.any_present_test import GroupTest, group_tests
+from attribution.errors import AttributionError
+from attribution.linear.main_effects import main_effects
+from conf.schema import CampaignConfig
+from flows.decisions.features import player_features
+from flows.store.campaign import Campaign, digest
+from flows.store.examples import player_classes, target_classes
+from flows.store.roles import count_rows
+from flows.store.wanted import analysis_key
+from training import Dataset
+from training.data.neighbours import near_duplicate_components
+
+OUTPUTS_AT_ONCE = 64  # targets whose residuals are held at a time
+
+
+def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
+    """Names decisions by all they depend on."""
+    return digest(
+        {
+            "analysis": (campaign.analysis or {}).get("key"),
+            "wanted": analysis_key(config, campaign),
+            "curate": config.curate.model_dump(mode="json"),
+            "embedding_models": config.verify.embedding_models if config.curate.near_duplicate_share else None,
+            "fdr_level": config.attribution.fdr_level,
+        }
+    )[:16]
+
+
+def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
+    """Players to keep (None without a budget), and of each class at least.
+
+    Raises AttributionError for a budget that keeps nobody or too many, or that its quotas cannot meet.
+    """
+    n_keep, quotas = budget(config, campaign.n_players), class_quotas(config, campaign)
+    if n_keep is None:
+        return None, {}
+    share, names = config.curate.least_class_share, campaign.meta["class_names"]
+    return n_keep, least_of_each_class(player_classes(campaign), n_keep, share, quotas, names)
+
+
+def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
+    """`limits`, when there are masks enough; before anything is fitted. Raises AttributionError."""
+    check_enough_masks(n_fit_masks(campaign), campaign.n_players, float(campaign.meta["alpha"]))
+    return limits(config, campaign)
+
+
+def n_fit_masks(campaign: Campaign) -> int:
+    return count_rows(rows for rows in campaign.trained() if rows.role == "fit")
+
+
+def budget(config: CampaignConfig, n_players: int) -> int | None:
+    """Players to keep, or None without a budget. Raises AttributionError for one that keeps nobody or too many."""
+    chosen = config.curate
+    if chosen.keep_count is not None:
+        if chosen.keep_count > n_players:
+            raise AttributionError(
+                f"curate.keep_count = {chosen.keep_count}, but there are only {n_players} players. Lower it, or give "
+                "curate.keep_share instead."
+            )
+        return chosen.keep_count
+    return None if chosen.keep_share is None else max(1, round(chosen.keep_share * n_players))
+
+
+def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> tuple[Evidence, Curation]:
+    """The evidence of a campaign and what follows from it."""
+    settings = config.curate
+    evidence = gather(config, campaign, dataset)
+    n_keep, least = limits(config, campaign)
+    rules = CurationRules(
+        fdr_level=config.attribution.fdr_level,
+        level=settings.level,
+        drop_level=settings.drop_level,
+        replaceable=settings.replaceable,
+        drop_redundant=settings.drop_redundant,
+        n_keep=n_keep,
+        least=least,
+        confidence=settings.confidence,
+        near_duplicate_share=settings.near_duplicate_share,
+    )
+    return evidence, decide(evidence, rules)
+
+
+def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
+    """The user's quotas, by label. Raises AttributionError for a class that does not exist."""
+    names = list(campaign.meta["class_names"])
+    unknown = [name for name in config.curate.class_quotas or {} if name not in names]
+    if unknown:
+        raise AttributionError(f"curate.class_quotas names {unknown}; the classes are {', '.join(names)}.")
+    return {names.index(name): quota for name, quota in (config.curate.class_quotas or {}).items()}
+
+
+def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evidence:
+    """Read what decisions rest on. Raises AttributionError for a campaign too small to decide from."""
+    alpha, n_classes = float(campaign.meta["alpha"]), len(campaign.meta["class_names"])
+    interactions = campaign.read("interactions").to_pydict()
+    effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
+    pairs = campaign.training_pairs("fit", one_alpha=True)  # the surrogate is written at one alpha
+    check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
+    groups = pairs.mask_ids // 2 if campaign.meta["sampler"] == "antithetic" else None
+    classes, of_player = target_classes(campaign), player_classes(campaign)
+    worth = utilities(pairs.outputs, classes, n_classes)
+    worth = np.where(np.isfinite(worth), worth, 0.0)
+    found = main_effects(pairs.masks, worth, alpha, groups)
+    column = np.where(of_player >= 0, 1 + of_player, 0)
+    everyone = np.arange(campaign.n_players)
+    own = PlayerEffects(found.effect[column, everyone], found.stderr[column, everyone])
+    overall = PlayerEffects(found.effect[0], found.stderr[0])
+    slopes = utility_slopes(pairs.outputs)
+    explained = {int(t) for t in campaign.read("faithfulness", ["target"])["target"].to_pylist() if t >= 0}
+    sets, weights, errors = pooled_sets(
+        interactions, {target: float(slopes[target]) for target in explained}, config.attribution.fdr_level
+    )
+    shrunken = shrink_normal(overall.effect, overall.stderr)
+    surrogate = Surrogate(alpha, float(found.mean[0]), shrunken, overall.stderr, sets, weights, errors)
+    coverage = None
+    if config.curate.objective == "coverage":
+        coverage = fit_coverage(
+            pairs.masks, pairs.outputs, alpha, overall.stderr, groups=groups, interactions=interactions,
+            level=config.attribution.fdr_level,
+        )  # fmt: skip
+    alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups) if config.curate.similarity else []
+    return Evidence(
+        player_classes=of_player,
+        class_names=list(campaign.meta["class_names"]),
+        interactions=interactions,
+        effects={name: effects[name].to_numpy() for name in effects.column_names},
+        target_classes=dict(enumerate(classes.tolist())),
+        overall=overall,
+        own_class=own,
+        by_class=PlayerEffects(found.effect[1:], found.stderr[1:]),
+        surrogate=surrogate,
+        look_alikes=alike,
+        coverage=coverage,
+        features=player_features(config, dataset) if _needs_features(config, campaign) else None,
+    )
+
+
+def _needs_features(config: CampaignConfig, campaign: Campaign) -> bool:
+    return config.curate.near_duplicate_share > 0 and budget(config, campaign.n_players) is not None
+
+
+def look_alikes(
+    dataset: Dataset, masks: np.ndarray, outputs: np.ndarray, alpha: float, groups: np.ndarray | None
+) -> list[GroupTest]:
+    """Groups of players that look alike (pixels), tested on every target. Players that are groups are left alone."""
+    if dataset.n_players != len(dataset.train):
+        return []
+    component = near_duplicate_components(dataset.train.images)
+    rows_of: dict[int, list[int]] = {}
+    for row, number in enumerate(component.tolist()):
+        rows_of.setdefault(number, []).append(int(dataset.players[row]))
+    alike = [tuple(sorted(players)) for players in rows_of.values() if len(players) > 1]
+    if not alike:
+        return []
+    labels = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    residuals, main_z = np.empty(outputs.shape), np.zeros((outputs.shape[1], masks.shape[1]))
+    for start in range(0, outputs.shape[1], OUTPUTS_AT_ONCE):
+        part = slice(start, start + OUTPUTS_AT_ONCE)
+        found = main_effects(masks, outputs[:, part].astype(np.float64), alpha, groups)
+        residuals[:, part] = found.residuals
+        np.divide(found.effect, found.stderr, out=main_z[part], where=found.stderr > 0)
+    return group_tests(masks, residuals, alike, alpha, labels, main_z)

@@ -1,0 +1,241 @@
+"""Decisions as files others can use: an index file, a filtered Parquet data set, a table for people."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.errors import CoterieError, IncompleteCampaign
+from flows.store.campaign import Campaign
+from flows.store.derived import about, current_comparison, read_derived
+from flows.store.files import write_atomically, write_json
+
+FORMATS = ("subset", "parquet", "csv")
+PARQUET_NAME = "train-00000-of-00001.parquet"
+
+
+OUTDATED = "The decision rests on an earlier analysis than the campaign's present one; `coterie curate` renews it."
+
+
+class BadExport(CoterieError):
+    """A format that does not exist, or a place that holds other files."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files written, how many training examples they keep, and what a reader should know."""
+
+    paths: tuple[Path, ...]
+    n_kept: int
+    n_dropped: int
+    notes: tuple[str, ...] = ()
+
+
+def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS) -> Exported:
+    """Write the current decisions into `folder`; players put up for review are kept and marked.
+
+    subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
+    `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet: data/train-*.parquet
+    with the kept images in the layout Hugging Face reads (`datasets.load_dataset(folder)`). csv: decisions.csv, a row
+    a training example. Each carries the decision's provenance. Raises IncompleteCampaign without decisions, BadExport
+    where a file of somebody else's would be replaced or would be read along.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise BadExport(f"unknown format {', '.join(unknown) or 'none'}. Formats: {', '.join(FORMATS)}")
+    if folder.exists() and not folder.is_dir():
+        raise BadExport(f"{folder} is a file. Give a folder to export into")
+    campaign.meta  # noqa: B018  raises where there is no campaign
+    _refuse_strangers(folder, formats)
+    decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
+    if about(campaign, "decisions") is None:
+        raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate` again")
+    examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
+    examples.sort(key=lambda row: row["position"])
+    kept = [row for row in examples if decisions[row["player"]]["decision"] != "drop"]
+    origin = provenance(campaign)
+    paths: list[Path] = []
+    if "subset" in formats:
+        paths.append(_write_subset(folder, kept, decisions, origin))
+    if "parquet" in formats:
+        paths += _write_parquet(folder, campaign, kept, decisions, origin)
+    if "csv" in formats:
+        paths.append(_write_csv(folder, examples, decisions, origin))
+    notes = () if origin["analysis_is_current"] else (OUTDATED,)
+    return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
+
+
+def _refuse_strangers(folder: Path, formats: tuple[str, ...]) -> None:
+    """Raise BadExport for a file that an export would replace, or `load_dataset` read along, and no export wrote."""
+    data = [(path, _is_export) for path in (folder / "data").glob("train-*")]
+    written = {
+        "subset": [(folder / "subset.json", _is_subset)],
+        "parquet": [(folder / "README.md", _is_card), *data],
+        "csv": [(folder / "decisions.csv", _is_csv)],
+    }
+    for path, is_ours in [pair for name in formats for pair in written[name]]:
+        if path.exists() and not is_ours(path):
+            raise BadExport(f"{path} was not written by an export and is left as it is. Export into another folder")
+
+
+def _is_subset(path: Path) -> bool:
+    return _holds(path, '"provenance"')
+
+
+def _is_card(path: Path) -> bool:
+    return _holds(path, "training examples, kept by coterie.")
+
+
+def _is_csv(path: Path) -> bool:
+    return _holds(path, "campaign_identity,decisions_key")
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        return path.name == PARQUET_NAME and b"coterie.provenance" in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _holds(path: Path, words: str) -> bool:
+    try:
+        return words in path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def provenance(campaign: Campaign) -> dict[str, Any]:
+    """What the decisions were made from, and what retraining said of them; of earlier decisions' comparison nothing."""
+    decided = about(campaign, "decisions") or {}
+    verified = current_comparison(campaign)
+    return {
+        "campaign": campaign.meta["name"],
+        "identity": campaign.meta["identity_hash"],
+        "decisions": decided.get("key"),
+        "decided": decided.get("created"),
+        "analysis": decided.get("analysis"),
+        "settings": decided.get("settings"),
+        "analysis_is_current": decided.get("analysis") == (campaign.analysis or {}).get("key"),
+        "verification": verified.get("sentences"),
+    }
+
+
+def _write_subset(
+    folder: Path, kept: list[dict[str, Any]], decisions: dict[int, dict[str, Any]], origin: dict[str, Any]
+) -> Path:
+    path = folder / "subset.json"
+    write_json(
+        path,
+        {
+            "how": "torch.utils.data.Subset(dataset, indices): `indices` for the campaign's own training set, "
+            "`source_indices` for the data set it was drawn from",
+            "indices": [row["position"] for row in kept],
+            "source_indices": [row["source_index"] for row in kept],
+            "to_review": [row["position"] for row in kept if decisions[row["player"]]["decision"] == "review"],
+            "provenance": origin,
+        },
+    )
+    return path
+
+
+def _write_parquet(
+    folder: Path,
+    campaign: Campaign,
+    kept: list[dict[str, Any]],
+    decisions: dict[int, dict[str, Any]],
+    origin: dict[str, Any],
+) -> list[Path]:
+    names = list(campaign.meta["class_names"])
+    table = pa.table(
+        {
+            "image": pa.array(
+                [{"bytes": row["image"], "path": f"{row['source_index']}.png"} for row in kept],
+                pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+            ),
+            "label": pa.array([row["label"] for row in kept], pa.int64()),
+            "source_index": pa.array([row["source_index"] for row in kept], pa.int64()),
+            "player": pa.array([row["player"] for row in kept], pa.int64()),
+            "decision": [decisions[row["player"]]["decision"] for row in kept],
+            "reason": [decisions[row["player"]]["reason"] for row in kept],
+        }
+    )
+    features: dict[str, Any] = {
+        "image": {"_type": "Image"},
+        "label": {"names": names, "_type": "ClassLabel"},
+        **{name: {"dtype": "int64", "_type": "Value"} for name in ("source_index", "player")},
+        **{name: {"dtype": "string", "_type": "Value"} for name in ("decision", "reason")},
+    }
+    metadata = {
+        "huggingface": json.dumps({"info": {"features": features}}),
+        "coterie.provenance": json.dumps(origin, ensure_ascii=False),
+    }
+    path = folder / "data" / PARQUET_NAME
+    stamped = table.replace_schema_metadata(metadata)
+    write_atomically(path, lambda temporary: pq.write_table(stamped, temporary, compression="zstd"))
+    card = folder / "README.md"
+    write_atomically(card, lambda temporary: _write_text(temporary, _card(campaign, len(kept), origin)))
+    return [path, card]
+
+
+def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any]) -> str:
+    told = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
+    if not origin["analysis_is_current"]:
+        told.append(OUTDATED)
+    names = ("identity", "decisions", "decided", "analysis", "settings")
+    lines = [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        "    path: data/train-*.parquet",
+        "---",
+        "",
+        f"# {campaign.meta['name']}, curated",
+        "",
+        f"{n_kept} of {campaign.meta['n_train']} training examples, kept by coterie.",
+        "",
+        *[f"- {sentence}" for sentence in told],
+        "",
+        "```json",
+        json.dumps({name: origin[name] for name in names}, indent=2),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _write_csv(
+    folder: Path, examples: list[dict[str, Any]], decisions: dict[int, dict[str, Any]], origin: dict[str, Any]
+) -> Path:
+    path = folder / "decisions.csv"
+    shown = ("decision", "rule", "reason", "cluster", "stands_in", "effect", "effect_low", "effect_high", "harm_q")
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(
+                ["position", "source_index", "class_name", "player", *shown, "campaign_identity", "decisions_key"]
+            )
+            for row in examples:
+                decision = decisions[row["player"]]
+                writer.writerow(
+                    [row[name] for name in ("position", "source_index", "class_name", "player")]
+                    + [decision[name] for name in shown]
+                    + [origin["identity"], origin["decisions"]]
+                )
+
+    write_atomically(path, write)
+    return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,24 @@
+"""Features of the campaign's own network, one row a player: what says which players look alike to a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conf.schema import CampaignConfig
+from flows.compute.work import resolve_device
+from training import Dataset, Recipe, training_seed
+from training.engine.features import embed
+
+
+def player_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+    """(k, n_players, d): features of the campaign's own recipe trained on everything; a group has its mean's."""
+    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
+    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
+    features, _ = embed(dataset, recipe, seeds, device=resolve_device(config.compute.device))
+    if dataset.n_players == len(dataset.train):
+        return features[:, np.argsort(dataset.players)]
+    counts = np.bincount(dataset.players, minlength=dataset.n_players)
+    total = np.zeros((len(features), dataset.n_players, features.shape[2]))
+    for network, rows in zip(total, features, strict=True):
+        np.add.at(network, dataset.players, rows)
+    return total / counts[None, :, None]

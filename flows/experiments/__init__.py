@@ -1,0 +1,1 @@
+"""Frozen plans of further retrainings (certify, verify, brittleness), their training and results."""

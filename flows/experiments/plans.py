@@ -1,0 +1,103 @@
+"""Frozen plans of experiments beyond the campaign's own rows, and the training of their models.
+
+    plans/<kind>-<first>-<last>.json   what is trained and why; written before anything is trained, never changed
+    masks/                             their masks, as rows of role certify or verify: no fit ever reads them
+    outputs/                           certify: trained like every row of the campaign
+    results/                           verify, brittleness: other examples are evaluated, or another network trained
+    certification.parquet, decisions.parquet, verification.parquet, comparisons.parquet, brittleness.parquet
+                                       what came of it, each with a .json of what it was made from
+
+A plan's name says which rows it holds, so what is missing is known from names: killed half-way and started again, an
+experiment trains the rest and writes the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flows.errors import StoreError
+from flows.store.campaign import Campaign, pack_masks
+from flows.store.derived import finished, timestamp
+from flows.store.files import read_json, write_json
+from flows.store.roles import RowRange, first_id, missing_shards
+
+ROLE = {"certify": "certify", "verify": "verify", "brittleness": "verify"}
+MasksOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A frozen plan: rows [first, last) of its role, and its content (plain JSON)."""
+
+    kind: str
+    key: str
+    first: int
+    last: int
+    content: dict[str, Any]
+
+    @property
+    def rows(self) -> RowRange:
+        return RowRange(ROLE[self.kind], 0, self.first, self.last)
+
+
+def plans(campaign: Campaign, kind: str) -> list[Plan]:
+    """Every plan of a kind, oldest first. Raises StoreError for a file that is none."""
+    found = []
+    for path in sorted((campaign.folder / "plans").glob(f"{kind}-*.json")):
+        content = read_json(path)
+        try:
+            _, first, last = path.stem.rsplit("-", 2)
+            found.append(Plan(kind, str(content["key"]), int(first), int(last), content))
+        except (KeyError, ValueError, TypeError) as error:
+            raise StoreError(f"{path} is no plan of this campaign ({error}). Move it elsewhere") from error
+    return found
+
+
+def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[str, Any]) -> Plan:
+    """Write a plan of n_rows models to rows of its role that no plan holds yet. Call with the campaign locked."""
+    role = ROLE[kind]
+    taken = [plan.last for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
+    # A plan that was lost leaves masks and models behind: they are another experiment's, and stay so.
+    existing = (*campaign.planned(), *campaign.trained(), *finished(campaign))
+    taken += [rows.last for rows in existing if rows.role == role]
+    size = campaign.shard_size
+    first = -(-max(taken, default=0) // size) * size  # plans begin at shard boundaries: no shard belongs to two
+    plan = Plan(kind, key, first, first + n_rows, {"key": key, "created": timestamp(), **content})
+    write_json(campaign.folder / "plans" / f"{kind}-{plan.first:09d}-{plan.last:09d}.json", plan.content)
+    return plan
+
+
+def draw_masks(campaign: Campaign, plan: Plan, masks_of: MasksOf) -> None:
+    """Write the plan's masks where they are missing: masks_of(mask_ids) -> (masks, seed_groups), a pure function."""
+    for rows in missing_shards([plan.rows], campaign.planned(), max(1, len(plan.rows))):
+        ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
+        masks, groups = masks_of(np.arange(plan.rows.mask_ids.start, plan.rows.mask_ids.stop, dtype=np.int64))
+        inside = ids - plan.rows.mask_ids.start
+        campaign.write_masks(
+            rows,
+            pa.table(
+                {
+                    "mask_id": ids,
+                    "replicate": np.zeros(len(ids), np.int32),
+                    "role": [rows.role] * len(ids),
+                    "seed_group": groups[inside].astype(np.int64),
+                    "mask": pack_masks(masks[inside]),
+                }
+            ),
+        )
+
+
+# --- results of other evaluations ----------------------------------------------------------------------------
+
+
+# --- derived tables ------------------------------------------------------------------------------------------
+
+
+def role_start(kind: str) -> int:
+    """Lowest mask_id of the rows of a kind of plan."""
+    return first_id(ROLE[kind])

@@ -1,0 +1,79 @@
+"""Outputs of experiments: written shard by shard, read back as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flows.errors import IncompleteCampaign
+from flows.experiments.plans import Plan
+from flows.runtime.versions import code_version
+from flows.store import schemas as tables
+from flows.store.campaign import Campaign
+from flows.store.derived import finished
+from flows.store.files import read_table, write_table
+from flows.store.roles import RowRange
+
+
+def write_results(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -> None:
+    n_models, n_examples = columns["outputs"].shape
+    diverged = np.array([status != "ok" for status in columns["status"]])
+    values = pa.array(np.ascontiguousarray(columns["outputs"], np.float32).reshape(-1))
+    table = pa.table(
+        {
+            "mask_id": np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64),
+            "status": columns["status"],
+            "reason": ["loss was not finite" if bad else "" for bad in diverged],
+            "outputs": pa.FixedSizeListArray.from_arrays(values, n_examples, mask=pa.array(diverged)),
+            "train_seconds": np.asarray(columns["train_seconds"], np.float32),
+            "members": np.broadcast_to(np.asarray(columns["members"], np.int32), n_models),
+            **{name: [columns[name]] * n_models for name in ("way", "host", "device")},
+            "code_version": [code_version()] * n_models,
+        }
+    )
+    path = campaign.folder / "results" / f"{rows.name}.parquet"
+    write_table(path, table.cast(tables.results_schema(n_examples)), identity=campaign.meta["identity_hash"])
+
+
+def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Outputs (rows, n_examples) float32 with NaN where diverged, train_seconds (rows,), status of a plan's rows.
+
+    Raises IncompleteCampaign when some are missing.
+    """
+    rows = plan.rows
+    outputs = np.full((len(rows), n_examples), np.nan, np.float32)
+    seconds, status = np.full(len(rows), np.nan, np.float32), [""] * len(rows)
+    for found in finished(campaign):
+        if found.role != rows.role or found.last <= rows.first or found.first >= rows.last:
+            continue
+        path = campaign.folder / "results" / f"{found.name}.parquet"
+        table = read_table(path, tables.results_schema(n_examples), identity=campaign.meta["identity_hash"])
+        at = table["mask_id"].to_numpy() - rows.mask_ids.start
+        good = np.array([value == "ok" for value in table["status"].to_pylist()])
+        numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
+        outputs[at[good]] = numbers.to_numpy(zero_copy_only=False).reshape(-1, n_examples)
+        seconds[at] = table["train_seconds"].to_numpy()
+        for place, value in zip(at.tolist(), table["status"].to_pylist(), strict=True):
+            status[place] = value
+    missing = status.count("")
+    if missing:
+        raise IncompleteCampaign(f"{missing} models of {rows.name} are not trained. Run the same command again")
+    return outputs, seconds, status
+
+
+def read_cells(campaign: Campaign, rows: RowRange, targets: Sequence[int], target_classes: np.ndarray) -> np.ndarray:
+    """Outputs of certify rows on a few targets, (rows, len(targets)), NaN without one; pooled targets are means."""
+    values = np.full((len(rows), len(targets)), np.nan)
+    for ids, outputs, _ in campaign.output_blocks(rows.role, rows.replicate):
+        at = ids - rows.mask_ids.start
+        inside = (at >= 0) & (at < len(rows))
+        for column, target in enumerate(targets):
+            if target >= 0:
+                values[at[inside], column] = outputs[inside, target]
+            else:
+                chosen = np.ones(len(target_classes), bool) if target == -1 else target_classes == -2 - target
+                values[at[inside], column] = outputs[inside][:, chosen].mean(axis=1)
+    return values

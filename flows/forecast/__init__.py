@@ -1,0 +1,1 @@
+"""Forecasts before anything is trained: time, cost, disk, expected R2."""

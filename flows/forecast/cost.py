@@ -1,0 +1,200 @@
+"""What a configured campaign would cost and show, before it is started: time, disk, expected faithfulness.
+
+Nothing is trained for the campaign and nothing is written to its folder. Time comes from a short calibration of this
+machine, disk from sample files, faithfulness from a learning curve through what the folder holds, or, where it holds
+too little, from other campaigns, marked as such.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attribution.statistics.detectability import smallest_detectable
+from conf.schema import CampaignConfig
+from flows.compute.execution_mode import AUTO, kept_choice, threads_of_a_worker
+from flows.compute.work import TrainingJob, resolve_device
+from flows.forecast.disk_space import DiskSpace, disk_space
+from flows.forecast.faithfulness import FaithfulnessForecast, forecast_faithfulness
+from flows.store.campaign import Campaign
+from flows.store.examples import full_identity, load
+from flows.store.queries import throughput
+from flows.store.roles import count_rows, missing_shards
+from flows.store.wanted import missing_models, wanted
+from training import Dataset, Recipe
+from training.calibration.calibrate import Calibration, calibrate
+
+# Measured beside training on two cores of an EPYC virtual machine: processor seconds to start Ray and Prefect's
+# temporary server, plan and draw the report, which hardly depend on the campaign; and of attribution for one target,
+# fixed and for every mask and player (15 targets of 200 players: 1.5 s with 512 masks, 2.3 s with 1,792).
+START_AND_END_SECONDS = 20.0
+TARGET_SECONDS = 0.08
+TARGET_SECONDS_PER_MASK_AND_PLAYER = 2e-7
+
+
+@dataclass(frozen=True)
+class TimeForecast:
+    """How long what is missing will take.
+
+    seconds_per_model: of one worker; core_hours: workers' threads times their hours; gpu_hours: 0 on a processor;
+    training_seconds: wall time with `workers` at work on cores of their own; other_seconds: start, attribution and
+    report; load: programs that want a core now, besides this one; training_seconds_at_load: wall time if they stay and
+    share the cores evenly; seconds_per_model_so_far: of the models that this campaign has, by the clock, or None.
+    """
+
+    way: str
+    members: int
+    threads: int
+    device: str
+    device_name: str
+    seconds_per_model: float
+    models_per_second: float
+    workers: int
+    training_seconds: float
+    other_seconds: float
+    core_hours: float
+    gpu_hours: float
+    load: float
+    training_seconds_at_load: float
+    seconds_per_model_so_far: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Everything `coterie plan --estimate` prints. time is None where this machine cannot tell; time_unknown: why."""
+
+    name: str
+    folder: str
+    n_players: int
+    n_targets: int
+    n_models: int
+    n_missing: int
+    time: TimeForecast | None
+    time_unknown: str
+    disk: DiskSpace
+    smallest_detectable: float
+    faithfulness: FaithfulnessForecast
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "disk": {**asdict(self.disk), "total": self.disk.total}}
+
+
+def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
+    """Forecast a campaign. cache: folder of calibrations, the user's by default.
+
+    Raises what loading the data raises, and CampaignMismatch for a folder of another campaign.
+    """
+    campaign, dataset = Campaign(config.campaign.folder), load(config)
+    if campaign.exists:
+        campaign.check_identity(full_identity(config, dataset))
+    missing = missing_models(config, campaign) if campaign.exists else missing_shards(
+        wanted(config), [], config.campaign.shard_size
+    )  # fmt: skip
+    n_missing = count_rows(missing)
+    time, unknown = None, ""
+    try:
+        time = forecast_time(config, dataset, n_missing, measured(config, dataset, cache))
+        if campaign.exists and campaign.trained():
+            time = replace(time, seconds_per_model_so_far=_so_far(campaign))
+    except ValueError as error:  # no such device here: disk and faithfulness are told all the same
+        unknown = str(error)
+    n_explained = config.attribution.n_targets or len(dataset.targets)
+    return Estimate(
+        name=config.name,
+        folder=str(campaign.folder),
+        n_players=dataset.n_players,
+        n_targets=len(dataset.targets),
+        n_models=count_rows(wanted(config)),
+        n_missing=n_missing,
+        time=time,
+        time_unknown=unknown,
+        disk=disk_space(config, dataset),
+        smallest_detectable=smallest_detectable(
+            config.campaign.n_fit, config.sampler.alpha, dataset.n_players, n_explained
+        ),
+        faithfulness=forecast_faithfulness(config, campaign, dataset.n_players),
+    )
+
+
+def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None) -> Calibration:
+    """Calibrate the way in which this campaign trains or would choose to train, on this machine."""
+    compute, campaign = config.compute, Campaign(config.campaign.folder)
+    device, most = resolve_device(compute.device), min(compute.members, config.campaign.shard_size)
+    values = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
+    recipe = Recipe(**values)
+    kept = None
+    if compute.way == AUTO and campaign.exists:
+        kept = kept_choice(campaign, TrainingJob(dataset, values, compute.members, compute.device))
+    if kept is not None:
+        return calibrate(dataset, recipe, device, ways=(kept["way"],), members=kept["members"], cache=cache)
+    if compute.way != AUTO:
+        return calibrate(dataset, recipe, device, ways=(compute.way,), members=most, cache=cache)
+    # As flows/compute.py asks, so that what is measured here is found in the cache there.
+    return calibrate(
+        dataset, recipe, device, arithmetic="" if compute.arithmetic == "float32" else compute.arithmetic,
+        max_members=most, threads=threads_of_a_worker(config), seconds=compute.calibration_seconds, cache=cache,
+    )  # fmt: skip
+
+
+def forecast_time(
+    config: CampaignConfig, dataset: Dataset, n_missing: int, calibration: Calibration
+) -> TimeForecast:
+    """From seconds a model to hours: whole shards, shared out over the workers, the last round included."""
+    compute = config.compute
+    on_gpu = calibration.device != "cpu"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = compute.workers or _workers_here(config, cores, on_gpu)
+    shard = min(config.campaign.shard_size, max(n_missing, 1))
+    rounds = np.ceil(n_missing / shard / workers) if n_missing else 0.0
+    per_shard = shard * calibration.seconds_per_model
+    # The last round leaves workers idle; with one shard a worker or less it is the whole.
+    training = min(rounds * per_shard, (n_missing / shard / workers + 0.5) * per_shard) if n_missing else 0.0
+    training = max(training, min(n_missing, shard) * calibration.seconds_per_model)
+    load = max(0.0, os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0.0
+    crowding = 1.0 if on_gpu else max(1.0, (load + workers) / cores)
+    core_seconds = n_missing * calibration.seconds_per_model * calibration.threads
+    return TimeForecast(
+        way=calibration.way,
+        members=calibration.members,
+        threads=calibration.threads,
+        device=calibration.device,
+        device_name=calibration.device_name,
+        seconds_per_model=calibration.seconds_per_model,
+        models_per_second=workers / calibration.seconds_per_model,
+        workers=workers,
+        training_seconds=float(training),
+        other_seconds=START_AND_END_SECONDS + attribution_seconds(config, dataset) / min(workers, cores),
+        core_hours=core_seconds / 3600,
+        gpu_hours=n_missing * calibration.seconds_per_model * (compute.gpus_per_shard or 1) / 3600 if on_gpu else 0.0,
+        load=load,
+        training_seconds_at_load=float(training) * crowding,
+    )
+
+
+def _so_far(campaign: Campaign) -> float | None:
+    """Mean seconds a model of what is trained, over all hosts."""
+    hosts = throughput(campaign)
+    models = sum(host.n_models for host in hosts)
+    return sum(host.n_models * host.seconds_per_model for host in hosts) / models if models else None
+
+
+def _workers_here(config: CampaignConfig, cores: int, on_gpu: bool) -> int:
+    """Workers at a time on this machine where the configuration leaves them open."""
+    if not on_gpu or not config.compute.gpus_per_shard:
+        return cores
+    import torch
+
+    return max(1, min(cores, int(torch.cuda.device_count() / config.compute.gpus_per_shard)))
+
+
+def attribution_seconds(config: CampaignConfig, dataset: Dataset) -> float:
+    """Processor seconds of the attribute stage; measured up to 1,800 masks of 200 players, rough beyond."""
+    n_targets = min(config.attribution.n_targets or len(dataset.targets), len(dataset.targets))
+    n_targets += (1 + len(dataset.class_names)) if config.attribution.pooled_targets else 0
+    each = TARGET_SECONDS + TARGET_SECONDS_PER_MASK_AND_PLAYER * config.campaign.n_fit * dataset.n_players
+    return n_targets * each

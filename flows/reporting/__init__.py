@@ -1,0 +1,1 @@
+"""The HTML report of a campaign and its Prefect artifacts."""

@@ -1,0 +1,368 @@
+"""What the report says, read from a campaign's tables: numbers, names and which rows to show. No HTML."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flows.reporting.images import Gallery, Picture
+from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, READINGS, SIDES
+from flows.store.campaign import Campaign
+
+Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
+DEFAULT_FDR_LEVEL = 0.1
+RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 14, 300
+TOGETHER_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a set: its picture and its own effect on the target."""
+
+    picture: Picture
+    main_effect: float
+
+
+@dataclass(frozen=True)
+class SetView:
+    """One row of the interactions table, ready to be drawn."""
+
+    target: int
+    members: tuple[Member, ...]
+    players: tuple[int, ...]
+    value: float
+    low: float
+    high: float
+    shrunken: float
+    stderr: float
+    moebius: float
+    joint_surplus: float
+    q_value: float
+    kind: str
+    found: bool
+    gate_open: bool
+
+    @property
+    def kind_name(self) -> str:
+        return KIND_NAMES.get(self.kind, (self.kind,))[0] if self.kind != "uncertain" else "uncertain"
+
+    @property
+    def side(self) -> str:
+        """Column of the target's card: 'synergy', 'redundancy' or 'other'."""
+        return SIDES.get(self.kind, "other")
+
+    @property
+    def reading(self) -> str:
+        return READINGS.get(self.kind, "")
+
+    class_split: str = ""
+
+
+@dataclass(frozen=True)
+class TargetView:
+    """One target with its strongest sets; `more` counts what is found but not drawn, by side."""
+
+    target: int
+    picture: Picture
+    faith: dict[str, Any]
+    gate_open: bool
+    sets: dict[str, tuple[SetView, ...]]
+    more: dict[str, int]
+
+    slim: bool = False  # drawn at half the page's width, beside another one
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is a single pair, whose pictures can be larger."""
+        drawn = [item for shown in self.sets.values() for item in shown]
+        return len(drawn) == 1 and len(drawn[0].players) == 2
+
+
+@dataclass(frozen=True)
+class RecurringSet:
+    """A member set that is found on several targets."""
+
+    members: tuple[Picture, ...]
+    players: tuple[int, ...]
+    kinds: tuple[tuple[str, int], ...]
+    targets: tuple[Picture, ...]
+    n_targets: int
+    mean_value: float
+    mean_surplus: float
+    pooled_q: float | None
+
+
+@dataclass(frozen=True)
+class PooledSet:
+    """A member set tested over all targets together."""
+
+    members: tuple[Picture, ...]
+    players: tuple[int, ...]
+    strongest: Picture
+    row: dict[str, Any]
+
+    @property
+    def kind_name(self) -> str:
+        kind = self.row["kind"]
+        return KIND_NAMES.get(kind, (kind,))[0] if kind != "uncertain" else "uncertain"
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """A player by its effects on all targets explained."""
+
+    picture: Picture
+    mean_effect: float
+
+
+@dataclass
+class ReportData:
+    """Everything the page prints."""
+
+    meta: dict[str, Any]
+    analysis: dict[str, Any]
+    fdr_level: float
+    gallery: Gallery
+    faithfulness: list[dict[str, Any]]  # individual targets
+    pooled_faithfulness: list[dict[str, Any]]
+    kinds: Counter[str]  # interactions found on individual targets, by kind
+    pooled_kinds: Counter[str]
+    n_distinct: int
+    targets: list[TargetView] = field(default_factory=list)
+    closed: list[TargetView] = field(default_factory=list)
+    pooled: list[TargetView] = field(default_factory=list)
+    recurring: list[RecurringSet] = field(default_factory=list)
+    together: list[PooledSet] = field(default_factory=list)  # found over all targets together
+    n_together: int = 0
+    helpful: list[ExampleView] = field(default_factory=list)
+    harmful: list[ExampleView] = field(default_factory=list)
+    found_sets: list[SetView] = field(default_factory=list)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    reasons: list[tuple[str, int]] = field(default_factory=list)
+    accuracies: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds_per_model: float = math.nan
+    members: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
+
+    @property
+    def n_open(self) -> int:
+        return sum(row["verdict"] == "interactions" for row in self.faithfulness)
+
+    def median(self, column: str) -> float:
+        """Median of a faithfulness column over individual targets that have a number; NaN when none has."""
+        values = [row[column] for row in self.faithfulness if row[column] is not None]
+        values = [value for value in values if math.isfinite(value)]
+        return float(np.median(values)) if values else math.nan
+
+
+class _Sets:
+    """The interactions table with its ranking by evidence."""
+
+    def __init__(self, table: pa.Table, level: float) -> None:
+        self.table = table
+        number = {name: table[name].to_numpy() for name in ("target", "q_value", "banzhaf", "stderr")}
+        self.target = number["target"]
+        gate = np.asarray(table["gate_open"].to_numpy(zero_copy_only=False), dtype=bool)
+        self.passes = np.nan_to_num(number["q_value"], nan=np.inf) <= level
+        self.found = gate & self.passes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            strength = np.nan_to_num(np.abs(number["banzhaf"] / number["stderr"]), nan=0.0)
+        # q first; equal q (at 0, or after the step-up's minimum) are told apart by |I| in standard errors.
+        self.order = np.lexsort((-strength, np.nan_to_num(number["q_value"], nan=np.inf)))
+        self.kind = np.asarray(table["kind"].to_pylist(), dtype=object)
+
+    def of(self, target: int) -> np.ndarray:
+        return self.order[self.target[self.order] == target]
+
+    def rows(self, indices: np.ndarray) -> list[dict[str, Any]]:
+        return self.table.take(pa.array(indices, pa.int64())).to_pylist()
+
+
+def read_report_data(
+    campaign: Campaign, *, n_targets: int, sets_per_target: int, fdr_level: float
+) -> ReportData:
+    """Read a campaign's tables and choose what the report shows.
+
+    n_targets: cards drawn in each part (open gates, closed gates, averages); sets_per_target: sets drawn in
+    each column of a card. A set counts as found when its target's gate is open and q <= fdr_level.
+    Raises IncompleteCampaign when the attribution has not run, StoreError for a file that cannot be read.
+    """
+    meta = campaign.meta
+    faithfulness = campaign.read("faithfulness").to_pylist()
+    gallery = Gallery(campaign.read("examples"), meta.get("class_names", []), meta.get("player_names", []))
+    sets = _Sets(campaign.read("interactions"), fdr_level)
+    own = sets.found & (sets.target >= 0)
+    distinct = {tuple(members) for members in sets.table["members"].filter(pa.array(own)).to_pylist()}
+    data = ReportData(
+        meta=meta,
+        analysis=campaign.analysis or {},
+        fdr_level=fdr_level,
+        gallery=gallery,
+        faithfulness=[row for row in faithfulness if row["target"] >= 0],
+        pooled_faithfulness=[row for row in faithfulness if row["target"] < 0],
+        kinds=Counter(sets.kind[own]),
+        pooled_kinds=Counter(sets.kind[sets.found & (sets.target < 0)]),
+        n_distinct=len(distinct),
+    )
+    _choose_targets(data, sets, faithfulness, n_targets, sets_per_target)
+    data.found_sets = [
+        _set_view(row, data) for row in sets.rows(sets.order[sets.found[sets.order]][:TABLE_ROWS])
+    ]
+    pooled = campaign.read("sets").to_pylist()
+    data.recurring = _recurring(data, sets, {tuple(row["members"]): row["q_value"] for row in pooled})
+    _choose_together(data, pooled)
+    _strongest_examples(data, campaign)
+    _read_outcomes(data, campaign)
+    return data
+
+
+def _choose_targets(
+    data: ReportData, sets: _Sets, faithfulness: list[dict], n_targets: int, per_side: int
+) -> None:
+    faith = {row["target"]: row for row in faithfulness}
+    ranked = list(dict.fromkeys(int(target) for target in sets.target[sets.order]))
+    # An open gate without any stored set comes last: there is a verdict and nothing to draw.
+    ranked += [target for target in faith if target not in set(ranked)]
+    for target in ranked:
+        row = faith.get(target, {})
+        is_open = row.get("verdict") == "interactions"
+        part = data.pooled if target < 0 else data.targets if is_open else data.closed
+        indices = sets.of(target)
+        if len(part) >= n_targets or (not is_open and not sets.passes[indices].any()):
+            continue
+        part.append(_target_view(target, row, is_open, indices, sets, data, per_side))
+    data.targets, data.closed, data.pooled = map(_pair_up, (data.targets, data.closed, data.pooled))
+
+
+def _pair_up(cards: list[TargetView]) -> list[TargetView]:
+    """Mark cards with little to draw as slim: an even number, so that no half of the page stays empty."""
+    small = [at for at, card in enumerate(cards) if sum(map(len, card.sets.values())) <= 2]
+    chosen = set(small[: len(small) // 2 * 2])
+    return [replace(card, slim=at in chosen) for at, card in enumerate(cards)]
+
+
+def _target_view(
+    target: int, faith: dict, is_open: bool, indices: np.ndarray, sets: _Sets, data: ReportData, per_side: int
+) -> TargetView:
+    passing = indices[sets.passes[indices]]
+    # An open gate whose sets all miss the level still shows the two nearest, marked as not found.
+    drawn_from = passing if len(passing) else indices[:2]
+    sides: dict[str, list[int]] = {"synergy": [], "redundancy": [], "other": []}
+    for index in drawn_from:
+        sides[SIDES.get(sets.kind[index], "other")].append(index)
+    return TargetView(
+        target=target,
+        picture=data.gallery.target(target),
+        faith=faith,
+        gate_open=is_open,
+        sets={
+            side: tuple(
+                _set_view(row, data) for row in sets.rows(np.array(chosen[:per_side], dtype=np.int64))
+            )
+            for side, chosen in sides.items()
+        },
+        more={side: max(0, len(chosen) - per_side) for side, chosen in sides.items()},
+    )
+
+
+def _set_view(row: dict[str, Any], data: ReportData) -> SetView:
+    players = tuple(row["members"] or ())
+    effects = row["main_effects"] or []
+    half = Z95 * row["stderr"] if row["stderr"] is not None else math.nan
+    q_value = row["q_value"] if row["q_value"] is not None else math.nan
+    return SetView(
+        target=row["target"],
+        members=tuple(
+            Member(data.gallery.player(player), effects[at] if at < len(effects) else math.nan)
+            for at, player in enumerate(players)
+        ),
+        players=players,
+        value=row["banzhaf"],
+        low=row["banzhaf"] - half,
+        high=row["banzhaf"] + half,
+        shrunken=row["shrunken"],
+        stderr=row["stderr"],
+        moebius=row["moebius"],
+        joint_surplus=row["joint_surplus"],
+        q_value=q_value,
+        kind=row["kind"],
+        found=bool(row["gate_open"]) and q_value <= data.fdr_level,
+        gate_open=bool(row["gate_open"]),
+        class_split=CLASS_SPLITS.get(row["class_split"], ""),
+    )
+
+
+def _choose_together(data: ReportData, pooled: list[dict[str, Any]]) -> None:
+    """Sets found over all targets together, in the table's order: by evidence."""
+    found = [row for row in pooled if row["q_value"] <= data.fdr_level]
+    data.n_together = len(found)
+    data.together = [
+        PooledSet(
+            members=tuple(data.gallery.player(player) for player in row["members"]),
+            players=tuple(row["members"]),
+            strongest=data.gallery.target(row["strongest_target"]),
+            row=row,
+        )
+        for row in found[:TOGETHER_SHOWN]
+    ]
+
+
+def _recurring(
+    data: ReportData, sets: _Sets, pooled: dict[tuple[int, ...], float]
+) -> list[RecurringSet]:
+    """Member sets found on at least two individual targets, by number of targets, then by evidence."""
+    grouped: dict[tuple[int, ...], list[dict[str, Any]]] = {}
+    for row in sets.rows(sets.order[(sets.found & (sets.target >= 0))[sets.order]]):
+        grouped.setdefault(tuple(row["members"]), []).append(row)
+    # A stable sort keeps the order of evidence among sets with as many targets.
+    often = sorted((item for item in grouped.items() if len(item[1]) > 1), key=lambda item: -len(item[1]))
+    return [
+        RecurringSet(
+            members=tuple(data.gallery.player(player) for player in players),
+            players=players,
+            kinds=tuple(Counter(row["kind"] for row in rows).most_common()),
+            targets=tuple(data.gallery.target(row["target"]) for row in rows[:TARGETS_PER_RECURRING_SET]),
+            n_targets=len(rows),
+            mean_value=float(np.mean([row["banzhaf"] for row in rows])),
+            mean_surplus=float(np.mean([row["joint_surplus"] for row in rows])),
+            pooled_q=pooled.get(players),
+        )
+        for players, rows in often[:RECURRING_SHOWN]
+    ]
+
+
+def _strongest_examples(data: ReportData, campaign: Campaign) -> None:
+    """Players by their main effect averaged over individual targets: those that help most and hurt most."""
+    table = campaign.read("effects", ["target", "player", "effect"])
+    target, player, effect = (table[name].to_numpy() for name in ("target", "player", "effect"))
+    usable = (target >= 0) & np.isfinite(effect)
+    if not usable.any():
+        return
+    mean = np.bincount(player[usable], effect[usable], campaign.n_players) / len(np.unique(target[usable]))
+    for part, sign in ((data.helpful, 1.0), (data.harmful, -1.0)):
+        for index in np.argsort(-sign * mean, kind="stable")[:EXAMPLES_SHOWN]:
+            if sign * mean[index] > 0:
+                part.append(ExampleView(data.gallery.player(int(index)), float(mean[index])))
+
+
+def _read_outcomes(data: ReportData, campaign: Campaign) -> None:
+    accuracies = ("train_accuracy", "target_accuracy", "audit_accuracy")
+    table = campaign.read("outputs", ["status", "reason", *accuracies, "train_seconds", "members", "device"])
+    status = np.asarray(table["status"].to_pylist(), dtype=object)
+    data.outcomes = {name: int((status == name).sum()) for name in ("ok", "diverged", "failed")}
+    failures = table.filter(pa.array(status == "failed", pa.bool_()))["reason"].to_pylist()
+    data.reasons = Counter(reason or "no reason recorded" for reason in failures).most_common(5)
+    trained = table.filter(pa.array(status == "ok", pa.bool_()))
+    for name in accuracies:
+        values = trained[name].to_numpy(zero_copy_only=False).astype(np.float64)
+        data.accuracies[name.removesuffix("_accuracy")] = values[np.isfinite(values)]
+    seconds = trained["train_seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
+    seconds = seconds[np.isfinite(seconds)]
+    data.seconds_per_model = float(seconds.mean()) if len(seconds) else math.nan
+    data.members = tuple(sorted({value for value in trained["members"].to_pylist() if value is not None}))
+    data.devices = tuple(sorted({value for value in trained["device"].to_pylist() if value}))

@@ -1,0 +1,197 @@
+"""The report's drawings: SVG with positions in percent across and pixels down.
+
+So a drawing takes the width of its place while its text keeps its size, and colours follow the page's style
+sheet, dark mode included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from flows.reporting.text import fixed, is_number, percent, plural
+
+PLOT_HEIGHT, MARGIN = 300, 10
+LOWEST_R2 = -0.25  # a worse fit is drawn at this edge, with its number in the tooltip and the table
+LABELLED_TARGETS = 80  # with more, the numbers under the columns would touch
+
+
+def _svg(height: int, label: str, parts: Sequence[Markup], css: str) -> Markup:
+    return Markup('<svg class="{}" width="100%" height="{}" role="img" aria-label="{}">{}</svg>').format(
+        css, height, label, Markup("").join(parts)
+    )
+
+
+def _scale(low: float, high: float) -> Any:
+    """Value -> y in pixels, larger values higher up."""
+
+    def place(value: float) -> str:
+        clipped = min(max(value, low), high)
+        return f"{MARGIN + (high - clipped) / (high - low) * (PLOT_HEIGHT - 2 * MARGIN):.1f}"
+
+    return place
+
+
+def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
+    """Per target, R² of datamodel and spectrum joined by a line, before the noise ceiling's interval.
+
+    Targets whose gate is open come first; within each part they are sorted by the datamodel's R². Empty when
+    no target has an R².
+    """
+    rows = [row for row in rows if is_number(row["r2_datamodel"]) and is_number(row["r2_spectrum"])]
+    if not rows:
+        return Markup("")
+    rows.sort(key=lambda row: (row["verdict"] != "interactions", -row["r2_datamodel"]))
+    n_open = sum(row["verdict"] == "interactions" for row in rows)
+    lowest = min(min(row["r2_datamodel"], row["r2_spectrum"]) for row in rows)
+    low = 0.0 if lowest >= 0 else max(LOWEST_R2, math.floor(lowest * 10) / 10)
+    tops = [row[name] for row in rows for name in ("r2_spectrum", "r2_datamodel", "noise_ceiling_high")]
+    high = min(1.0, math.ceil(max(value for value in tops if is_number(value)) * 5 + 1e-9) / 5)
+    place = _scale(low, high)
+    ticks = [tick for tick in (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if low <= tick <= high + 1e-9]
+    step = 100 / len(rows)
+    parts = [
+        Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(tick))
+        for tick in ticks
+    ]
+    if 0 < n_open < len(rows):
+        parts.append(
+            Markup('<line class="divide" x1="{0}%" x2="{0}%" y1="0" y2="{1}"/>').format(
+                f"{n_open * step:.3f}", PLOT_HEIGHT
+            )
+        )
+    parts += [_column(row, (at + 0.5) * step, step, place) for at, row in enumerate(rows)]
+    height = PLOT_HEIGHT + (34 if len(rows) <= LABELLED_TARGETS else 4)
+    if len(rows) <= LABELLED_TARGETS:
+        parts += [
+            Markup(
+                '<svg x="{}%" y="{}" class="turned"><text transform="rotate(-90)" dy=".35em">{}</text></svg>'
+            ).format(f"{(at + 0.5) * step:.3f}", PLOT_HEIGHT + 2, row["target"])
+            for at, row in enumerate(rows)
+        ]
+    axis = [
+        Markup('<text x="100%" dx="-8" y="{}" dy=".32em" text-anchor="end">{}</text>').format(
+            place(tick), fixed(tick, 1)
+        )
+        for tick in ticks
+    ]
+    label = f"Held-out R² of datamodel and spectrum for {plural(len(rows), 'target')}, with noise ceilings"
+    heads = Markup('<div class="parts"><span style="width:{}%">{}</span><span>{}</span></div>').format(
+        f"{max(n_open * step, 0):.3f}",
+        f"gate open ({n_open})" if n_open else "",
+        f"no evidence ({len(rows) - n_open})" if n_open < len(rows) else "",
+    )
+    return Markup('<div class="plot">{}<div>{}{}</div></div>').format(
+        Markup('<div class="axis"><svg width="100%" height="{}" aria-hidden="true">{}</svg></div>').format(
+            height, Markup("").join(axis)
+        ),
+        heads,
+        _svg(height, label, parts, "faithfulness"),
+    )
+
+
+def _column(row: dict[str, Any], x: float, step: float, place: Any) -> Markup:
+    x_text, parts = f"{x:.3f}%", []
+    ceiling, low, high = (row[f"noise_ceiling{end}"] for end in ("", "_low", "_high"))
+    left, width = f"{x - 0.36 * step:.3f}%", f"{0.72 * step:.3f}%"
+    if is_number(low) and is_number(high):
+        parts.append(
+            Markup('<rect class="ceiling-interval" x="{}" width="{}" y="{}" height="{}"/>').format(
+                left, width, place(high), f"{max(0.5, float(place(low)) - float(place(high))):.1f}"
+            )
+        )
+    if is_number(ceiling):
+        parts.append(
+            Markup('<line class="ceiling" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+                left, f"{x + 0.36 * step:.3f}%", place(ceiling), place(ceiling)
+            )
+        )
+    state = "open" if row["verdict"] == "interactions" else "shut"
+    datamodel, spectrum = place(row["r2_datamodel"]), place(row["r2_spectrum"])
+    parts.append(
+        Markup('<line class="gain {0}" x1="{1}" x2="{1}" y1="{2}" y2="{3}"/>').format(
+            state, x_text, datamodel, spectrum
+        )
+    )
+    parts.append(Markup('<circle class="datamodel" cx="{}" cy="{}" r="3.2"/>').format(x_text, datamodel))
+    parts.append(
+        Markup('<circle class="spectrum {}" cx="{}" cy="{}" r="3.6"/>').format(state, x_text, spectrum)
+    )
+    told = (
+        f"Target {row['target']}: datamodel {fixed(row['r2_datamodel'])}, "
+        f"spectrum {fixed(row['r2_spectrum'])}, noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
+    )
+    return Markup("<g><title>{}</title>{}</g>").format(told, Markup("").join(parts))
+
+
+def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
+    """Histogram of the models' accuracy on targets (bars) and audit examples (outline); empty without any."""
+    shown = {name: accuracies.get(name, np.zeros(0)) for name in ("target", "audit")}
+    shown = {name: values for name, values in shown.items() if len(values)}
+    if not shown:
+        return Markup("")
+    everything = np.concatenate(list(shown.values()))
+    low = math.floor(everything.min() * 50) / 50
+    high = max(math.ceil(everything.max() * 50) / 50, low + 0.02)
+    edges = np.linspace(low, high, 41)
+    counts = {name: np.histogram(values, edges)[0] / len(values) for name, values in shown.items()}
+    top, height, n_bins = max(float(values.max()) for values in counts.values()), 150, len(edges) - 1
+    parts = []
+    for at, target_share in enumerate(counts.get("target", ())):
+        tall = target_share / top * (height - 6)
+        parts.append(
+            Markup('<rect class="bar" x="{}%" width="{}%" y="{}" height="{}"/>').format(
+                f"{100 * (at + 0.06) / n_bins:.3f}",
+                f"{88 / n_bins:.3f}",
+                f"{height - tall:.1f}",
+                f"{tall:.1f}",
+            )
+        )
+    if "audit" in counts:
+        before = float(height)
+        for at, share in enumerate(counts["audit"]):
+            left, right = f"{100 * at / n_bins:.3f}%", f"{100 * (at + 1) / n_bins:.3f}%"
+            level = height - share / top * (height - 6)
+            parts += [_outline(left, left, before, level), _outline(left, right, level, level)]
+            before = level
+    parts.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height))
+    for across, anchor in ((0.0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1.0, "end")):
+        parts.append(
+            Markup('<text x="{}%" y="{}" text-anchor="{}">{}</text>').format(
+                f"{100 * across:.0f}", height + 18, anchor, percent(low + across * (high - low), 0)
+            )
+        )
+    told = ", ".join(
+        f"{name} accuracy {percent(float(values.mean()))} on average" for name, values in shown.items()
+    )
+    return _svg(height + 24, f"Histogram of the models’ accuracy: {told}", parts, "accuracy")
+
+
+def _outline(x1: str, x2: str, y1: float, y2: float) -> Markup:
+    line = Markup('<line class="outline" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
+    return line.format(x1, x2, y1, y2)
+
+
+def interval_figure(value: float, low: float, high: float, extent: float) -> Markup:
+    """A value with its interval on a line through zero; `extent` is the value at the line's ends."""
+    if not (is_number(value) and extent > 0):
+        return Markup("")
+
+    def place(at: float) -> str:
+        return f"{50 + 48 * min(max(at / extent, -1), 1):.2f}%"
+
+    whisker = Markup("")
+    if is_number(low) and is_number(high):
+        whisker = Markup('<line class="whisker" x1="{}" x2="{}" y1="7" y2="7"/>').format(
+            place(low), place(high)
+        )
+    return Markup(
+        '<svg class="interval" width="100%" height="14" aria-hidden="true">'
+        '<line class="rail" x1="0" x2="100%" y1="7" y2="7"/>'
+        '<line class="zero" x1="50%" x2="50%" y1="1" y2="13"/>'
+        '{}<circle cx="{}" cy="7" r="3.4"/></svg>'
+    ).format(whisker, place(value))

@@ -1,0 +1,259 @@
+"""The report: one HTML string that needs nothing from anywhere else.
+
+Pictures are inlined once each, drawings are SVG, the style sheet is in the page and there is no script.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from flows.reporting import text as text
+from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
+from flows.reporting.experiments import read_experiments
+from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure
+from flows.reporting.images import Picture
+from flows.store.campaign import Campaign
+from flows.store.queries import copies_seen
+
+TEMPLATES = Path(__file__).with_name("templates")
+FAITHFULNESS_COLUMNS = (
+    ("noise_ceiling", "noise ceiling"),
+    ("r2_datamodel", "R² datamodel"),
+    ("r2_proxy", "R² proxy"),
+    ("r2_spectrum", "R² spectrum"),
+)
+# What masks of one size cannot tell (METHOD.md): the tables hold the convention of least norm.
+NOT_IDENTIFIED = (
+    "every mask has the same number of players: a shift common to all main effects, and each player’s sum of pair "
+    "interactions, cannot be told from such masks. Effects are given with a mean of zero"
+)
+PLAIN_COLUMNS = (
+    ("lds_datamodel", "LDS datamodel"),
+    ("lds_proxy", "LDS proxy"),
+    ("lds_spectrum", "LDS spectrum"),
+)
+
+
+def build_report(
+    campaign: Campaign,
+    *,
+    n_targets: int,
+    sets_per_target: int,
+    config: dict[str, Any],
+    runs: list[dict[str, Any]],
+) -> str:
+    """The campaign's report as one self-contained HTML page.
+
+    n_targets: targets drawn with their sets; sets_per_target: sets drawn in each column of a target; config:
+    the resolved configuration; runs: records of past runs ({"started", "finished", "versions",
+    "trained_models", "seconds_by_stage"}, any of which may be missing), printed oldest first.
+    Raises IncompleteCampaign when there is no analysis yet, StoreError for a table that cannot be read.
+    """
+    level = (config.get("attribution") or {}).get("fdr_level") or DEFAULT_FDR_LEVEL
+    data = read_report_data(
+        campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level)
+    )
+    headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
+    tried = read_experiments(campaign, data.gallery)
+    page = _environment().get_template("report.html.j2")
+    extent = _extent(data)
+    return page.render(
+        data=data,
+        tried=tried,
+        name=str(data.meta.get("name", campaign.folder.name)),
+        headline=headline,
+        lede=lede,
+        tiles=_tiles(data, campaign),
+        kind_shares=[(kind, data.kinds[kind]) for kind in text.KINDS if data.kinds.get(kind)],
+        verdict=lambda item: tried.verdicts.get((item.target, item.players)),
+        interval=lambda item: interval_figure(item.value, item.low, item.high, extent),
+        extent=extent,
+        faithfulness_svg=faithfulness_figure(list(data.faithfulness)),
+        faithfulness_columns=FAITHFULNESS_COLUMNS,
+        plain_columns=PLAIN_COLUMNS,
+        accuracy_svg=accuracy_figure(data.accuracies),
+        facts=_facts(data, campaign, config),
+        settings=list(_flatten(config)),
+        runs=[run for run in runs if isinstance(run, Mapping)],
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        draw=draw,
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        fixed=text.fixed,
+        signed=text.signed,
+        count=text.count,
+        percent=text.percent,
+        probability=text.probability,
+        seconds=text.seconds,
+        moment=_moment,
+        exact=_exact,
+    )
+    environment.globals.update(plural=text.plural, kind_names=text.KIND_NAMES, is_number=text.is_number)
+    return environment
+
+
+def draw(picture: Picture, size: str = "") -> Markup:
+    """A picture as references to its images: one, or up to four as a mosaic, with what is left as '+k'."""
+    uses = [Markup('<svg><use href="#{}"/></svg>').format(symbol) for symbol in picture.symbols]
+    more = Markup('<span class="plus">+{}</span>').format(picture.more) if picture.more else Markup("")
+    css = f"picture {size} {'mosaic' if len(uses) > 1 else '' if uses else 'blank'}".split()
+    return Markup('<span class="{}" role="img" aria-label="{}" title="{}">{}{}</span>').format(
+        " ".join(css), picture.alt, picture.alt, Markup("").join(uses), more
+    )
+
+
+def _extent(data: ReportData) -> float:
+    """The largest end of an interval that is drawn: every set's interval is on the same scale."""
+    cards: list[TargetView] = [*data.targets, *data.closed, *data.pooled]
+    drawn: list[SetView] = [item for card in cards for side in card.sets.values() for item in side]
+    ends = [abs(end) for item in drawn for end in (item.low, item.high, item.value) if text.is_number(end)]
+    return max(ends, default=0.0)
+
+
+def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
+    """Key figures of the first screen: (number, what it is, a remark)."""
+    outcomes = data.outcomes
+    lost = [f"{outcomes[name]:,} {name}" for name in ("diverged", "failed") if outcomes[name]]
+    way = f"wall-clock share, {' or '.join(map(str, data.members))} trained together" if data.members else ""
+    tiles = [
+        (
+            text.count(outcomes["ok"]),
+            "models trained",
+            ", ".join(lost) if lost else "none diverged or failed",
+        ),
+        (text.seconds(data.seconds_per_model), "per model", way),
+    ]
+    chance = (
+        f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"
+        if data.meta.get("class_names")
+        else ""
+    )
+    mean = {
+        name: float(values.mean()) if len(values) else math.nan for name, values in data.accuracies.items()
+    }
+    if text.is_number(mean.get("audit")):
+        tiles.append((text.percent(mean["audit"]), "mean audit accuracy", chance))
+    else:
+        tiles.append((text.percent(mean.get("target")), "mean target accuracy", chance))
+    if text.is_number(data.median("r2_spectrum")):
+        both = f"{text.fixed(data.median('r2_datamodel'))} → {text.fixed(data.median('r2_spectrum'))}"
+        tiles.append((both, "median R²", "datamodel → spectrum, held out"))
+    else:
+        tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
+    ceiling = data.median("noise_ceiling")
+    told = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
+    tiles.append((text.fixed(ceiling), "noise ceiling", told))
+    tiles.append(
+        (
+            f"{data.n_open:,} / {len(data.faithfulness):,}",
+            "gates open",
+            "targets with evidence of interactions",
+        )
+    )
+    return tiles
+
+
+def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was run, as rows of a small table; rows without a value are left out."""
+    meta, analysis = data.meta, data.analysis
+    part = {
+        name: config.get(name) or {} for name in ("dataset", "recipe", "sampler", "campaign", "attribution")
+    }
+    recipe, sampler = part["recipe"], part["sampler"]
+    sides = f"{text.plural(campaign.n_players, 'player')}, {text.plural(campaign.n_targets, 'target')}"
+    sides += f", {text.plural(int(meta.get('n_audit') or 0), 'audit example')}"
+    seeds = {"campaign": part["campaign"], "data set": part["dataset"], "attribution": part["attribution"]}
+    epochs = recipe.get("epochs")
+    told_epochs = f"{epochs:g}" if text.is_number(epochs) else epochs
+    network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {told_epochs} epochs of batch "
+    network += f"{recipe.get('batch_size')}, learning rate {recipe.get('learning_rate')}"
+    masks = f"{text.count(analysis.get('n_fit'))} fitted on, {text.count(analysis.get('n_holdout'))} held out"
+    if analysis.get("n_left_out"):
+        masks += f", {text.count(analysis['n_left_out'])} left out for want of a number"
+    method = str(analysis.get("fdr_method") or "")
+    family = "one family for the campaign"
+    if analysis.get("family_size"):
+        family += f": {text.count(analysis['family_size'])} (set, target) combinations considered"
+    if method:
+        family += f"; {text.FDR_METHODS.get(method.lower(), method)}"
+    rows = [
+        ("Data set", f"{part['dataset'].get('source', '')}: {sides}"),
+        ("Classes", ", ".join(map(str, meta.get("class_names", [])))),
+        ("Recipe", network if recipe else ""),
+        ("Output", str(recipe.get("output") or "")),
+        ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
+        ("Masks", masks if analysis else ""),
+        ("Not identified", NOT_IDENTIFIED if analysis.get("fixed_size") else ""),
+        ("Copies", _copies_told(campaign, analysis)),
+        ("q-values", family),
+        (
+            "Seeds",
+            ", ".join(
+                f"{name} {held['seed']}" for name, held in seeds.items() if held.get("seed") is not None
+            ),
+        ),
+        ("Hardware", ", ".join(data.devices)),
+        ("Campaign made", _moment(meta.get("created"))),
+        ("Analysis", _analysis_told(analysis)),
+        ("Identity", str(meta.get("identity_hash") or "")),
+    ]
+    return [(name, value) for name, value in rows if value and value != text.DASH]
+
+
+def _alphas(sampler: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value}" for value in (sampler.get("alpha"), *(sampler.get("other_alphas") or ())))
+
+
+def _copies_told(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
+    """How large a cluster of copies could have been seen."""
+    n_masks = analysis.get("n_fit")
+    if not n_masks or "alpha" not in campaign.meta:
+        return ""
+    told = str(copies_seen(campaign, int(n_masks)))
+    return f"At alpha = {campaign.meta['alpha']:g} {told}; larger clusters hide"
+
+
+def _analysis_told(analysis: Mapping[str, Any]) -> str:
+    parts = [
+        _moment(analysis.get("created")),
+        text.seconds(analysis.get("seconds")),
+        str(analysis.get("key") or ""),
+    ]
+    return ", ".join(part for part in parts if part and part != text.DASH)
+
+
+def _moment(value: Any) -> str:
+    """'2026-11-22T15:20:00.123+00:00' -> '2026-11-22 15:20'; anything else as it is."""
+    written = str(value) if value else text.DASH
+    return written[:16].replace("T", " ") if len(written) >= 16 and written[10:11] == "T" else written
+
+
+def _exact(value: Any) -> str:
+    """A number for the machine-readable attribute of <data>: every digit."""
+    return repr(float(value)) if value is not None else "nan"
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            rows += _flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", "" if value is None else str(value)))
+    return rows

@@ -1,0 +1,1 @@
+"""Environment of a run: Prefect's server, logs, progress, supervision, versions."""

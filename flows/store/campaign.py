@@ -1,0 +1,384 @@
+"""The campaign's folder: the only code that knows where its tables lie.
+
+    campaign.json            identity, shapes, shard size; written once
+    examples.parquet         the images: players, targets, audit examples
+    masks/ outputs/          fragments; a row exists when its fragment does
+    analysis.json            which analysis is current, its settings and the rows it came from
+    analyses/<key>/          effects, interactions, faithfulness, sets
+    history/                 the resolved configuration and the versions of every run
+    report.html
+
+A fragment's name says which rows it holds, so what is missing is known from a listing of names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
+from flows.store import schemas
+from flows.store.files import exclusive, read_json, read_table, write_json, write_table, write_text
+from flows.store.object_store import place
+from flows.store.roles import IDS_PER_ROLE, RowRange, first_id, missing_shards
+
+FORMAT = 1
+ANALYSIS_TABLES = {
+    "effects": schemas.EFFECTS,
+    "interactions": schemas.INTERACTIONS,
+    "faithfulness": schemas.FAITHFULNESS,
+}
+# Analyses of earlier versions lack these: they read as empty tables.
+LATER_TABLES = {"sets": schemas.SETS}
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Masks and outputs that belong together; unpacks as `masks, outputs, mask_ids`.
+
+    masks (m, n_players) bool; outputs (m, n_targets) float32; mask_ids (m,) int64, ascending;
+    n_left_out: rows that diverged or failed and have no number.
+    """
+
+    masks: np.ndarray
+    outputs: np.ndarray
+    mask_ids: np.ndarray
+    n_left_out: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.masks, self.outputs, self.mask_ids))
+
+
+class Campaign:
+    """A campaign's folder, to read from and (by the driver alone) to write to."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = place(folder)
+        self._check_lock: Callable[[], None] = lambda: None
+        self._last_masks: tuple[Path, pa.Table] | None = None
+
+    # --- what the campaign is -------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        return (self.folder / "campaign.json").is_file()
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """Contents of campaign.json. Raises IncompleteCampaign when there is no campaign here."""
+        if not self.exists:
+            raise IncompleteCampaign(
+                f"no campaign in {self.folder}. Run `coterie plan` (or `coterie run`) first, or name another folder"
+            )
+        meta = read_json(self.folder / "campaign.json")
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise StoreError(f"{self.folder}/campaign.json is not of format {FORMAT}. Use the version that wrote it")
+        return meta
+
+    @property
+    def n_players(self) -> int:
+        return int(self.meta["n_players"])
+
+    @property
+    def n_targets(self) -> int:
+        return int(self.meta["n_targets"])
+
+    @property
+    def shard_size(self) -> int:
+        return int(self.meta["shard_size"])
+
+    def alphas_of(self, mask_ids: np.ndarray) -> float | np.ndarray:
+        """The probability that masks include a player: one number, or (m,) where the campaign has several."""
+        several = self.meta.get("alphas")
+        if several is None:
+            return float(self.meta["alpha"])
+        from training.masks import mask_alphas
+
+        return mask_alphas(mask_ids, several)
+
+    def create(self, identity: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Make this folder the campaign of `identity`. Raises CampaignMismatch when it holds another one."""
+        if self.exists:
+            self.check_identity(identity)
+            return
+        strangers = [path.name for path in self.folder.glob("*") if not path.name.startswith(".")]
+        if strangers and not set(strangers) <= {"examples.parquet", "masks", "history"}:
+            raise CampaignMismatch(
+                f"{self.folder} holds other files ({', '.join(sorted(strangers)[:3])}, …) and no campaign. "
+                "Set campaign.folder to an empty or a new folder"
+            )
+        meta = {"format": FORMAT, "identity_hash": digest(identity), "identity": identity, **facts}
+        write_json(self.folder / "campaign.json", meta)
+        self.__dict__.pop("meta", None)
+
+    def check_identity(self, identity: dict[str, Any]) -> None:
+        """Raise CampaignMismatch, naming what differs, unless this folder is the campaign of `identity`.
+
+        `identity` may leave keys out (the data set's fingerprint, before it has been loaded).
+        """
+        recorded = self.meta["identity"]
+        differing = [
+            f"{key}: the folder has {recorded.get(key)!r}, the configuration {identity[key]!r}"
+            for key in sorted(identity)
+            if recorded.get(key) != identity[key]
+        ]
+        if differing:
+            raise CampaignMismatch(
+                f"{self.folder} belongs to another campaign and is left as it is. " + "; ".join(differing)
+                + ". Set campaign.folder to a new folder, or change the configuration back"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold while writing: one driver a campaign. Raises CampaignBusy."""
+        with exclusive(self.folder / ".lock", f"the campaign in {self.folder}") as still_held:
+            self._check_lock = still_held
+            try:
+                yield
+            finally:
+                self._check_lock = lambda: None
+
+    # --- planned masks and outputs ---------------------------------------------------------------------------
+
+    def schema(self, table: str) -> pa.Schema:
+        """Arrow schema of a table of this campaign."""
+        if table == "masks":
+            return schemas.masks_schema(self.n_players, several_alphas="alphas" in self.meta)
+        if table == "outputs":
+            return schemas.outputs_schema(self.n_targets)
+        if table == "examples":
+            return schemas.EXAMPLES
+        derived = {**ANALYSIS_TABLES, **LATER_TABLES}
+        if table in derived:
+            return derived[table]
+        known = ["masks", "outputs", "examples", *derived]
+        raise StoreError(f"no table named {table!r}. Tables: {', '.join(known)}")
+
+    def planned(self) -> list[RowRange]:
+        """Rows whose masks are planned."""
+        return sorted(rows for rows, _ in self._fragments("masks"))
+
+    def trained(self) -> list[RowRange]:
+        """Rows that have an outcome (ok or diverged)."""
+        return sorted(rows for rows, path in self._fragments("outputs") if not _is_failure(path))
+
+    def failed(self) -> list[RowRange]:
+        """Rows whose last training failed; running again tries them again."""
+        return sorted(rows for rows, path in self._current("outputs") if _is_failure(path))
+
+    def write_masks(self, rows: RowRange, table: pa.Table) -> None:
+        self._write(self.folder / "masks" / f"{rows.name}.parquet", table.cast(self.schema("masks")))
+
+    def write_outputs(self, rows: RowRange, table: pa.Table, *, failed: bool = False) -> None:
+        """Write one shard's rows. A failed shard is kept as rows with a reason until a later try succeeds."""
+        folder = self.folder / "outputs"
+        failure = folder / f"{rows.name}.failed.parquet"
+        self._write(failure if failed else folder / f"{rows.name}.parquet", table.cast(self.schema("outputs")))
+        if not failed:
+            failure.unlink(missing_ok=True)
+
+    def write_log(self, rows: RowRange, text: str) -> str:
+        """Keep what is known of a shard's failure; its name inside the folder, which its rows' reason repeats."""
+        name = f"logs/{rows.name}.log"
+        write_text(self.folder / name, text.rstrip() + "\n")
+        return name
+
+    def _write(self, path: Path, table: pa.Table) -> None:
+        self._check_lock()
+        write_table(path, table, identity=self.meta["identity_hash"])
+
+    def _read(self, path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        return read_table(path, schema, columns, identity=self.meta["identity_hash"])
+
+    def write_examples(self, table: pa.Table) -> None:
+        write_table(self.folder / "examples.parquet", table.cast(schemas.EXAMPLES))
+
+    def fragment_paths(self, table: str) -> list[Path]:
+        """Every Parquet file of a table of fragments, whatever its name says."""
+        folder = self.folder / table
+        found = folder.glob("*.parquet") if folder.is_dir() else ()
+        return sorted(path for path in found if not path.name.startswith("."))
+
+    def read_fragment(self, table: str, path: Path) -> pa.Table:
+        """One fragment, whole and checked. Raises StoreError."""
+        return self._read(path, self.schema(table))
+
+    def _fragments(self, table: str) -> list[tuple[RowRange, Path]]:
+        found = []
+        for path in self.fragment_paths(table):
+            try:
+                found.append((RowRange.parse(path.name.split(".")[0]), path))
+            except ValueError as error:
+                raise StoreError(f"{path} is no fragment of this campaign ({error}). Move it elsewhere") from error
+        return found
+
+    def _current(self, table: str) -> list[tuple[RowRange, Path]]:
+        """Fragments without the failures that a later try has made good."""
+        if table != "outputs":
+            return self._fragments(table)
+        found = self._fragments(table)
+        trained = sorted((rows, path) for rows, path in found if not _is_failure(path))
+        refuse_overlap(trained)
+        # A failure that a later try has made good, as a whole or in parts, says nothing any more.
+        failures = [(rows, path) for rows, path in found if _is_failure(path)]
+        still = set(missing_shards((rows for rows, _ in failures), (rows for rows, _ in trained), IDS_PER_ROLE))
+        return sorted([*trained, *((rows, path) for rows, path in failures if rows in still)])
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
+        """A whole table. Raises IncompleteCampaign when its stage has not run, StoreError for a broken file."""
+        schema = self.schema(table)
+        if table in ANALYSIS_TABLES:
+            paths = [self._analysis_folder() / f"{table}.parquet"]
+        elif table in LATER_TABLES:
+            later = self._analysis_folder() / f"{table}.parquet"
+            paths = [later] if later.is_file() else []
+        elif table == "examples":
+            paths = [self.folder / "examples.parquet"]
+        else:
+            paths = [path for _, path in self._current(table)]
+        wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        return pa.concat_tables([wanted.empty_table(), *(self._read(path, schema, columns) for path in paths)])
+
+    def masks(self, rows: RowRange) -> tuple[np.ndarray, np.ndarray]:
+        """(masks (m, n_players) bool, seed_groups (m,) int64) of planned rows, in mask_id order."""
+        width, first = schemas.packed_width(self.n_players), rows.mask_ids.start
+        packed = np.zeros((len(rows), width), np.uint8)
+        groups, seen = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
+        for found, path in self._fragments("masks"):
+            if (found.role, found.replicate) != (rows.role, rows.replicate):
+                continue
+            if found.last <= rows.first or found.first >= rows.last:
+                continue
+            table = self._masks_fragment(path)
+            at = table["mask_id"].to_numpy() - first
+            inside = (at >= 0) & (at < len(rows))
+            packed[at[inside]] = _packed_matrix(table, width)[inside]
+            groups[at[inside]] = table["seed_group"].to_numpy()[inside]
+            seen[at[inside]] = True
+        if not seen.all():
+            raise IncompleteCampaign(f"{int((~seen).sum())} masks of {rows.name} are not planned. Run `coterie plan`")
+        return np.unpackbits(packed, axis=1, bitorder="little", count=self.n_players).astype(bool), groups
+
+    def _masks_fragment(self, path: Path) -> pa.Table:
+        """One fragment; the last one is remembered, because shards ask for the same fragment in a row."""
+        if self._last_masks is None or self._last_masks[0] != path:
+            self._last_masks = (path, self._read(path, self.schema("masks")))
+        return self._last_masks[1]
+
+    def output_blocks(self, role: str = "fit", replicate: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """Fragment by fragment: (mask_ids (m,), outputs (m, n_targets) float32, rows without a number)."""
+        for rows, path in self._current("outputs"):
+            if (rows.role, rows.replicate) != (role, replicate):
+                continue
+            yield self.read_outputs(path)
+
+    def read_outputs(self, path: Path) -> tuple[np.ndarray, np.ndarray, int]:
+        """One fragment: (mask_ids (m,), outputs (m, n_targets) float32, rows without a number)."""
+        table = self._read(path, self.schema("outputs"), ["mask_id", "status", "outputs"])
+        good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
+        numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
+        outputs = numbers.to_numpy(zero_copy_only=False).reshape(-1, self.n_targets)
+        return table["mask_id"].to_numpy()[good], outputs, int((~good).sum())
+
+    def training_pairs(
+        self, role: str = "fit", replicate: int = 0, targets: Sequence[int] | None = None, *, one_alpha: bool = False
+    ) -> TrainingPairs:
+        """Masks and outputs of a role, aligned; rows without a number are left out and counted.
+
+        `targets` keeps memory to the columns that are wanted; `one_alpha`: only masks drawn at the campaign's own
+        alpha, where it has several. Raises IncompleteCampaign when nothing is trained.
+        """
+        columns = slice(None) if targets is None else np.asarray(targets, dtype=np.int64)
+        ids, values, left_out = [], [], 0
+        for fragment_ids, outputs, without_number in self.output_blocks(role, replicate):
+            ids.append(fragment_ids)
+            values.append(outputs[:, columns])
+            left_out += without_number
+        mask_ids = np.concatenate(ids) if ids else np.zeros(0, np.int64)
+        if not len(mask_ids):
+            raise IncompleteCampaign(f"no trained models of role {role!r} in {self.folder}. Run `coterie retrain`")
+        order = np.argsort(mask_ids)
+        mask_ids, outputs = mask_ids[order], np.concatenate(values)[order]
+        if one_alpha:
+            own = np.broadcast_to(self.alphas_of(mask_ids) == self.meta["alpha"], mask_ids.shape)
+            mask_ids, outputs = mask_ids[own], outputs[own]
+        start = first_id(role)
+        masks, _ = self.masks(RowRange(role, replicate, int(mask_ids[0]) - start, int(mask_ids[-1]) - start + 1))
+        return TrainingPairs(masks[mask_ids - mask_ids[0]], outputs, mask_ids, left_out)
+
+    # --- derived tables --------------------------------------------------------------------------------------
+
+    @property
+    def analysis(self) -> dict[str, Any] | None:
+        """Which analysis is current (key, settings, snapshot, …); None when there is none, or its tables are gone."""
+        path = self.folder / "analysis.json"
+        current: dict[str, Any] | None = read_json(path) if path.is_file() else None
+        if current is not None:
+            folder = self.folder / "analyses" / current["key"]
+            if not all((folder / f"{name}.parquet").is_file() for name in ANALYSIS_TABLES):
+                return None
+        return current
+
+    def _analysis_folder(self) -> Path:
+        current = self.analysis
+        if current is None:
+            raise IncompleteCampaign(f"{self.folder} has no analysis yet. Run `coterie attribute`")
+        return self.folder / "analyses" / current["key"]
+
+    def snapshot(self) -> list[str]:
+        """The rows that exist, as names of ranges: what an analysis came from. Experiments' rows are left out."""
+        return [rows.name for rows in self.trained() if rows.role in ("fit", "holdout")]
+
+    def publish_analysis(self, key: str, tables: dict[str, pa.Table], about: dict[str, Any]) -> None:
+        """Write the derived tables and then, in one rename, make them the current ones."""
+        folder = self.folder / "analyses" / key
+        for name, table in tables.items():
+            self._write(folder / f"{name}.parquet", table.cast(self.schema(name)))
+        write_json(self.folder / "analysis.json", {"key": key, **about})
+
+    def record_run(self, stamp: str, content: dict[str, Any]) -> None:
+        """Keep the resolved configuration and the versions of a run."""
+        write_json(self.folder / "history" / f"{stamp}.json", content)
+
+
+def refuse_overlap(fragments: list[tuple[RowRange, Path]]) -> None:
+    """Raise StoreError when two of the fragments (sorted) hold the same row: no row counts twice."""
+    for (rows, path), (after, other) in zip(fragments, fragments[1:], strict=False):
+        if (rows.role, rows.replicate) == (after.role, after.replicate) and after.first < rows.last:
+            raise StoreError(
+                f"{path.name} and {other.name} in {path.parent} hold the same rows. "
+                "`coterie audit --repair` sets one of them aside"
+            )
+
+
+def digest(content: Any) -> str:
+    """sha256 of `content` written as canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def pack_masks(masks: np.ndarray) -> pa.Array:
+    """(m, n_players) bool -> fixed-size binary array, 8 players to a byte."""
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1, bitorder="little"))
+    width = packed.shape[1]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(packed), [None, pa.py_buffer(packed)])
+
+
+def _packed_matrix(table: pa.Table, width: int) -> np.ndarray:
+    column = table["mask"].combine_chunks()
+    start = column.offset * width
+    return np.frombuffer(column.buffers()[1], np.uint8)[start : start + len(column) * width].reshape(-1, width)
+
+
+def _is_failure(path: Path) -> bool:
+    return path.name.endswith(".failed.parquet")

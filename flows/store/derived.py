@@ -1,0 +1,115 @@
+"""Derived tables (certification, decisions, comparisons, brittleness): written with what they were made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flows.errors import IncompleteCampaign
+from flows.store import schemas as tables
+from flows.store.campaign import Campaign, digest
+from flows.store.files import read_json, read_table, write_json, write_table
+from flows.store.roles import RowRange
+from flows.store.schemas import CERTIFICATION
+
+EXPERIMENT_TABLES = ("certification", "decisions", "comparisons", "brittleness")
+
+
+def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, Any]]:
+    """(target, members) -> row of the certification table, of reported and named sets; the last experiment counts."""
+    path = campaign.folder / "certification.parquet"
+    if not path.is_file():
+        return {}
+    rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
+    return {(row["target"], tuple(row["members"])): row for row in rows if row["origin"] != "random"}
+
+
+def about(campaign: Campaign, name: str) -> dict[str, Any] | None:
+    """What a derived table was made from, or None where there is none."""
+    path = campaign.folder / f"{name}.json"
+    return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else None
+
+
+def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
+    """Names a comparison by the decisions it compares and by how (settings of section verify)."""
+    return digest({"decisions": decisions_key, "verify": settings})[:16]
+
+
+def current_comparison(campaign: Campaign) -> dict[str, Any]:
+    """What verify found of the decisions that stand now; empty when they have not been compared (earlier ones may)."""
+    compared, decided = about(campaign, "comparisons"), about(campaign, "decisions")
+    if compared is None or decided is None:
+        return {}
+    for path in (campaign.folder / "plans").glob("verify-*.json"):
+        plan = read_json(path)
+        if plan.get("key") == compared.get("key") == comparison_key(decided["key"], plan["settings"]):
+            return compared
+    return {}
+
+
+def experiment_keys(campaign: Campaign) -> dict[str, Any]:
+    """What the tables of experiments and decisions were made from: changes when one of them does."""
+    found = {name: campaign.folder / f"{name}.json" for name in EXPERIMENT_TABLES}
+    return {name: read_json(path) for name, path in found.items() if path.is_file()}
+
+
+FIXED_TABLES = {
+    "certification": tables.CERTIFICATION,
+    "decisions": tables.DECISIONS,
+    "comparisons": tables.COMPARISONS,
+    "brittleness": tables.BRITTLENESS,
+}
+
+
+def finished(campaign: Campaign) -> list[RowRange]:
+    """Rows of role verify that have an outcome."""
+    found = (campaign.folder / "results").glob("[!.]*.parquet")
+    return sorted(RowRange.parse(path.stem) for path in found)
+
+
+def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any]) -> None:
+    """Write a derived table and then what it was made from."""
+    schema = FIXED_TABLES.get(name, table.schema)
+    # Interrupted between the two writes, the table must not pass for what the old description says of it.
+    (campaign.folder / f"{name}.json").unlink(missing_ok=True)
+    write_table(campaign.folder / f"{name}.parquet", table.cast(schema), identity=campaign.meta["identity_hash"])
+    write_json(campaign.folder / f"{name}.json", {"created": timestamp(), **about})
+
+
+def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None) -> pa.Table:
+    """A derived table. Raises IncompleteCampaign when its stage has not run."""
+    path = campaign.folder / f"{name}.parquet"
+    if not path.is_file():
+        stage = {"certification": "certify", "decisions": "curate", "brittleness": "brittleness"}.get(name, "verify")
+        raise IncompleteCampaign(f"{campaign.folder} has no {name} yet. Run `coterie {stage}`")
+    return read_table(path, schema or FIXED_TABLES[name], identity=campaign.meta["identity_hash"])
+
+
+def columns(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of `schema`; an empty one for none."""
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def plain(value: Any) -> Any:
+    """`value` as plain JSON types, NaN as null."""
+    return json.loads(json.dumps(value, default=_plain_numpy), parse_constant=lambda _: None)
+
+
+def _plain_numpy(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} does not go into a plan")
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,99 @@
+"""The campaign's images: loading them from a configuration, and keeping them in the campaign's folder."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from conf.schema import CampaignConfig, identity_settings
+from flows.store import schemas
+from flows.store.campaign import Campaign
+from training import Dataset, load_dataset
+from training.data.planting import Planted, plant
+
+
+def load(config: CampaignConfig) -> Dataset:
+    """The `training.Dataset` a configuration names, with what it plants."""
+    return load_planted(config)[0]
+
+
+def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
+    """The data set a configuration names, and the truth that was planted into it."""
+    chosen = config.dataset
+    dataset = load_dataset(
+        chosen.source,
+        path=chosen.path,
+        classes=chosen.classes,
+        n_train=chosen.n_train,
+        n_targets=chosen.n_targets,
+        n_audit=chosen.n_audit,
+        image_size=chosen.image_size,
+        group_by=chosen.group_by,
+        download=chosen.download,
+        seed=chosen.seed,
+    )
+    return plant(
+        dataset,
+        clusters=chosen.plant_clusters or 0,
+        cluster_sizes=chosen.plant_cluster_sizes or (2,),
+        near_share=chosen.plant_near_share or 0.0,
+        flipped=chosen.plant_flipped or 0.0,
+        seed=chosen.seed,
+    )
+
+
+def full_identity(config: CampaignConfig, dataset: Dataset) -> dict[str, Any]:
+    """Everything that makes two runs the same campaign, the bytes of the data set included."""
+    return {**identity_settings(config), "dataset.fingerprint": dataset.fingerprint()}
+
+
+def examples_table(dataset: Dataset) -> pa.Table:
+    """The `examples` table: every image once, as PNG, with its label and its player."""
+    parts = []
+    for split, images in (("train", dataset.train), ("target", dataset.targets), ("audit", dataset.audit)):
+        n_images = len(images)
+        player = dataset.players if split == "train" else np.full(n_images, -1)
+        parts.append(
+            pa.table(
+                {
+                    "split": [split] * n_images,
+                    "position": np.arange(n_images, dtype=np.int32),
+                    "source_index": images.source_index,
+                    "label": images.labels.astype(np.int32),
+                    "class_name": [dataset.class_names[label] for label in images.labels],
+                    "player": player.astype(np.int32),
+                    "image": [png(image) for image in images.images],
+                },
+                schema=schemas.EXAMPLES,
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def png(image: np.ndarray) -> bytes:
+    """(h, w, c) uint8, c = 1 or 3, as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def target_classes(campaign: Campaign) -> np.ndarray:
+    table = campaign.read("examples", ["split", "label"])
+    wanted = np.asarray(table["split"].to_numpy(zero_copy_only=False) == "target")
+    return table["label"].to_numpy()[wanted].astype(np.int64)
+
+
+def player_classes(campaign: Campaign) -> np.ndarray:
+    """(n_players,) class of each player; -1 for a group of several classes."""
+    table = campaign.read("examples", ["player", "label"])
+    players, labels = table["player"].to_numpy(), table["label"].to_numpy()
+    classes = np.full(campaign.n_players, -2, np.int64)
+    for player, label in zip(players, labels, strict=True):
+        if player >= 0:
+            classes[player] = label if classes[player] in (-2, label) else -1
+    return classes

@@ -1,0 +1,281 @@
+"""Arrow schemas of the campaign's tables. One place, so that every writer and reader agrees."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_f64 = pa.float64()
+
+EXAMPLES = pa.schema(
+    [
+        ("split", pa.string()),  # train, target or audit
+        ("position", pa.int32()),  # row within the split; a target's position is its target id
+        ("source_index", pa.int64()),
+        ("label", pa.int32()),
+        ("class_name", pa.string()),
+        ("player", pa.int32()),  # -1 outside the training split
+        ("image", pa.binary()),  # PNG
+    ]
+)
+
+EFFECTS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("player", pa.int32()),
+        ("effect", _f64),
+        ("shrunken", _f64),
+        ("stderr", _f64),
+        ("p_value", _f64),
+        ("q_value", _f64),
+    ]
+)
+
+INTERACTIONS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("members", pa.list_(pa.int32())),
+        ("order", pa.int8()),
+        ("banzhaf", _f64),
+        ("shrunken", _f64),
+        ("stderr", _f64),
+        ("p_value", _f64),
+        ("q_value", _f64),
+        ("moebius", _f64),
+        ("joint_surplus", _f64),
+        ("kind", pa.string()),
+        ("class_split", pa.string()),
+        ("main_effects", pa.list_(_f64)),
+        ("gate_open", pa.bool_()),
+    ]
+)
+
+# One row per member set tested over all explained targets together (attribution/pooled_sets.py).
+SETS = pa.schema(
+    [
+        ("members", pa.list_(pa.int32())),
+        ("order", pa.int8()),
+        ("statistic", _f64),  # weighted sum of z over targets, in standard errors; above 0: together they do less
+        ("largest_z", _f64),  # z on the target where it is largest
+        ("p_value", _f64),
+        ("q_value", _f64),
+        ("n_tested", pa.int32()),  # targets
+        ("n_targets", pa.int32()),  # of them, with q <= 0.05 by themselves
+        ("strongest_target", pa.int32()),
+        ("kind", pa.string()),  # on that target
+    ]
+)
+
+FAITHFULNESS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("target_class", pa.int32()),
+        ("noise_ceiling", _f64),
+        ("noise_ceiling_low", _f64),
+        ("noise_ceiling_high", _f64),
+        *[
+            (f"r2_{model}{bound}", _f64)
+            for model in ("datamodel", "proxy", "spectrum")
+            for bound in ("", "_low", "_high")
+        ],
+        ("lds_datamodel", _f64),
+        ("lds_proxy", _f64),
+        ("lds_spectrum", _f64),
+        ("gate_p", _f64),
+        ("gate_q", _f64),
+        ("verdict", pa.string()),
+        ("n_interactions", pa.int32()),
+        ("output_sd", _f64),
+    ]
+)
+
+
+def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
+    """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit. A campaign of several
+    alphas tells each mask's."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("replicate", pa.int32()),
+            ("role", pa.string()),
+            ("seed_group", pa.int64()),
+            ("mask", pa.binary(packed_width(n_players))),
+            *([("alpha", pa.float64())] if several_alphas else []),
+        ]
+    )
+
+
+def outputs_schema(n_targets: int) -> pa.Schema:
+    """One row per trained model; `outputs` is null unless status is "ok"."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("replicate", pa.int32()),
+            ("status", pa.string()),  # ok, diverged or failed
+            ("reason", pa.string()),
+            ("outputs", pa.list_(pa.float32(), n_targets)),
+            ("train_accuracy", pa.float32()),
+            ("target_accuracy", pa.float32()),
+            ("audit_accuracy", pa.float32()),
+            ("train_seconds", pa.float32()),
+            ("shard", pa.int64()),
+            ("members", pa.int32()),
+            ("way", pa.string()),
+            ("host", pa.string()),
+            ("device", pa.string()),
+            ("code_version", pa.string()),
+        ]
+    )
+
+
+def packed_width(n_players: int) -> int:
+    """Bytes of one packed mask."""
+    return (n_players + 7) // 8
+
+
+_f64 = pa.float64()
+_players = pa.list_(pa.int32())
+
+CERTIFICATION = pa.schema(
+    [
+        ("experiment", pa.string()),
+        ("place", pa.int32()),  # within its experiment; random sets follow the sets they stand beside
+        ("origin", pa.string()),  # reported (top sets), kind, exploratory (a kind above the rate), random or named
+        ("matched_to", pa.int32()),  # place of the reported set a random one stands beside; -1
+        ("target", pa.int32()),
+        ("members", _players),
+        ("order", pa.int8()),
+        ("kind", pa.string()),  # as the campaign reported it; empty where it did not
+        ("class_split", pa.string()),
+        ("q_value", _f64),
+        ("banzhaf", _f64),  # the campaign's raw I(S)
+        ("predicted", _f64),  # its shrunken I(S), what the verdict compares with
+        ("measured", _f64),  # mean of Delta over base masks
+        ("stderr", _f64),
+        ("low", _f64),  # 95%
+        ("high", _f64),
+        ("adjusted_low", _f64),  # at the level adjusted over the sets tried
+        ("adjusted_high", _f64),
+        ("level", _f64),
+        ("verdict", pa.string()),  # certified, refuted or undecided
+        ("joint_surplus_predicted", _f64),
+        ("joint_surplus", _f64),
+        ("joint_surplus_low", _f64),
+        ("joint_surplus_high", _f64),
+        ("main_effects", pa.list_(_f64)),
+        ("main_effect_stderrs", pa.list_(_f64)),
+        ("measured_kind", pa.string()),
+        ("n_bases", pa.int32()),
+        ("n_lost", pa.int32()),
+        ("n_models", pa.int32()),
+        ("pairing", _f64),  # sd of Delta over its sd with cells trained apart
+        ("reason", pa.string()),  # the verdict in a sentence
+    ]
+)
+
+DECISIONS = pa.schema(
+    [
+        ("player", pa.int32()),
+        ("name", pa.string()),
+        ("class_name", pa.string()),
+        ("decision", pa.string()),  # keep, drop or review
+        ("rule", pa.string()),  # see attribution.curation.rules: harmful, redundant, near_duplicate, budget, worth, …
+        ("reason", pa.string()),
+        ("cluster", pa.int32()),  # redundant cluster, -1
+        ("stands_in", pa.int32()),  # the kept player that stands in for a dropped one, -1
+        ("protected_by", pa.list_(pa.int64())),  # rows of `interactions` that protect it
+        ("evidence", pa.list_(pa.int64())),  # rows of `interactions` the decision rests on
+        ("effect", _f64),  # on the mean probability of the correct class over all targets
+        ("effect_low", _f64),
+        ("effect_high", _f64),
+        ("own_class_effect", _f64),
+        ("own_class_low", _f64),
+        ("own_class_high", _f64),
+        ("harm_q", _f64),
+        ("n_own_class_hurt", pa.int32()),  # explained targets of its own class it hurts
+        ("n_own_class_explained", pa.int32()),
+        ("cost_of_dropping", _f64),  # change of the surrogate by dropping it (or bringing it back) at the decided set
+        ("look_alike", pa.int32()),  # group of examples that look alike, -1
+        ("matters", pa.string()),  # of its look-alike group: yes, no evidence, or empty
+    ]
+)
+
+COMPARISONS = pa.schema(
+    [
+        ("architecture", pa.string()),
+        ("n_keep", pa.int32()),
+        ("share", _f64),
+        ("declared", pa.bool_()),
+        ("arm", pa.string()),
+        ("against", pa.string()),
+        ("class_name", pa.string()),  # empty over all classes
+        ("accuracy", _f64),
+        ("accuracy_against", _f64),
+        ("difference", _f64),
+        ("low", _f64),  # over seeds: these audit examples, other trainings
+        ("high", _f64),
+        ("low_examples", _f64),  # over seeds and audit examples
+        ("high_examples", _f64),
+        ("level", _f64),
+        ("n_seeds", pa.int32()),
+        ("verdict", pa.string()),
+    ]
+)
+
+BRITTLENESS = pa.schema(
+    [
+        ("target", pa.int32()),
+        ("way", pa.string()),  # main_effects or interactions
+        ("gate_open", pa.bool_()),
+        ("margin_full", _f64),  # mean margin with all players
+        ("predicted_removals", pa.int32()),  # -1: the surrogate flips it with none of the removals allowed
+        ("confirmed_removals", pa.int32()),  # smallest tried removal that flips the mean margin, -1
+        ("removed", _players),
+        ("predicted_margin", _f64),
+        ("margin_after", _f64),
+        ("margin_after_low", _f64),
+        ("margin_after_high", _f64),
+        ("tried", pa.list_(pa.int32())),
+        ("margins", pa.list_(_f64)),
+        ("n_seeds", pa.int32()),
+    ]
+)
+
+
+def verification_schema(n_examples: int, n_classes: int) -> pa.Schema:
+    """One row per trained model of an arm. outputs: margin_max of every evaluated example; above 0 it is correct."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("plan", pa.string()),
+            ("architecture", pa.string()),
+            ("arm", pa.string()),
+            ("n_keep", pa.int32()),
+            ("share", _f64),
+            ("declared", pa.bool_()),
+            ("seed_index", pa.int32()),
+            ("removed", _players),
+            ("status", pa.string()),
+            ("accuracy", _f64),
+            ("class_accuracy", pa.list_(_f64, n_classes)),
+            ("outputs", pa.list_(pa.float32(), n_examples)),
+            ("train_seconds", pa.float32()),
+        ]
+    )
+
+
+def results_schema(n_examples: int) -> pa.Schema:
+    """Fragments of experiments that are evaluated on other examples, or trained otherwise, than the campaign's rows."""
+    return pa.schema(
+        [
+            ("mask_id", pa.int64()),
+            ("status", pa.string()),
+            ("reason", pa.string()),
+            ("outputs", pa.list_(pa.float32(), n_examples)),
+            ("train_seconds", pa.float32()),
+            ("members", pa.int32()),
+            ("way", pa.string()),
+            ("host", pa.string()),
+            ("device", pa.string()),
+            ("code_version", pa.string()),
+        ]
+    )

@@ -1,0 +1,31 @@
+"""The rows a configuration asks for, those that are missing, and the name of its analysis."""
+
+from __future__ import annotations
+
+from conf.schema import CampaignConfig
+from flows.runtime.versions import attribution_version
+from flows.store.campaign import Campaign, digest
+from flows.store.roles import RowRange, missing_shards, wanted_ranges
+
+
+def wanted(config: CampaignConfig) -> list[RowRange]:
+    """The models a configuration says should exist."""
+    settings = config.campaign
+    return wanted_ranges(settings.n_fit, settings.n_holdout, settings.n_replicates)
+
+
+def missing_models(config: CampaignConfig, campaign: Campaign) -> list[RowRange]:
+    """Shards to train."""
+    return missing_shards(wanted(config), campaign.trained(), campaign.shard_size)
+
+
+def analysis_key(config: CampaignConfig, campaign: Campaign) -> str:
+    """Names an analysis by everything it depends on: its settings, the rows it came from, and the code."""
+    return digest(
+        {
+            "attribution": config.attribution.model_dump(mode="json"),
+            "identity": campaign.meta["identity_hash"],
+            "rows": campaign.snapshot(),
+            "code": attribution_version(),
+        }
+    )[:16]

@@ -5,7 +5,7 @@ game has one cluster worth one unit among 60 players whose main effects have sd 
 
 - pairs: by interactions. "seen" when some set of two or three of its members has q <= .05, "whole" when the members of
   such sets together are the cluster.
-- search: by attribution/cluster_search.py, each game a campaign of its own; "but one": k - 1 members or all, no other;
+- search: by search.py, each game a campaign of its own; "but one": k - 1 members or all, no other;
   "named": the group is given, with nine others, and tested as one (q <= .05).
 - shared: the same with three clusters that act on 20 targets together, each by an effect of sd .5 (the noise's sd; its
   correlation between targets .3).
@@ -41,7 +41,7 @@ LEVEL = 0.05
 
 
 def _interaction(k: int, alphas: tuple[float, ...]) -> float:
-    """I of a pair of k copies; of several alphas the mean that attribution/strata.py says."""
+    """I of a pair of k copies; of several alphas the mean that attribution/masks/mixed_alphas.py says."""
     each = np.array(alphas)
     weight = each * (1 - each)
     return float(-(weight @ (1 - each) ** (k - 2)) / weight.sum())

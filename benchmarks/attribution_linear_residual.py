@@ -1,4 +1,4 @@
-"""Shares of variance by order, before any fit, beside what fits reach: attribution/noise_stability.py on a campaign.
+"""Shares of variance by order, before any fit, beside what fits reach: variance_by_order.py on a campaign.
 
     python benchmarks/attribution_linear_residual.py [--campaign digits-200.npz] [--every 4]
 

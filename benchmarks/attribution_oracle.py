@@ -10,7 +10,7 @@ z_S = F(S) sqrt(m) / s + N(0, 1). With Gaussian main effects no test of S has mo
 Gaussian, except that the members of planted sets have none below half a standard deviation, and those of half of the
 pairs the sign opposite to the pair's: the second bound is one for tests that are linear in the outputs. All sets
 that are not planted are tested likewise, with all planted ones known, and the p-values get the q-values that everybody
-gets (attribution/significance.py), all targets one family.
+gets (attribution/statistics/false_discovery.py), all targets one family.
 """
 
 from __future__ import annotations

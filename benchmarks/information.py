@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(BEFORE), default="digits")
     parser.add_argument("--path", default=None, help="folder of image Parquet files (small16)")
     parser.add_argument("--recipe", choices=["before", "today"], default="today", help="of the base arm")
-    parser.add_argument("--way", default="native", help="see training/ways.py")
+    parser.add_argument("--way", default="native", help="see training/engine/modes.py")
     parser.add_argument("--models", type=int, default=1024, help="models of the base arm that set the budget")
     parser.add_argument("--arms", nargs="*", default=None, help="names; all of them without")
     parser.add_argument("--json", type=Path, default=None, help="append the rows to this file as they are made")

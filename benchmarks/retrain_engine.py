@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(DATA), default="digits")
     parser.add_argument("--path", default=None, help="folder of image Parquet files (small16, small32, resnet9)")
     parser.add_argument("--members", type=int, nargs="+", default=[4, 32])
-    parser.add_argument("--ways", nargs="+", default=["grouped", "native"], help="see training/ways.py")
+    parser.add_argument("--ways", nargs="+", default=["grouped", "native"], help="see training/engine/modes.py")
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--peer-models", type=int, default=8, help="models of the one-at-a-time loop")
     parser.add_argument("--device", default="cpu")

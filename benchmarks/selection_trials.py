@@ -35,7 +35,7 @@ N_BAGS = 8
 
 
 class Block:
-    """The pieces of attribution/block.py up to the candidates, and the masks to predict."""
+    """The pieces of attribution/interactions/block.py up to the candidates, and the masks to predict."""
 
     def __init__(self, masks: Array, outputs: Array, new_masks: Array) -> None:
         self.setup = BlockSetup(check_data(masks, outputs, 0.5), BlockSettings(alpha=0.5))

@@ -33,8 +33,8 @@ class BlockAnalysis:
     effects, interactions, faithfulness: {column: values}. q_value, gate_q, gate_open and verdict are those of this
     block alone until `assign_q_values` has seen all blocks. fixed_size: the masks were of one size, so the common
     shift of the main effects and each player's row sum of pair terms are not identified (minimum norm is reported).
-    strata: of each row of `interactions`, the stratum of the family of q-values (significance.py).
-    residuals: (m, t) of the datamodel, out of fold, for the tests over all targets (pooled_sets.py).
+    strata: of each row of `interactions`, the stratum of the family of q-values (statistics/false_discovery.py).
+    residuals: (m, t) of the datamodel, out of fold, for the tests over all targets (analysis/pooled_table.py).
     """
 
     effects: Columns
@@ -72,11 +72,11 @@ def analyse_targets(
 
     masks: (m, n) bool, outputs (m, t): the fit rows. holdout_masks (h, n), holdout_outputs (h, t): scored only;
     rows with NaN are left out. holdout_replicates: (h, t), the same masks trained again (NaN where not), for the
-    noise ceiling. alpha: of the masks, or (m,) one of each (several alphas: strata.py); holdout_alpha: (h,) those of
-    the held-out masks; reference_alpha: the one results are told at, by default the commonest. groups: (m,) rows no
-    split may divide. player_classes (n,), target_classes (t,): negative means none. target_ids: (t,) names of the
-    targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it can
-    be. device: "cpu" (NumPy) or a torch device such as "cuda" (BoosterSettings). settings: other fields of
+    noise ceiling. alpha: of the masks, or (m,) one of each (several alphas: mixed_alphas.py); holdout_alpha: (h,)
+    those of the held-out masks; reference_alpha: the one results are told at, by default the commonest. groups: (m,)
+    rows no split may divide. player_classes (n,), target_classes (t,): negative means none. target_ids: (t,) names of
+    the targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it
+    can be. device: "cpu" (NumPy) or a torch device such as "cuda" (BoosterSettings). settings: other fields of
     BlockSettings; a `booster` among them has a device of its own.
 
     Raises AttributionError for bad input. Without held-out masks R^2, LDS and noise ceiling are NaN.

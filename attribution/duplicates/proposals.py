@@ -1,7 +1,7 @@
 """Sets of players that may be copies of one another, proposed from some of a campaign's masks.
 
 With P_S = prod_{i in S} (1 - x_i), q = 1 - alpha and residuals r of the datamodel, the statistic of "any member of S
-and j is present" (look_alikes.py) is, for all j at once, one matrix product:
+and j is present" (duplicates/any_present_test.py) is, for all j at once, one matrix product:
 
     sum g_{S+j} r = -(r P_S)' (1 - x_j) + q^k sum r - q^{k-1} sum_{i in S+j} sum (x_i - alpha) r,   k = |S| + 1,
 

@@ -1,7 +1,7 @@
 """Clusters of copies found from the retrainings themselves: proposed on one half of the masks, tested on the other.
 
 Of k copies at alpha = 1/2 a pair's interaction is -2^{2-k} of their effect and hides from k = 5 on; "any member is
-present", one coefficient for all k, is far stronger (look_alikes.py). cluster_proposals.py looks for sets in one half
+present", one coefficient for all k, is far stronger (any_present_test.py). proposals.py looks for sets in one half
 of the masks; here they are tested in the other, and the other way round.
 
 Nothing of the test half has a say in a proposal but the main effects, from which the tested column is projected out.
@@ -93,7 +93,7 @@ def find_clusters(
     partners; equal masks never are divided). max_size: members of a cluster at most. width: sets kept at each size.
     pool: also look in the directions of the players' main effects over all targets. max_tests: proposals of each half.
 
-    Raises AttributionError for bad input (checks.py), one player, and fewer than 12 groups of masks.
+    Raises AttributionError for bad input (masks/inputs.py), one player, and fewer than 12 groups of masks.
     """
     data = _checked(masks, outputs, alpha, groups, max_size, width, max_tests)
     alpha = float(np.ravel(alpha)[0])

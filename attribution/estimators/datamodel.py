@@ -24,7 +24,7 @@ class Datamodel(LinearMaskModel):
 
     alpha: the probability with which masks include a player. n_penalties, smallest_penalty: the path, as a fraction
     of the least penalty that empties the model. max_dense_players: beyond this many players only the strongest enter
-    the fit (players.py); the others' coefficients are zero.
+    the fit (masks/player_subset.py); the others' coefficients are zero.
 
     Attributes after fit: coef_ (t, n), the change of output by including a player (Banzhaf units); intercept_ (t,),
     the output at the empty mask; penalty_ (t,); cross_fitted_ (m, t), each row predicted by the fit without its

@@ -81,8 +81,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         groups: (m,) rows no split may divide (antithetic partners; replicates are recognised). sample_weight: (m,)
         positive. higher_is_better: False turns the signs when kinds are named. player_labels (n,), target_labels
         (t,): classes, for the class split. alpha: (m,) of every mask, where a campaign has several; results are then
-        told at the estimator's own alpha (strata.py says what they mean). Raises AttributionError for bad input or
-        settings.
+        told at the estimator's own alpha (mixed_alphas.py says what they mean). Raises AttributionError for bad input
+        or settings.
         """
         given = self.alpha if alpha is None else alpha
         data = check_data(masks, outputs, given, groups=groups, sample_weight=sample_weight)

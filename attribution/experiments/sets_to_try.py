@@ -24,8 +24,8 @@ from attribution.types import Array
 class Candidate:
     """A set to be tried on one target. predicted: the shrunken I(S), NaN where the campaign has no prediction.
 
-    origin: "reported" (the top sets), "kind" or "exploratory" (kind_sets.py), "random" or "named". matched_to: place of
-    the set a random one stands beside, -1 otherwise. evidence: what it was ranked by. The rest is what the campaign
+    origin: "reported" (the top sets), "kind" or "exploratory" (sets_to_try.py), "random" or "named". matched_to: place
+    of the set a random one stands beside, -1 otherwise. evidence: what it was ranked by. The rest is what the campaign
     said of it, kept for the tables.
     """
 

@@ -2,9 +2,9 @@
 
 The order of the steps, and what each may look at, is what keeps the numbers honest:
 
-1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (crossfit.py).
+1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/cross_fitted.py).
 2. An exhaustive screen of pairs on those residuals, sums kept per fold; step 3 with pairs alone; triples and the larger
-   sets of proxies fitted on either half of the masks, on the residuals that leaves (candidates.py, triples.py).
+   sets of proxies fitted on either half of the masks, on the residuals that leaves (candidate_search.py, triples.py).
 3. For every fold, sets are chosen and refitted on the other folds alone, at several levels of strictness; the
    level is chosen without the fold it is used on (selection.py). So every mask gets predictions from a datamodel
    and from a spectrum that have not seen it: the gate compares them.

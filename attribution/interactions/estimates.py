@@ -24,9 +24,10 @@ from attribution.types import Array
 class Reported:
     """Sets of one target whose test came out large, strongest evidence first. The arrays (c,) are in units of F.
 
-    value, stderr: centre and standard error of the interval that allows for having been reported (conditional.py).
-    raw, raw_stderr: the one-step estimate. shrunken: its posterior mean. p_value: two-sided, of the raw estimate.
-    kept: in the target's spectrum. stratum: of the family of q-values (significance.py)."""
+    value, stderr: centre and standard error of the interval that allows for having been reported
+    (selective_intervals.py). raw, raw_stderr: the one-step estimate. shrunken: its posterior mean. p_value: two-sided,
+    of the raw estimate. kept: in the target's spectrum. stratum: of the family of q-values
+    (statistics/false_discovery.py)."""
 
     members: list[tuple[int, ...]]
     value: Array

@@ -1,8 +1,8 @@
 """The sparse refit: all main effects and a few member sets, jointly, under an L1 penalty.
 
 Main effects keep the datamodel's penalty. A candidate set's penalty is the amount by which empirical Bayes shrinks
-its one-step estimate (shrinkage.py): on an orthogonal design the refit then equals the posterior mean, on the real
-one it also accounts for what the sets share with each other and with the main effects. A penalty common to all
+its one-step estimate (empirical_bayes.py): on an orthogonal design the refit then equals the posterior mean, on the
+real one it also accounts for what the sets share with each other and with the main effects. A penalty common to all
 columns was worse: it is chosen for the many small main effects and halves the few large interactions.
 """
 

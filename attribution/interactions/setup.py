@@ -29,8 +29,8 @@ _ROUNDING = 1e-13  # of an output's size
 class BlockSettings:
     """Settings of a fit.
 
-    alpha: of the masks; where they have several, the one that results are told at (strata.py).
-    max_dense_players: the joint fits hold all players up to this many (players.py).
+    alpha: of the masks; where they have several, the one that results are told at (masks/mixed_alphas.py).
+    max_dense_players: the joint fits hold all players up to this many (masks/player_subset.py).
     levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
     chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
     exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: up to so

@@ -33,7 +33,7 @@ def main_effects(
     """Main effects of every player on a few outputs: cross-fitted LASSO plus the one-step correction.
 
     masks: (m, n); outputs: (m, t). b_i = fold coefficient + mean(phi_i r), r out of fold, over sigma; the estimate and
-    its clustered variance are those of significance.py. groups: (m,) rows no split may divide.
+    its clustered variance are those of statistics/false_discovery.py. groups: (m,) rows no split may divide.
     """
     labels = np.arange(len(masks), dtype=np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     phi = basis(masks, alpha)

@@ -2,7 +2,7 @@
 
 "booster" fits all targets at once (booster.py; on a GPU booster_torch.py, as BoosterSettings.device says);
 "lightgbm" is the reference, one LightGBM model per target, on the CPU whatever the device. Both are read exactly, as
-forests and so as spectra (trees.py).
+forests and so as spectra (proxy/forest.py).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ with main effects. Among a million triples such a one needs |z| of 6; among the 
 may be made on the same masks: phi_i, phi_ij and phi_ijk are orthogonal under the masks' distribution, so that what
 smaller sets show says nothing about the noise of a larger one's estimate. (The argument of Genovese, Roeder and
 Wasserman 2006 for weights from side information; measured under the null in benchmarks/attribution.md.) Led sets are a
-stratum of their own among those of their order (significance.py). Pairs of one level have an empirical-Bayes prior of
-their own as well; where hierarchy means nothing the levels' priors come out alike.
+stratum of their own among those of their order (false_discovery.py). Pairs of one level have an empirical-Bayes prior
+of their own as well; where hierarchy means nothing the levels' priors come out alike.
 """
 
 from __future__ import annotations

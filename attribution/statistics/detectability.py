@@ -29,7 +29,7 @@ def smallest_detectable(
     Boolean Functions, ch. 8). z is the two-sided normal quantile at `level` divided by the number of sets of `order`
     players times `n_targets`: every one of them is looked at.
 
-    Several alphas, each with its share of the masks: sigma^order is their mean (strata.py).
+    Several alphas, each with its share of the masks: sigma^order is their mean (masks/mixed_alphas.py).
 
     Raises ValueError for counts below one, alpha outside (0, 1) or more members than players.
     """

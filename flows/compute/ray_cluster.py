@@ -1,4 +1,4 @@
-"""The connection to Ray; with cluster_map.py, the map over it, the only Ray code.
+"""The connection to Ray; with compute/streaming_map.py, the map over it, the only Ray code.
 
 Ray starts in this process, on 127.0.0.1, with a token and without dashboard, unless an address is given or RAY_ADDRESS
 is set; then the packages travel to the nodes with the job. What all units share (the data set) is put into the object

@@ -134,7 +134,7 @@ def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None
         return calibrate(dataset, recipe, device, ways=(kept["way"],), members=kept["members"], cache=cache)
     if compute.way != AUTO:
         return calibrate(dataset, recipe, device, ways=(compute.way,), members=most, cache=cache)
-    # As flows/compute.py asks, so that what is measured here is found in the cache there.
+    # As flows/compute/execution_mode.py asks, so that what is measured here is found in the cache there.
     return calibrate(
         dataset, recipe, device, arithmetic="" if compute.arithmetic == "float32" else compute.arithmetic,
         max_members=most, threads=threads_of_a_worker(config), seconds=compute.calibration_seconds, cache=cache,

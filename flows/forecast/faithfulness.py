@@ -1,7 +1,7 @@
 """Expected faithfulness of a configured campaign: from its own masks where there are enough, else from other campaigns.
 
 Its own: datamodel and spectrum are fitted to subsets of the masks trained so far and scored on masks they have not
-seen; attribution/learning_curve.py draws the curve and says how sure it is. Few targets serve, spread over those that
+seen; learning_curve.py draws the curve and says how sure it is. Few targets serve, spread over those that
 would be explained: the datamodel is fitted once to all of these, and the curves take over its level.
 """
 

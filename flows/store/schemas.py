@@ -49,7 +49,7 @@ INTERACTIONS = pa.schema(
     ]
 )
 
-# One row per member set tested over all explained targets together (attribution/pooled_sets.py).
+# One row per member set tested over all explained targets together (attribution/analysis/pooled_table.py).
 SETS = pa.schema(
     [
         ("members", pa.list_(pa.int32())),

@@ -20,7 +20,8 @@ from attribution.proxy import booster_torch
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.early_stopping import Start
 from attribution.screening import screen_torch
-from tests.attribution import test_lasso_torch, test_refit_torch
+from tests.attribution.interactions import test_refit_torch
+from tests.attribution.linear import test_lasso_torch
 
 RNG = np.random.default_rng(0)
 MASKS, OUTPUTS, HELD = RNG.random((120, 20)) < 0.5, RNG.normal(size=(120, 3)), np.arange(120) % 6 == 0

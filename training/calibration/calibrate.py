@@ -5,7 +5,7 @@
 
 What was measured is kept in the user's cache (`training.cache.cache_folder`), one small JSON file for each device,
 recipe, image size, number of classes and version of torch. Float32 results depend on the way and, within a way, on
-K in their last bits, so that a campaign calibrates once and keeps the choice (flows/compute.py).
+K in their last bits, so that a campaign calibrates once and keeps the choice (flows/compute/execution_mode.py).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 | `grouped` | one convolution with K groups |
 | `batched` | one batched matrix product over unfolded patches |
 | `vmap` | the convolution of a network of one member, vectorised by `torch.func.vmap` |
-| `native` | compiled C++ that trains member after member in the processor's cache (training/native.py) |
+| `native` | compiled C++ that trains member after member in the processor's cache (training/engine/native/engine.py) |
 
 To a name come `channels_last` (memory layout), `compiled` (torch.compile) and `bfloat16` or `float16`: products in that
 type, weights, statistics and losses in float32. A way is written with plus signs, `grouped+channels_last+bfloat16`; it

@@ -1,6 +1,6 @@
 """Slot-aligned batches: the full training set's order is cut into slots, and absent examples weigh nothing.
 
-Packed batches (training/batches.py) leave absent examples out and close up, so that one more example shifts every
+Packed batches (batches.py) leave absent examples out and close up, so that one more example shifts every
 later batch. Here nothing shifts: step b of a seed always holds the same slots, whoever of them is present. So that a
 member still sees recipe.batch_size examples a step on average, a batch has batch_size / nominal_alpha slots.
 

@@ -1,7 +1,7 @@
-// Training of one small residual network (training/models.py, SmallResNet) in the processor's own cache.
+// Training of one small residual network (training/engine/models.py, SmallResNet) in the processor's own cache.
 //
 // The same arithmetic as the torch network, layer by layer: 3x3 convolutions, batch normalisation, shortcuts that average
-// and fill with zeros, a mean, one linear layer, SGD. tests/training/test_ways.py holds both equal in float64.
+// and fill with zeros, a mean, one linear layer, SGD. tests/training/engine/test_ways.py holds both equal in float64.
 //
 // The layers, and how activations lie in memory, are in layers.h.
 

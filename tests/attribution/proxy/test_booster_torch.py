@@ -135,7 +135,7 @@ def test_torch_is_loaded_for_a_device_only() -> None:
         "fit = lambda device: fit_booster(masks, masks[:, :2] * 1., BoosterSettings(n_rounds=2, device=device))\n"
         "fit('cpu'); assert 'torch' not in sys.modules\nfit('cpu:0'); assert 'torch' in sys.modules"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 

@@ -442,6 +442,6 @@ def test_importing_training_loads_nothing_heavy():
         "flows",
     ]
     code = f"import json, sys, training; print(json.dumps([m for m in {heavy!r} if m in sys.modules]))"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []

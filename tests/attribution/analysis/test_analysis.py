@@ -11,7 +11,7 @@ from attribution.analysis.block_tables import analyse_targets, assign_q_values, 
 from attribution.errors import AttributionError
 from tests.games import planted_interactions
 
-DIGITS = Path(__file__).parents[2] / ".." / "shared" / "campaigns" / "digits-200.npz"
+DIGITS = Path(__file__).parents[3] / ".." / "shared" / "campaigns" / "digits-200.npz"
 
 EFFECTS = {"target", "player", "effect", "shrunken", "stderr", "p_value", "q_value"}
 INTERACTIONS = {

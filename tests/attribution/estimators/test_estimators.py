@@ -22,7 +22,7 @@ from attribution import (
 from attribution.fourier.basis import basis
 from tests import games
 from tests.attribution import brute_force
-from tests.attribution.test_bad_input import BAD, campaign
+from tests.attribution.estimators.test_bad_input import BAD, campaign
 from tests.games import all_masks
 
 LINEAR = (RidgeDatamodel, SampleReuseBanzhaf, WeightedLeastSquares)

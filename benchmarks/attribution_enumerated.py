@@ -39,7 +39,7 @@ def enumerate_game(dataset: Dataset, recipe: Recipe, n_seeds: int) -> np.ndarray
     masks = subsets(dataset.n_players)
     total = np.zeros((len(masks), len(dataset.targets)))
     for seed in range(n_seeds):
-        result = retrain(dataset, masks, [seed * len(masks) + row for row in range(len(masks))], recipe, way="native")
+        result = retrain(dataset, masks, [seed * len(masks) + row for row in range(len(masks))], recipe, mode="native")
         total += result.outputs.astype(np.float64)
     return total / n_seeds
 
@@ -85,7 +85,7 @@ def main() -> None:
         rng = np.random.default_rng(n_masks)
         masks = everything[rng.integers(0, len(everything), n_masks)]
         fresh = [10**9 + 10**6 * n_masks + row for row in range(n_masks)]
-        outputs = retrain(dataset, masks, fresh, RECIPE, way="native").outputs.astype(np.float64)
+        outputs = retrain(dataset, masks, fresh, RECIPE, mode="native").outputs.astype(np.float64)
         model = ProxySPEX(alpha=0.5).fit(masks, outputs)
         linear = Datamodel(alpha=0.5).fit(masks, outputs)
         spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)

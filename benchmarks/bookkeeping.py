@@ -37,7 +37,7 @@ def pretend(n_targets: int, shard: Shard) -> dict[str, Any]:
         "status": ["ok"] * n_models,
         "outputs": rng.standard_normal((n_models, n_targets), np.float32),
         **{name: number for name in ("train_accuracy", "target_accuracy", "audit_accuracy", "train_seconds")},
-        "members": 1, "way": "none", "device": "cpu", "host": "simulated",
+        "ensemble_size": 1, "mode": "none", "device": "cpu", "host": "simulated",
     }
 
 

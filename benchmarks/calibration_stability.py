@@ -44,7 +44,7 @@ def real_costs(
     for _ in range(rounds):
         for way, members in wanted:
             began = time.process_time()
-            retrain(dataset, masks, range(n_models), recipe, members=members, way=way)
+            retrain(dataset, masks, range(n_models), recipe, ensemble_size=members, mode=way)
             costs[way, members] = min(costs[way, members], (time.process_time() - began) / n_models)
     return costs
 
@@ -72,26 +72,26 @@ def main() -> None:
         used = time.process_time()
         with tempfile.TemporaryDirectory() as cache:
             found.append(
-                calibrate(dataset, recipe, ways=ways, max_members=32, seconds=arguments.seconds, cache=Path(cache))
+                calibrate(dataset, recipe, modes=ways, max_members=32, seconds=arguments.seconds, cache=Path(cache))
             )
         last, used = found[-1], time.process_time() - used
         print(
-            f"{last.way} x {last.members}: {last.seconds_per_model:.4f} s a model, {len(last.trials)} trials in "
+            f"{last.mode} x {last.ensemble_size}: {last.seconds_per_model:.4f} s a model, {len(last.trials)} trials in "
             f"{last.seconds:.1f} s, {used:.1f} s of a processor",
             flush=True,
         )
     for other in others:
         other.kill()
     likely = {pair for pair in LIKELY if ways is None or pair[0] in ways}
-    wanted = sorted(likely | {(each.way, each.members) for each in found})
+    wanted = sorted(likely | {(each.mode, each.ensemble_size) for each in found})
     costs = real_costs(dataset, recipe, wanted, arguments.models, arguments.rounds)
     best = min(costs.values())
-    chosen = Counter((each.way, each.members) for each in found)
+    chosen = Counter((each.mode, each.ensemble_size) for each in found)
     print("| way | models at a time | processor s a model | over the best | chosen |\n|---|---|---|---|---|")
     for (way, members), cost in sorted(costs.items(), key=lambda item: item[1]):
         print(f"| {way} | {members} | {cost:.4f} | {cost / best:.2f} | {chosen[way, members]} |")
-    wrong = sum(costs[each.way, each.members] > WRONG * best for each in found)
-    told = [each.seconds_per_model / costs[each.way, each.members] for each in found]
+    wrong = sum(costs[each.mode, each.ensemble_size] > WRONG * best for each in found)
+    told = [each.seconds_per_model / costs[each.mode, each.ensemble_size] for each in found]
     print(f"more than a tenth slower than the best: {wrong} of {len(found)}; ", end="")
     print(f"told over real cost: {min(told):.2f} to {max(told):.2f}, median {np.median(told):.2f}")
 

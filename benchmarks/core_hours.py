@@ -64,7 +64,7 @@ def main() -> None:
     for turn in range(ROUNDS + 1):  # the first turn loads kernels
         for which, (recipe, way) in enumerate(zip(recipes, arguments.ways, strict=True)):
             start = time.process_time()
-            retrain(dataset, masks, range(MEMBERS), recipe, members=MEMBERS, way=way)
+            retrain(dataset, masks, range(MEMBERS), recipe, ensemble_size=MEMBERS, mode=way)
             if turn:
                 seconds[which].append((time.process_time() - start) / MEMBERS)
     costs = [float(np.median(spent)) for spent in seconds]

@@ -116,7 +116,7 @@ def train(
             for row in rows
         ]
         start = time.process_time()
-        result = retrain(dataset, masks, seeds, recipe, members=MEMBERS, way=way)
+        result = retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=way)
         spent = time.process_time() - start
         after = used + spent * np.arange(1, MEMBERS + 1) / MEMBERS
         parts.append((masks, result.outputs, after, result.target_accuracy))
@@ -131,7 +131,7 @@ def held_out(
     """Masks (h, n) and their outputs (h, t) from two seeds each, of ids that no arm fits on."""
     masks = sample_masks(dataset.n_players, N_HELD_OUT, alpha, seed=2)
     both = [
-        retrain(dataset, masks, seeds, recipe, members=MEMBERS, way=way)
+        retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=way)
         for seeds in ([training_seed(2, row, at) for row in range(N_HELD_OUT)] for at in (0, 1))
     ]
     return masks, both[0].outputs.astype(np.float64), both[1].outputs.astype(np.float64)
@@ -168,7 +168,7 @@ def main() -> None:
     dataset = load_dataset(**DATA[arguments.data], path=arguments.path)
     base, way = (BEFORE if arguments.recipe == "before" else RECIPES)[arguments.data], arguments.way
     first_masks = sample_masks(dataset.n_players, 4, 0.5, seed=0)
-    retrain(dataset, first_masks, range(4), base, members=4, way=way)  # loads kernels
+    retrain(dataset, first_masks, range(4), base, ensemble_size=4, mode=way)  # loads kernels
     scored_on = {(0.5, base): held_out(dataset, 0.5, base, way)}
     base_masks, base_first, _ = scored_on[0.5, base]
     budget = None
@@ -204,7 +204,7 @@ def main() -> None:
         )
         if arguments.json:
             with open(arguments.json, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"data": arguments.data, "base": arguments.recipe, "way": way, **row}) + "\n")
+                handle.write(json.dumps({"data": arguments.data, "base": arguments.recipe, "mode": way, **row}) + "\n")
 
 
 if __name__ == "__main__":

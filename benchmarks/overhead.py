@@ -227,12 +227,12 @@ def run_stage(config: CampaignConfig) -> StageCost:
     available = workers * (ended - started)
     firsts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: -meter.began)}
     lasts = {meter.pid: meter for meter in sorted(meters, key=lambda meter: meter.ended)}
-    trained = Campaign(config.campaign.folder).read("outputs", ["way", "members"]).slice(0, 1).to_pylist()[0]
+    trained = Campaign(config.campaign.folder).read("outputs", ["mode", "ensemble_size"]).slice(0, 1).to_pylist()[0]
     return StageCost(
         models=config.campaign.n_fit,
         workers=workers,
-        way=trained["way"],
-        members=trained["members"],
+        mode=trained["mode"],
+        ensemble_size=trained["ensemble_size"],
         retrain=round(sum(meter.inside for meter in meters), 2),
         unit=round(sum(meter.processor_at_end - meter.processor_at_start for meter in meters), 2),
         first=round(sum(meter.processor_at_start for meter in firsts.values()), 2),
@@ -278,7 +278,7 @@ def bare(config: CampaignConfig, first: int, models: int, way: str, members: int
         masks = sample_masks(dataset.n_players, alpha=config.sampler.alpha, seed=config.campaign.seed, ids=ids)
         seeds = [training_seed(config.campaign.seed, group, 0) for group in ids]
         began = time.process_time()
-        retrain(dataset, masks, seeds, recipe, members=members, device="cpu", way=way)
+        retrain(dataset, masks, seeds, recipe, ensemble_size=members, device="cpu", mode=way)
         # The first shard pays for what is loaded on first use; a worker pays it once in a campaign as well.
         spent += time.process_time() - began
     return spent
@@ -288,7 +288,7 @@ def run_bare(arguments: argparse.Namespace, cost: StageCost, evaluated: bool = T
     """Processor seconds a model of plain processes, as many at a time as the stage has workers."""
     each = arguments.bare_models // arguments.workers
     command = [sys.executable, __file__, "--config", arguments.config, "--bare", str(each), *arguments.overrides]
-    command += ["--way", cost.way, "--members", str(cost.members)]
+    command += ["--way", cost.mode, "--members", str(cost.ensemble_size)]
     command += [] if evaluated else ["--unevaluated"]
     running = [
         subprocess.Popen([*command, "--first", str(number * each)], stdout=subprocess.PIPE, text=True)
@@ -345,7 +345,7 @@ def print_figures(found: dict[str, Any]) -> None:
     models = stages[0]["models"]
     per_model = 1000 / models
     bare_ms = 1000 * median(found["bare"])
-    how = f"{stages[0]['way']}, {stages[0]['members']} at a time"
+    how = f"{stages[0]['mode']}, {stages[0]['ensemble_size']} at a time"
     print(f"{models} models ({how}), {stages[0]['workers']} workers, medians of {len(stages)} runs, processor time\n")
     print("| | ms a model | over `training.retrain` |\n|---|---|---|")
     retrain = middle("retrain")

@@ -39,9 +39,9 @@ def trained(dataset: Dataset, masks: np.ndarray, recipe: Recipe, way: str) -> tu
             peer = train_one_at_a_time(dataset, masks, seeds, recipe)
             parts.append((peer.outputs, peer.target_accuracy))
         else:
-            found = retrain(dataset, masks, seeds, recipe, members=MEMBERS, way=way)
-            if found.way != way:
-                raise SystemExit(f"{way} cannot be had here: {found.way} was used")
+            found = retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=way)
+            if found.mode != way:
+                raise SystemExit(f"{way} cannot be had here: {found.mode} was used")
             parts.append((found.outputs, found.target_accuracy))
     outputs, accuracies = (np.stack(part).astype(np.float64) for part in zip(*parts, strict=True))
     return outputs, accuracies, (time.process_time() - began) / (2 * len(masks))

@@ -50,7 +50,7 @@ def time_engine(dataset: Dataset, masks: np.ndarray, recipe: Recipe, members: in
     def run(rows: slice) -> tuple[float, float, RetrainResult]:
         wall, processor = time.perf_counter(), processor_seconds()
         result = retrain(
-            dataset, masks[rows], range(len(masks))[rows], recipe, members=members, device=device, way=way
+            dataset, masks[rows], range(len(masks))[rows], recipe, ensemble_size=members, device=device, mode=way
         )
         return time.perf_counter() - wall, processor_seconds() - processor, result
 
@@ -107,7 +107,7 @@ def main() -> None:
     recipe = RECIPES["small16" if arguments.recipe == "cifar2_32" else arguments.recipe]
     dataset = load_dataset(**DATA[arguments.recipe], path=arguments.path)
     masks = sample_masks(dataset.n_players, arguments.models, recipe.nominal_alpha, seed=0)
-    retrain(dataset, masks[:2], [0, 1], recipe, members=2, device=arguments.device)  # loads kernels
+    retrain(dataset, masks[:2], [0, 1], recipe, ensemble_size=2, device=arguments.device)  # loads kernels
     print(
         f"{arguments.recipe}: {dataset.n_players} players, {recipe.steps(len(dataset.train))} steps, "
         f"{arguments.models} models, torch {torch.__version__} on {arguments.device}"

@@ -72,8 +72,8 @@ def wait_as_long(seconds_and_targets: tuple[float, int], shard: Shard) -> dict[s
         "status": ["ok"] * n_models,
         "outputs": rng.standard_normal((n_models, n_targets), np.float32),
         **{name: number for name in ("train_accuracy", "target_accuracy", "audit_accuracy", "train_seconds")},
-        "members": n_models, "members_used": np.full(n_models, n_models, np.int32),
-        "way": "none", "device": "cpu", "host": "simulated",
+        "ensemble_size": n_models, "members_used": np.full(n_models, n_models, np.int32),
+        "mode": "none", "device": "cpu", "host": "simulated",
     }  # fmt: skip
     clock.sleep(max(0.0, seconds - (clock.monotonic() - began)))
     return columns

@@ -170,20 +170,20 @@ class ComputeConfig(Section):
         default=None, description="A Ray cluster; RAY_ADDRESS is used when empty, else Ray starts in this process."
     )
     workers: int | None = Field(default=None, ge=1, description="Shards trained at a time on this machine; all cores.")
-    way: str = Field(
+    mode: str = Field(
         default="auto",
         pattern=r"^(auto|native|(grouped|batched|vmap)(\+(channels_last|compiled|bfloat16|float16))*)$",
         description="How K models are trained together; auto measures, once for each campaign.",
     )
-    members: int = Field(
-        default=32, ge=1, le=4096, description="Models trained together (K); with compute.way=auto, at most."
+    ensemble_size: int = Field(
+        default=32, ge=1, le=4096, description="Models trained together (K); with compute.mode=auto, at most."
     )
     threads: int | None = Field(default=None, ge=1, le=1024, description="Threads of one worker; from `workers`.")
     arithmetic: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="Type of products that compute.way=auto may use; weights are float32."
+        default="float32", description="Type of products that compute.mode=auto may use; weights are float32."
     )
     calibration_seconds: float = Field(
-        default=3.0, ge=0, le=3600, description="For compute.way=auto; what was measured is kept for the next time."
+        default=3.0, ge=0, le=3600, description="For compute.mode=auto; what was measured is kept for the next time."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpus_per_shard: float = Field(default=0.0, ge=0, le=64, description="GPUs one shard asks of Ray (may be a part).")

@@ -47,7 +47,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     campaign.check_identity(full_identity(config, dataset))
     settings = config.brittleness
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
-    job = TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
+    job = TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
         key = brittleness_key(config, campaign)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
@@ -121,10 +121,11 @@ def _search(
         }
         if all(removal.needed < 0 for removal in found.values()) or not all(r.order for r in found.values()):
             continue
-        for way, removal in found.items():
+        for search, removal in found.items():
             searched.append(
                 {
-                    "target": target, "way": way, "gate_open": row["verdict"] == "interactions", "margin_full": margin,
+                    "target": target, "search": search,
+                    "gate_open": row["verdict"] == "interactions", "margin_full": margin,
                     "predicted_removals": removal.needed, "order": list(removal.order),
                     "predicted": removal.predicted.tolist(),
                     # Nothing lowers the margin any more after the last of the order, however many are allowed.
@@ -174,7 +175,7 @@ def _rows(plan: Plan, outputs: np.ndarray) -> list[dict[str, Any]]:
         rows.append(
             {
                 "target": target,
-                "way": found["way"],
+                "search": found["search"],
                 "gate_open": found["gate_open"],
                 "margin_full": found["margin_full"],
                 "predicted_removals": found["predicted_removals"],
@@ -197,7 +198,7 @@ def _summary(rows: list[dict[str, Any]]) -> BrittlenessSummary:
     needed: dict[int, dict[str, int]] = {}
     for row in rows:
         if row["gate_open"] and row["confirmed_removals"] > 0:
-            needed.setdefault(row["target"], {})[row["way"]] = row["confirmed_removals"]
+            needed.setdefault(row["target"], {})[row["search"]] = row["confirmed_removals"]
     both = [found for found in needed.values() if len(found) == len(WAYS)]
     logs = [math.log(found["interactions"] / found["main_effects"]) for found in both]
     n_targets = len({row["target"] for row in rows})
@@ -205,14 +206,15 @@ def _summary(rows: list[dict[str, Any]]) -> BrittlenessSummary:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    way = row["way"].replace("_", " ")
+    search = row["search"].replace("_", " ")
     if row["confirmed_removals"] < 0:
         return (
-            f"target {row['target']} by {way}: not flipped by {max(row['tried'])} removals (margin "
+            f"target {row['target']} by {search}: not flipped by {max(row['tried'])} removals (margin "
             f"{row['margin_full']:+.2f} to {row['margin_after']:+.2f})"
         )
     return (
-        f"target {row['target']} by {way}: {row['confirmed_removals']} removals flip it, {row['predicted_removals']} "
+        f"target {row['target']} by {search}: {row['confirmed_removals']} removals flip it, "
+        f"{row['predicted_removals']} "
         f"predicted (margin {row['margin_full']:+.2f} to {row['margin_after']:+.2f} "
         f"[{row['margin_after_low']:+.2f}, {row['margin_after_high']:+.2f}])"
     )

@@ -65,7 +65,7 @@ def certify(config: CampaignConfig) -> CertifySummary:
     job = TrainingJob(
         dataset,
         {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha},
-        config.compute.members,
+        config.compute.ensemble_size,
         config.compute.device,
     )
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:

@@ -74,7 +74,7 @@ def retrain(config: CampaignConfig) -> RetrainSummary:
 
 def training_job(config: CampaignConfig, dataset: Dataset) -> TrainingJob:
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    return TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
+    return TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
 
 
 def keep_outcomes(

@@ -251,7 +251,7 @@ def _batches(config: CampaignConfig, plan: Plan, dataset: Dataset) -> list[Batch
     batches = []
     for block in plan.content["blocks"]:
         recipe = {**plan.content["recipes"][block["architecture"]], "nominal_alpha": block["share"]}
-        job = TrainingJob(dataset, recipe, config.compute.members, config.compute.device)
+        job = TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
         first = plan.first + block["offset"]
         batches.append(Batch(RowRange(plan.rows.role, 0, first, first + block["n_seeds"]), job, to_outputs=False))
     return batches

@@ -23,7 +23,7 @@ def runs() -> np.ndarray:
     """(seeds, 2^6, targets): outputs of every subset, the empty one included, from every seed."""
     dataset = load_dataset("digits", classes=["0", "1"], n_train=N, n_targets=8, n_audit=2)
     masks = np.tile(all_masks(N), (SEEDS, 1))
-    outputs = retrain(dataset, masks, range(len(masks)), RECIPE, members=64).outputs
+    outputs = retrain(dataset, masks, range(len(masks)), RECIPE, ensemble_size=64).outputs
     return outputs.reshape(SEEDS, 2**N, -1).astype(np.float64)
 
 

@@ -40,9 +40,9 @@ class RetrainResult:
     target_accuracy: np.ndarray
     audit_accuracy: np.ndarray
     train_seconds: np.ndarray
-    members: int
-    members_used: np.ndarray
-    way: str
+    ensemble_size: int
+    ensemble_sizes: np.ndarray
+    mode: str
     device: str
 
 
@@ -52,10 +52,10 @@ def retrain(
     seeds: Sequence[int] | np.ndarray | range,
     recipe: Recipe,
     *,
-    members: int = 32,
+    ensemble_size: int = 32,
     device: str = "cpu",
     dtype: str = "float32",
-    way: str = "grouped",
+    mode: str = "grouped",
     progress: Callable[[int, int], None] | None = None,
 ) -> RetrainResult:
     """Train one model per mask and record what it says about the targets.
@@ -80,31 +80,31 @@ def retrain(
     """
     masks = _check_masks(masks, dataset)
     seed_list = _check_seeds(seeds, len(masks))
-    if members < 1:
-        raise TrainingInputError(f"members must be at least 1; got {members}.")
+    if ensemble_size < 1:
+        raise TrainingInputError(f"members must be at least 1; got {ensemble_size}.")
     from training.engine.engine import STEADY_MEMBERS  # imports torch
     from training.engine.factory import make_engine  # imports torch
 
-    engine = make_engine(dataset, recipe, device=device, dtype=dtype, way=way)
-    steady = members >= STEADY_MEMBERS
+    engine = make_engine(dataset, recipe, device=device, dtype=dtype, mode=mode)
+    steady = ensemble_size >= STEADY_MEMBERS
 
     present = masks[:, dataset.players]
     n_masks = len(masks)
     outputs = np.full((n_masks, len(dataset.targets)), np.nan, dtype=np.float32)
     diverged = np.zeros(n_masks, dtype=bool)
     columns = np.full((4, n_masks), np.nan, dtype=np.float32)
-    members_used = np.zeros(n_masks, dtype=np.int32)
+    ensemble_sizes = np.zeros(n_masks, dtype=np.int32)
     done = 0
     while done < n_masks:
-        rows = slice(done, min(done + members, n_masks))
+        rows = slice(done, min(done + ensemble_size, n_masks))
         began = time.perf_counter()
         try:
             chunk = engine.train(present[rows], seed_list[rows], steady=steady)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            members = _fewer(min(members, rows.stop - done), error)
-            steady = steady and members >= STEADY_MEMBERS
+            ensemble_size = _fewer(min(ensemble_size, rows.stop - done), error)
+            steady = steady and ensemble_size >= STEADY_MEMBERS
             continue
         outputs[rows] = chunk.outputs
         diverged[rows] = chunk.diverged
@@ -112,7 +112,7 @@ def retrain(
         columns[1, rows] = chunk.target_accuracy
         columns[2, rows] = chunk.audit_accuracy
         columns[3, rows] = (time.perf_counter() - began) / (rows.stop - rows.start)
-        members_used[rows] = members
+        ensemble_sizes[rows] = ensemble_size
         done = rows.stop
         if progress is not None:
             progress(done, n_masks)
@@ -125,9 +125,9 @@ def retrain(
         target_accuracy=columns[1],
         audit_accuracy=columns[2],
         train_seconds=columns[3],
-        members=members,
-        members_used=members_used,
-        way=str(engine.way),
+        ensemble_size=ensemble_size,
+        ensemble_sizes=ensemble_sizes,
+        mode=str(engine.mode),
         device=device,
     )
 
@@ -141,9 +141,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(sign in str(error) for sign in ("can't allocate memory", "_STATUS_ALLOC_FAILED"))
 
 
-def _fewer(members: int, error: BaseException) -> int:
+def _fewer(ensemble_size: int, error: BaseException) -> int:
     """Half of `members`; raises `error` again when there is nothing to halve."""
-    if members == 1:
+    if ensemble_size == 1:
         raise error
     error.__traceback__ = None  # its frames hold the tensors that filled the memory
     gc.collect()
@@ -151,8 +151,8 @@ def _fewer(members: int, error: BaseException) -> int:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    fewer = members // 2
-    LOG.warning("%d models at a time do not fit the device's memory: going on with %d", members, fewer)
+    fewer = ensemble_size // 2
+    LOG.warning("%d models at a time do not fit the device's memory: going on with %d", ensemble_size, fewer)
     return fewer
 
 

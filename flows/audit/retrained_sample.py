@@ -66,7 +66,7 @@ def _train_again(
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(dataset, recipe, int(stored["members"][0].as_py()), device, stored["way"][0].as_py())
+    job = TrainingJob(dataset, recipe, int(stored["ensemble_size"][0].as_py()), device, stored["mode"][0].as_py())
     (unit,) = shard_units(config.campaign.seed, campaign, [rows])
     return {**train_shard(job, unit), "code_version": code_version()}
 

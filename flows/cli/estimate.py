@@ -46,7 +46,7 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
 
 def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
     """Time, and what it was taken from."""
-    how = f"{time.way}, {time.members} at a time, {time.threads} thread{'s' * (time.threads > 1)}"
+    how = f"{time.mode}, {time.ensemble_size} at a time, {time.threads} thread{'s' * (time.threads > 1)}"
     total = time.training_seconds + time.other_seconds
     hours = f"{time.core_hours:.2g} core-hours" + (f", {time.gpu_hours:.2g} GPU-hours" if time.gpu_hours else "")
     told = [

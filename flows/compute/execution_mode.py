@@ -2,9 +2,9 @@
 
 Float32 results differ in their last bits from way to way and, for some ways, with K. So nothing is chosen twice:
 
-    compute.json    way, members and threads for every network (recipe and image size), with what was measured
+    compute.json    mode, ensemble size and threads for every network (recipe and image size), with what was measured
 
-What the configuration fixes (compute.way other than auto) is not chosen at all.
+What the configuration fixes (compute.mode other than auto) is not chosen at all.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Choice:
-    """How models are trained. members: the K of a full chunk."""
+    """How models are trained. ensemble_size: the K of a full chunk."""
 
-    way: str
-    members: int
+    mode: str
+    ensemble_size: int
     threads: int
 
 
@@ -42,21 +42,24 @@ def resources(compute: ComputeConfig) -> Resources:
 
 
 def settle(config: CampaignConfig, campaign: Campaign, cluster: Cluster, job: TrainingJob, log: Any) -> TrainingJob:
-    """The job with its way, K and threads: as configured, as this campaign chose before, or as a worker measures now.
+    """The job with its mode, K and threads: as configured, as this campaign chose before, or as a worker measures now.
 
     Call with the campaign locked. Should the measuring fail, grouped convolutions are chosen, and the log says why.
     """
-    if config.compute.way != AUTO:
-        return replace(job, way=config.compute.way, members=config.compute.members, threads=threads_of_a_worker(config))
+    if config.compute.mode != AUTO:
+        fixed = config.compute
+        return replace(
+            job, mode=fixed.mode, ensemble_size=fixed.ensemble_size, threads=threads_of_a_worker(config)
+        )
     kept = _kept(campaign)
     name = _network(job)
     if name in kept:
-        choice = Choice(**{key: kept[name][key] for key in ("way", "members", "threads")})
-        log.info("models are trained as this campaign's are: %s, %d at a time", choice.way, choice.members)
+        choice = Choice(**{key: kept[name][key] for key in ("mode", "ensemble_size", "threads")})
+        log.info("models are trained as this campaign's are: %s, %d at a time", choice.mode, choice.ensemble_size)
     else:
         choice, measured = _measure(config, cluster, job, log)
         write_json(campaign.folder / FILE, {**kept, name: {**asdict(choice), **measured}})
-    return replace(job, way=choice.way, members=choice.members, threads=choice.threads)
+    return replace(job, mode=choice.mode, ensemble_size=choice.ensemble_size, threads=choice.threads)
 
 
 def _measure(
@@ -65,20 +68,20 @@ def _measure(
     compute = config.compute
     wanted = {
         "arithmetic": "" if compute.arithmetic == "float32" else compute.arithmetic,
-        "max_members": min(compute.members, config.campaign.shard_size),
+        "max_ensemble_size": min(compute.ensemble_size, config.campaign.shard_size),
         "threads": threads_of_a_worker(config),
         "seconds": compute.calibration_seconds,
     }
     (outcome,) = cluster.map(calibrate_here, job, [wanted], resources(compute))
     if outcome.error is not None:
         log.warning("calibration failed (%s): training with grouped convolutions", outcome.error)
-        return Choice("grouped", min(compute.members, config.campaign.shard_size), 1), {"failed": outcome.error}
+        return Choice("grouped", min(compute.ensemble_size, config.campaign.shard_size), 1), {"failed": outcome.error}
     found = outcome.value
     for trial in found["trials"]:
         log.info("calibration: %s", trial)
     when = "measured before" if found["cached"] else f"measured in {found['seconds']:.1f} s"
     log.info("chosen (%s): %s", when, found["text"])
-    return Choice(found["way"], found["members"], found["threads"]), {
+    return Choice(found["mode"], found["ensemble_size"], found["threads"]), {
         "seconds_per_model": found["seconds_per_model"], "device_name": found["device_name"],
     }  # fmt: skip
 
@@ -93,7 +96,7 @@ def threads_of_a_worker(config: CampaignConfig) -> int:
 
 
 def kept_choice(campaign: Campaign, job: TrainingJob) -> dict[str, Any] | None:
-    """What this campaign chose for that network and what was measured (way, members, threads, seconds_per_model)."""
+    """What this campaign chose for that network, and what was measured (mode, threads, seconds_per_model …)."""
     found = _kept(campaign).get(_network(job))
     return None if found is None else dict(found)
 

@@ -20,9 +20,9 @@ class TrainingJob:
 
     dataset: Any
     recipe: dict[str, Any]
-    members: int
+    ensemble_size: int
     device: str
-    way: str = "grouped"
+    mode: str = "grouped"
     threads: int = 1
 
 
@@ -49,9 +49,9 @@ def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
         masks,
         seeds=[int(seed) for seed in shard.seeds],
         recipe=Recipe(**job.recipe),
-        members=job.members,
+        ensemble_size=job.ensemble_size,
         device=resolve_device(job.device),
-        way=job.way,
+        mode=job.mode,
     )
     return {
         "status": [str(status) for status in result.status],
@@ -60,8 +60,8 @@ def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
         "target_accuracy": result.target_accuracy,
         "audit_accuracy": result.audit_accuracy,
         "train_seconds": result.train_seconds,
-        "members": result.members_used,
-        "way": result.way,
+        "ensemble_size": result.ensemble_sizes,
+        "mode": result.mode,
         "device": result.device,
         "host": socket.gethostname(),
     }
@@ -76,7 +76,7 @@ def calibrate_here(job: TrainingJob, wanted: dict[str, Any]) -> dict[str, Any]:
     trials = [trial.told(job.dataset, recipe) for trial in found.trials]
     numbers = {
         name: getattr(found, name)
-        for name in ("way", "members", "threads", "seconds_per_model", "device_name", "cached", "seconds")
+        for name in ("mode", "ensemble_size", "threads", "seconds_per_model", "device_name", "cached", "seconds")
     }
     return {**numbers, "trials": trials, "text": str(found)}
 

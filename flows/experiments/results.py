@@ -29,8 +29,8 @@ def write_results(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -
             "reason": ["loss was not finite" if bad else "" for bad in diverged],
             "outputs": pa.FixedSizeListArray.from_arrays(values, n_examples, mask=pa.array(diverged)),
             "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "members": np.broadcast_to(np.asarray(columns["members"], np.int32), n_models),
-            **{name: [columns[name]] * n_models for name in ("way", "host", "device")},
+            "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
+            **{name: [columns[name]] * n_models for name in ("mode", "host", "device")},
             "code_version": [code_version()] * n_models,
         }
     )

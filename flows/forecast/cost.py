@@ -46,8 +46,8 @@ class TimeForecast:
     share the cores evenly; seconds_per_model_so_far: of the models that this campaign has, by the clock, or None.
     """
 
-    way: str
-    members: int
+    mode: str
+    ensemble_size: int
     threads: int
     device: str
     device_name: str
@@ -124,20 +124,21 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None) -> Calibration:
     """Calibrate the way in which this campaign trains or would choose to train, on this machine."""
     compute, campaign = config.compute, Campaign(config.campaign.folder)
-    device, most = resolve_device(compute.device), min(compute.members, config.campaign.shard_size)
+    device, most = resolve_device(compute.device), min(compute.ensemble_size, config.campaign.shard_size)
     values = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
     recipe = Recipe(**values)
     kept = None
-    if compute.way == AUTO and campaign.exists:
-        kept = kept_choice(campaign, TrainingJob(dataset, values, compute.members, compute.device))
+    if compute.mode == AUTO and campaign.exists:
+        kept = kept_choice(campaign, TrainingJob(dataset, values, compute.ensemble_size, compute.device))
     if kept is not None:
-        return calibrate(dataset, recipe, device, ways=(kept["way"],), members=kept["members"], cache=cache)
-    if compute.way != AUTO:
-        return calibrate(dataset, recipe, device, ways=(compute.way,), members=most, cache=cache)
+        fixed = {"modes": (kept["mode"],), "ensemble_size": kept["ensemble_size"]}
+        return calibrate(dataset, recipe, device, cache=cache, **fixed)
+    if compute.mode != AUTO:
+        return calibrate(dataset, recipe, device, modes=(compute.mode,), ensemble_size=most, cache=cache)
     # As flows/compute/execution_mode.py asks, so that what is measured here is found in the cache there.
     return calibrate(
         dataset, recipe, device, arithmetic="" if compute.arithmetic == "float32" else compute.arithmetic,
-        max_members=most, threads=threads_of_a_worker(config), seconds=compute.calibration_seconds, cache=cache,
+        max_ensemble_size=most, threads=threads_of_a_worker(config), seconds=compute.calibration_seconds, cache=cache,
     )  # fmt: skip
 
 
@@ -159,8 +160,8 @@ def forecast_time(
     crowding = 1.0 if on_gpu else max(1.0, (load + workers) / cores)
     core_seconds = n_missing * calibration.seconds_per_model * calibration.threads
     return TimeForecast(
-        way=calibration.way,
-        members=calibration.members,
+        mode=calibration.mode,
+        ensemble_size=calibration.ensemble_size,
         threads=calibration.threads,
         device=calibration.device,
         device_name=calibration.device_name,

@@ -146,7 +146,7 @@ class ReportData:
     reasons: list[tuple[str, int]] = field(default_factory=list)
     accuracies: dict[str, np.ndarray] = field(default_factory=dict)
     seconds_per_model: float = math.nan
-    members: tuple[int, ...] = ()
+    ensemble_sizes: tuple[int, ...] = ()
     devices: tuple[str, ...] = ()
 
     @property
@@ -352,7 +352,7 @@ def _strongest_examples(data: ReportData, campaign: Campaign) -> None:
 
 def _read_outcomes(data: ReportData, campaign: Campaign) -> None:
     accuracies = ("train_accuracy", "target_accuracy", "audit_accuracy")
-    table = campaign.read("outputs", ["status", "reason", *accuracies, "train_seconds", "members", "device"])
+    table = campaign.read("outputs", ["status", "reason", *accuracies, "train_seconds", "ensemble_size", "device"])
     status = np.asarray(table["status"].to_pylist(), dtype=object)
     data.outcomes = {name: int((status == name).sum()) for name in ("ok", "diverged", "failed")}
     failures = table.filter(pa.array(status == "failed", pa.bool_()))["reason"].to_pylist()
@@ -364,5 +364,5 @@ def _read_outcomes(data: ReportData, campaign: Campaign) -> None:
     seconds = trained["train_seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
     seconds = seconds[np.isfinite(seconds)]
     data.seconds_per_model = float(seconds.mean()) if len(seconds) else math.nan
-    data.members = tuple(sorted({value for value in trained["members"].to_pylist() if value is not None}))
+    data.ensemble_sizes = tuple(sorted({value for value in trained["ensemble_size"].to_pylist() if value is not None}))
     data.devices = tuple(sorted({value for value in trained["device"].to_pylist() if value}))

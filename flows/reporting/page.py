@@ -130,14 +130,15 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     """Key figures of the first screen: (number, what it is, a remark)."""
     outcomes = data.outcomes
     lost = [f"{outcomes[name]:,} {name}" for name in ("diverged", "failed") if outcomes[name]]
-    way = f"wall-clock share, {' or '.join(map(str, data.members))} trained together" if data.members else ""
+    sizes = " or ".join(map(str, data.ensemble_sizes))
+    together = f"wall-clock share, {sizes} trained together" if sizes else ""
     tiles = [
         (
             text.count(outcomes["ok"]),
             "models trained",
             ", ".join(lost) if lost else "none diverged or failed",
         ),
-        (text.seconds(data.seconds_per_model), "per model", way),
+        (text.seconds(data.seconds_per_model), "per model", together),
     ]
     chance = (
         f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"

@@ -28,8 +28,8 @@ def outputs_table(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -
                 for name in ("train_accuracy", "target_accuracy", "audit_accuracy")
             },
             "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "members": np.broadcast_to(np.asarray(columns["members"], np.int32), n_models),
-            **{name: [columns[name]] * n_models for name in ("way", "host", "device")},
+            "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
+            **{name: [columns[name]] * n_models for name in ("mode", "host", "device")},
             "code_version": [code_version()] * n_models,
         }
     ).select(campaign.schema("outputs").names)

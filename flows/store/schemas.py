@@ -118,8 +118,8 @@ def outputs_schema(n_targets: int) -> pa.Schema:
             ("audit_accuracy", pa.float32()),
             ("train_seconds", pa.float32()),
             ("shard", pa.int64()),
-            ("members", pa.int32()),
-            ("way", pa.string()),
+            ("ensemble_size", pa.int32()),
+            ("mode", pa.string()),
             ("host", pa.string()),
             ("device", pa.string()),
             ("code_version", pa.string()),
@@ -224,7 +224,7 @@ COMPARISONS = pa.schema(
 BRITTLENESS = pa.schema(
     [
         ("target", pa.int32()),
-        ("way", pa.string()),  # main_effects or interactions
+        ("search", pa.string()),  # main_effects or interactions
         ("gate_open", pa.bool_()),
         ("margin_full", _f64),  # mean margin with all players
         ("predicted_removals", pa.int32()),  # -1: the surrogate flips it with none of the removals allowed
@@ -272,8 +272,8 @@ def results_schema(n_examples: int) -> pa.Schema:
             ("reason", pa.string()),
             ("outputs", pa.list_(pa.float32(), n_examples)),
             ("train_seconds", pa.float32()),
-            ("members", pa.int32()),
-            ("way", pa.string()),
+            ("ensemble_size", pa.int32()),
+            ("mode", pa.string()),
             ("host", pa.string()),
             ("device", pa.string()),
             ("code_version", pa.string()),

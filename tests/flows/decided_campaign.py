@@ -24,7 +24,7 @@ def decided_config(folder: Path, *overrides: str, name: str = "quickstart") -> C
     fixed = [
         f"dataset.n_train={N_PLAYERS}", f"dataset.n_targets={N_TARGETS}", "dataset.n_audit=16", "recipe.epochs=2",
         "recipe.width=2", f"campaign.n_fit={masks_needed(N_PLAYERS, 0.5)}", "campaign.n_holdout=0",
-        "campaign.shard_size=8", "compute.members=8", "compute.way=grouped", f"campaign.folder={folder}",
+        "campaign.shard_size=8", "compute.ensemble_size=8", "compute.mode=grouped", f"campaign.folder={folder}",
     ]  # fmt: skip
     return compose(name, [*fixed, *overrides])
 
@@ -53,8 +53,8 @@ def make_decided_campaign(config: CampaignConfig) -> Campaign:
             campaign,
             rows,
             {
-                "status": ["ok"] * len(masks), "outputs": game(masks) + noise, **accuracies, "way": "game",
-                "train_seconds": np.full(len(masks), 0.01), "members": 8, "host": "here", "device": "cpu",
+                "status": ["ok"] * len(masks), "outputs": game(masks) + noise, **accuracies, "mode": "game",
+                "train_seconds": np.full(len(masks), 0.01), "ensemble_size": 8, "host": "here", "device": "cpu",
             },
         ),
     )  # fmt: skip

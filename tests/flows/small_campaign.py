@@ -23,7 +23,7 @@ SMALL = (
     "campaign.n_fit=20",
     "campaign.n_holdout=8",
     "campaign.shard_size=8",
-    "compute.members=8",
+    "compute.ensemble_size=8",
     "attribution.n_targets=4",
 )
 
@@ -40,7 +40,7 @@ def train_missing(config: CampaignConfig) -> Campaign:
     plan.fn(config)
     campaign, dataset = Campaign(config.campaign.folder), load(config)
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(dataset, recipe, config.compute.members, "cpu")
+    job = TrainingJob(dataset, recipe, config.compute.ensemble_size, "cpu")
     for unit in shard_units(config.campaign.seed, campaign, missing_models(config, campaign)):
         campaign.write_outputs(unit.rows, outputs_table(campaign, unit.rows, train_shard(job, unit)))
     return campaign

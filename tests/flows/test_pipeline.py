@@ -72,7 +72,7 @@ def test_outputs_can_be_recomputed_from_the_tables_alone(finished: Path) -> None
     masks, groups = campaign.masks(RowRange("fit", 0, 8, 16))
     recipe = Recipe(**config.recipe.model_dump(), nominal_alpha=config.sampler.alpha)
     seeds = [training_seed(config.campaign.seed, int(group), 0) for group in groups]
-    alone = retrain(load(config), masks, seeds, recipe, members=config.compute.members)
+    alone = retrain(load(config), masks, seeds, recipe, ensemble_size=config.compute.ensemble_size)
     kept = campaign.training_pairs("fit")
     assert np.array_equal(alone.outputs, kept.outputs[8:16])
 
@@ -149,7 +149,7 @@ def test_asking_for_fewer_models_deletes_nothing(finished: Path) -> None:
         (("report.sets_per_target=2",), ["report"]),
         (("campaign.n_fit=48",), ["plan", "retrain", "attribute", "report"]),
         (("campaign.n_replicates=2",), ["plan", "retrain", "attribute", "report"]),
-        (("compute.members=4",), []),
+        (("compute.ensemble_size=4",), []),
         (("name=other",), []),
     ],
     ids=str,

@@ -27,9 +27,9 @@ def test_members_trained_together_equal_members_trained_alone_in_float64(small_d
     """Over a whole run, members of different sizes included; 1e-9 is rounding that training has amplified."""
     masks = sample_masks(40, 5, 0.5, 0)
     masks[1, 6:] = False
-    alone = retrain(small_digits, masks, range(5), recipe, members=1, dtype="float64")
-    together = retrain(small_digits, masks, range(5), recipe, members=5, dtype="float64")
-    in_chunks = retrain(small_digits, masks, range(5), recipe, members=2, dtype="float64")
+    alone = retrain(small_digits, masks, range(5), recipe, ensemble_size=1, dtype="float64")
+    together = retrain(small_digits, masks, range(5), recipe, ensemble_size=5, dtype="float64")
+    in_chunks = retrain(small_digits, masks, range(5), recipe, ensemble_size=2, dtype="float64")
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=1e-9)
     np.testing.assert_allclose(in_chunks.outputs, alone.outputs, rtol=0, atol=1e-9)
     assert alone.outputs.std(axis=0).min() > 0.01
@@ -39,8 +39,8 @@ def test_members_trained_together_equal_members_trained_alone_for_one_step_in_fl
     masks = sample_masks(40, 8, 0.5, 0)
     one_step = replace(SHORT, epochs=0.5, learning_rate=0.01)
     assert one_step.steps(40) == 1
-    alone = retrain(small_digits, masks, range(8), one_step, members=1)
-    together = retrain(small_digits, masks, range(8), one_step, members=8)
+    alone = retrain(small_digits, masks, range(8), one_step, ensemble_size=1)
+    together = retrain(small_digits, masks, range(8), one_step, ensemble_size=8)
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=2e-5)
 
 
@@ -49,8 +49,8 @@ def test_over_a_full_float32_run_members_keep_their_distribution(digits):
     seed."""
     masks = sample_masks(200, 12, 0.5, 0)
     recipe = Recipe()
-    few, many = (retrain(digits, masks, range(12), recipe, members=members) for members in (4, 12))
-    other_seed = retrain(digits, masks, range(100, 112), recipe, members=12)
+    few, many = (retrain(digits, masks, range(12), recipe, ensemble_size=ensemble_size) for ensemble_size in (4, 12))
+    other_seed = retrain(digits, masks, range(100, 112), recipe, ensemble_size=12)
     gap = np.abs(few.outputs - many.outputs)
     assert np.median(gap) < 0.05 * np.median(np.abs(other_seed.outputs - many.outputs))
     assert abs(few.target_accuracy.mean() - many.target_accuracy.mean()) < 0.02
@@ -60,22 +60,22 @@ def test_a_member_does_not_depend_on_its_neighbours(small_digits):
     masks = sample_masks(40, 6, 0.5, 0)
     other_masks, other_seeds = sample_masks(40, 6, 0.5, 99), np.arange(500, 506)
     other_masks[2], other_seeds[2] = masks[2], 2
-    first = retrain(small_digits, masks, range(6), SHORT, members=6)
-    second = retrain(small_digits, other_masks, other_seeds, SHORT, members=6)
+    first = retrain(small_digits, masks, range(6), SHORT, ensemble_size=6)
+    second = retrain(small_digits, other_masks, other_seeds, SHORT, ensemble_size=6)
     assert np.array_equal(first.outputs[2], second.outputs[2])
     assert not np.array_equal(first.outputs[1], second.outputs[1])
 
 
 def test_the_same_call_gives_the_same_bits_and_another_seed_others(small_digits):
     masks = sample_masks(40, 3, 0.5, 0)
-    first = retrain(small_digits, masks, [5, 6, 7], SHORT, members=3)
-    assert same(first, retrain(small_digits, masks, [5, 6, 7], SHORT, members=3))
+    first = retrain(small_digits, masks, [5, 6, 7], SHORT, ensemble_size=3)
+    assert same(first, retrain(small_digits, masks, [5, 6, 7], SHORT, ensemble_size=3))
     assert not np.array_equal(first.outputs, retrain(small_digits, masks, [5, 6, 8], SHORT).outputs)
 
 
 def test_a_member_that_diverges_does_not_touch_its_neighbours(small_digits, monkeypatch):
     masks = sample_masks(40, 4, 0.5, 0)
-    healthy = retrain(small_digits, masks, range(4), SHORT, members=4)
+    healthy = retrain(small_digits, masks, range(4), SHORT, ensemble_size=4)
     initialise = training.engine.engine.initialise
 
     def spoil_member_one(model, seeds):
@@ -83,7 +83,7 @@ def test_a_member_that_diverges_does_not_touch_its_neighbours(small_digits, monk
         model.stem[0].weight.data.view(len(seeds), -1)[1] = float("nan")
 
     monkeypatch.setattr(training.engine.engine, "initialise", spoil_member_one)
-    spoilt = retrain(small_digits, masks, range(4), SHORT, members=4)
+    spoilt = retrain(small_digits, masks, range(4), SHORT, ensemble_size=4)
     assert spoilt.status.tolist() == ["ok", "diverged", "ok", "ok"]
     assert np.isnan(spoilt.outputs[1]).all() and np.isnan(spoilt.target_accuracy[1])
     others = [0, 2, 3]
@@ -101,12 +101,12 @@ def test_a_recipe_that_blows_up_yields_rows_without_numbers(small_digits):
 def test_an_empty_training_set_leaves_the_initial_network(small_digits):
     masks = sample_masks(40, 3, 0.5, 0)
     masks[1] = False
-    result = retrain(small_digits, masks, range(3), SHORT, members=3)
+    result = retrain(small_digits, masks, range(3), SHORT, ensemble_size=3)
     assert result.status.tolist() == ["ok"] * 3
     assert np.isfinite(result.outputs).all() and np.isnan(result.train_accuracy[1])
-    untrained = retrain(small_digits, masks[1:2], [1], replace(SHORT, learning_rate=0.5), members=1)
+    untrained = retrain(small_digits, masks[1:2], [1], replace(SHORT, learning_rate=0.5), ensemble_size=1)
     np.testing.assert_allclose(result.outputs[1], untrained.outputs[0], atol=1e-5)
-    without = retrain(small_digits, masks[[0, 2]], [0, 2], SHORT, members=3)
+    without = retrain(small_digits, masks[[0, 2]], [0, 2], SHORT, ensemble_size=3)
     assert np.array_equal(result.outputs[[0, 2]], without.outputs)
 
 
@@ -114,7 +114,7 @@ def test_a_subset_smaller_than_a_batch_still_trains(small_digits):
     masks = np.zeros((2, 40), dtype=bool)
     masks[0, 3] = True
     masks[1, [0, 1, 2]] = True
-    result = retrain(small_digits, masks, [0, 1], SHORT, members=2)
+    result = retrain(small_digits, masks, [0, 1], SHORT, ensemble_size=2)
     assert result.status.tolist() == ["ok", "ok"]
     assert result.train_accuracy.tolist() == [1.0, 1.0]
 
@@ -164,12 +164,12 @@ def test_every_row_is_accounted_for_and_progress_is_told(small_digits):
         masks,
         range(5),
         SHORT,
-        members=2,
+        ensemble_size=2,
         progress=lambda done, total: told.append((done, total)),
     )
     assert told == [(2, 5), (4, 5), (5, 5)]
     assert result.outputs.shape == (5, 30) and result.outputs.dtype == np.float32
-    assert result.members == 2 and result.device == "cpu"
+    assert result.ensemble_size == 2 and result.device == "cpu"
     assert (result.train_seconds > 0).all()
     correct = (result.outputs > np.log(1e-9)).mean(axis=1)
     assert (correct >= result.target_accuracy).all()
@@ -203,8 +203,8 @@ def test_resnet9_trains_in_colour(small_digits):
     )
     recipe = replace(AUGMENTED, architecture="resnet9", width=8, epochs=40, cutout=0, output="margin_max")
     masks = sample_masks(40, 2, 0.5, 0)
-    together = retrain(colour, masks, range(2), recipe, members=2, dtype="float64")
-    alone = retrain(colour, masks, range(2), recipe, members=1, dtype="float64")
+    together = retrain(colour, masks, range(2), recipe, ensemble_size=2, dtype="float64")
+    alone = retrain(colour, masks, range(2), recipe, ensemble_size=1, dtype="float64")
     assert together.train_accuracy.mean() > 0.6  # ten classes: chance is 0.1
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=1e-9)
 
@@ -216,7 +216,7 @@ def test_resnet9_trains_in_colour(small_digits):
         ({"masks": np.ones((0, 40), dtype=bool)}, "at least one model is needed"),
         ({"masks": np.ones((2, 40))}, "masks must be bool"),
         ({"seeds": [1]}, "got 1 seeds for 2 masks"),
-        ({"members": 0}, "members must be at least 1; got 0"),
+        ({"ensemble_size": 0}, "members must be at least 1; got 0"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
         ({"dtype": "float16"}, "dtype must be one of float32, float64; got 'float16'"),
         ({"recipe": Recipe(architecture="resnet9")}, "needs images of at least 12x12 pixels; got 8x8"),

@@ -1,7 +1,7 @@
 """Which way of training is fastest here: a few steps of each candidate, timed once per device, recipe and image size.
 
     calibration = calibrate(dataset, recipe, "cpu")
-    retrain(dataset, masks, seeds, recipe, way=calibration.way, members=calibration.members)
+    retrain(dataset, masks, seeds, recipe, mode=calibration.mode, ensemble_size=calibration.ensemble_size)
 
 What was measured is kept in the user's cache (`training.cache.cache_folder`), one small JSON file for each device,
 recipe, image size, number of classes and version of torch. Float32 results depend on the way and, within a way, on
@@ -33,8 +33,8 @@ FORMAT = 3  # of the cache's files
 class Calibration:
     """The fastest trial and all others. seconds_per_model: of one worker with `threads` threads; seconds: spent now."""
 
-    way: str
-    members: int
+    mode: str
+    ensemble_size: int
     threads: int
     seconds_per_model: float
     device: str
@@ -45,7 +45,7 @@ class Calibration:
 
     def __str__(self) -> str:
         return (
-            f"{self.way}, {self.members} models at a time, {self.threads} thread{'s' * (self.threads > 1)}: "
+            f"{self.mode}, {self.ensemble_size} models at a time, {self.threads} thread{'s' * (self.threads > 1)}: "
             f"{self.seconds_per_model:.3g} s a model on {self.device_name}"
         )
 
@@ -57,9 +57,9 @@ def calibrate(
     *,
     dtype: str = "float32",
     arithmetic: str = "",
-    ways: tuple[str, ...] | None = None,
-    members: int | None = None,
-    max_members: int | None = None,
+    modes: tuple[str, ...] | None = None,
+    ensemble_size: int | None = None,
+    max_ensemble_size: int | None = None,
     threads: int = 1,
     seconds: float = 3.0,
     cache: Path | None = None,
@@ -79,18 +79,18 @@ def calibrate(
     began = time.perf_counter()
     check_device(device)
     name = device_name(device)
-    given = (dtype, arithmetic, ways, members, max_members, threads)
+    given = (dtype, arithmetic, modes, ensemble_size, max_ensemble_size, threads)
     path = (cache or cache_folder()) / f"calibration-{_key(name, dataset, recipe, given)}.json"
     trials = _read(path)
     cached = trials is not None
     if trials is None:
-        asked = Asked(dataset, recipe, device, dtype, arithmetic, ways, members, max_members, threads)
+        asked = Asked(dataset, recipe, device, dtype, arithmetic, modes, ensemble_size, max_ensemble_size, threads)
         trials = tuple(trials_of(asked, seconds))
         _write(path, trials, about={"device": name, "recipe": asdict(recipe)})
     best = min(trials, key=lambda trial: trial.seconds_per_model(dataset, recipe))
     return Calibration(
-        way=best.way,
-        members=best.members,
+        mode=best.mode,
+        ensemble_size=best.ensemble_size,
         threads=best.threads,
         seconds_per_model=best.seconds_per_model(dataset, recipe),
         device=device,

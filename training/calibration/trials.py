@@ -44,8 +44,8 @@ class Trial:
     Seconds are processor time for one thread of a CPU, where others may be at work, and wall time elsewhere.
     """
 
-    way: str
-    members: int
+    mode: str
+    ensemble_size: int
     threads: int
     start_seconds: float
     step_seconds: float
@@ -60,7 +60,7 @@ class Trial:
     def told(self, dataset: Dataset, recipe: Recipe) -> str:
         """A line for people."""
         return (
-            f"{self.way}, {self.members} models, {self.threads} thread{'s' * (self.threads > 1)}: "
+            f"{self.mode}, {self.ensemble_size} models, {self.threads} thread{'s' * (self.threads > 1)}: "
             f"{self.seconds_per_model(dataset, recipe):.3g} s a model"
         )
 
@@ -74,28 +74,28 @@ class Asked:
     device: str
     dtype: str
     arithmetic: str
-    ways: tuple[str, ...] | None
-    members: int | None
-    max_members: int | None
+    modes: tuple[str, ...] | None
+    ensemble_size: int | None
+    max_ensemble_size: int | None
     threads: int
 
     def candidates(self) -> tuple[str, ...]:
         """Ways to try, most promising first."""
-        if self.ways is not None:
-            return self.ways
+        if self.modes is not None:
+            return self.modes
         suffix = f"+{self.arithmetic}" if self.arithmetic else ""
         if self.device == "cpu":
             on_cpu = ("grouped", "grouped+channels_last", "batched")
-            return (*(() if suffix else ("native",)), *(way + suffix for way in on_cpu))
+            return (*(() if suffix else ("native",)), *(mode + suffix for mode in on_cpu))
         on_gpu = ("grouped+channels_last", "grouped", "batched", "vmap+channels_last")
-        return tuple(way + suffix for way in on_gpu)
+        return tuple(mode + suffix for mode in on_gpu)
 
     def ladder(self) -> list[int]:
         """Numbers of members to try, growing."""
-        if self.members is not None:
-            return [self.members]
+        if self.ensemble_size is not None:
+            return [self.ensemble_size]
         kind = "cpu" if self.device == "cpu" else "cuda"
-        most = self.max_members or (32 if kind == "cpu" else 1024)
+        most = self.max_ensemble_size or (32 if kind == "cpu" else 1024)
         steps = [FIRST_MEMBERS[kind] * LADDER[kind] ** power for power in range(12)]
         return [min(steps[0], most)] + [step for step in steps[1:] if step <= most]
 
@@ -127,8 +127,8 @@ def trials_of(asked: Asked, seconds: float) -> Iterator[Trial]:
     def cost(candidate: Candidate) -> float:
         return candidate.trial().seconds_per_model(asked.dataset, asked.recipe)
 
-    def add(way: str, members: int, threads: int) -> Candidate | None:
-        made = _candidate(asked, way, members, threads)
+    def add(mode: str, ensemble_size: int, threads: int) -> Candidate | None:
+        made = _candidate(asked, mode, ensemble_size, threads)
         if made is None or not made.measure(budget):
             return None
         found.append(made)
@@ -138,29 +138,31 @@ def trials_of(asked: Asked, seconds: float) -> Iterator[Trial]:
     threads_before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        for way in asked.candidates():
+        for mode in asked.candidates():
             own_best = float("inf")
-            for members in asked.ladder() if not way.startswith("native") else asked.ladder()[-1:]:
+            for ensemble_size in asked.ladder() if not mode.startswith("native") else asked.ladder()[-1:]:
                 if found and budget.left() < KEPT_FOR_TURNS * seconds:
                     break
-                made = add(way, members, 1)
+                made = add(mode, ensemble_size, 1)
                 if made is None or cost(made) > min(HURTS * own_best, FAR * min(map(cost, found))):
                     break
                 own_best = min(own_best, cost(made))
         if not found:
             raise TrainingInputError(
                 f"none of the ways {', '.join(asked.candidates())} can be had here on {asked.device!r}; the log says "
-                "why. Give others, or compute.way=auto."
+                "why. Give others, or compute.mode=auto."
             )
         _in_turns(found, cost, budget)
         best = min(found, key=cost)
-        if asked.ways is None and asked.device != "cpu" and budget.left() > SECONDS_FOR_COMPILING:
-            name, _, arithmetic = best.way.partition(f"+{asked.arithmetic}") if asked.arithmetic else (best.way, "", "")
+        if asked.modes is None and asked.device != "cpu" and budget.left() > SECONDS_FOR_COMPILING:
+            name, _, arithmetic = (
+                best.mode.partition(f"+{asked.arithmetic}") if asked.arithmetic else (best.mode, "", "")
+            )
             compiled = f"{name}+compiled" + (f"+{asked.arithmetic}" if asked.arithmetic else "")
-            add(compiled, best.members, 1)
+            add(compiled, best.ensemble_size, 1)
         if asked.threads > 1 and asked.device == "cpu" and budget.left() > 0:
             torch.set_num_threads(asked.threads)
-            add(best.way, best.members, asked.threads)
+            add(best.mode, best.ensemble_size, asked.threads)
     finally:
         torch.set_num_threads(threads_before)
     yield from (candidate.trial() for candidate in found)
@@ -179,11 +181,11 @@ def _in_turns(found: list[Candidate], cost: Callable[[Candidate], float], budget
 class Candidate:
     """One way with K members, ready to be timed again; of every part the lowest time counts."""
 
-    def __init__(self, engine: Engine, way: str, members: int, threads: int) -> None:
-        self.engine, self.way, self.members, self.threads = engine, way, members, threads
+    def __init__(self, engine: Engine, mode: str, ensemble_size: int, threads: int) -> None:
+        self.engine, self.mode, self.ensemble_size, self.threads = engine, mode, ensemble_size, threads
         self.clock = time.process_time if engine.device.type == "cpu" and threads == 1 else time.perf_counter
         self.n_train = len(engine.evaluated[0][0])
-        self.present = np.random.default_rng(0).random((members, self.n_train)) < ALPHA_OF_TRIALS
+        self.present = np.random.default_rng(0).random((ensemble_size, self.n_train)) < ALPHA_OF_TRIALS
         self.present[:, 0] = True
         self.lowest: dict[int, float] = {}  # seconds by the number of steps; 0: of evaluating alone
         self.n_steps = 0
@@ -204,7 +206,7 @@ class Candidate:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            LOG.info("calibration: %s with %d models does not fit the memory", self.way, self.members)
+            LOG.info("calibration: %s with %d models does not fit the memory", self.mode, self.ensemble_size)
             return False
         return True
 
@@ -215,8 +217,8 @@ class Candidate:
         step = max((many - few) / (self.n_steps - FEW_STEPS), 0.1 * many / self.n_steps)
         start = max(few - self.lowest[0] - FEW_STEPS * step, 0.0)
         evaluation = self.lowest[0] / (self.n_train + EVALUATED)
-        members = self.members
-        return Trial(self.way, members, self.threads, start / members, step / members, evaluation / members)
+        k = self.ensemble_size
+        return Trial(self.mode, k, self.threads, start / k, step / k, evaluation / k)
 
     def _time(self, n_steps: int) -> None:
         self.lowest[n_steps] = min(self._run(n_steps), self.lowest.get(n_steps, float("inf")))
@@ -226,18 +228,18 @@ class Candidate:
         self.engine.n_steps = n_steps
         shown = self.present if n_steps else np.zeros_like(self.present)
         began = self.clock()
-        self.engine.train(shown, list(range(self.members)))
+        self.engine.train(shown, list(range(self.ensemble_size)))
         return self.clock() - began
 
 
-def _candidate(asked: Asked, way: str, members: int, threads: int) -> Candidate | None:
+def _candidate(asked: Asked, mode: str, ensemble_size: int, threads: int) -> Candidate | None:
     """None where the way cannot be had."""
     from training.engine.factory import make_engine
 
     engine = make_engine(
-        _few_examples(asked.dataset, asked.recipe), asked.recipe, device=asked.device, dtype=asked.dtype, way=way
+        _few_examples(asked.dataset, asked.recipe), asked.recipe, device=asked.device, dtype=asked.dtype, mode=mode
     )
-    return Candidate(engine, way, members, threads) if str(engine.way) == way else None
+    return Candidate(engine, mode, ensemble_size, threads) if str(engine.mode) == mode else None
 
 
 def _few_examples(dataset: Dataset, recipe: Recipe) -> Dataset:

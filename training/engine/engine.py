@@ -16,7 +16,7 @@ from training.data.dataset import Dataset, ImageSet
 from training.engine.averaging import WeightAverage, renew_statistics
 from training.engine.batches import Batches, member_draws
 from training.engine.models import build_model, initialise
-from training.engine.modes import Way, prepare
+from training.engine.modes import ExecutionMode, prepare
 from training.engine.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.engine.slots import Slots, n_slots, slot_draws
 from training.errors import TrainingInputError
@@ -53,13 +53,13 @@ class Engine:
         *,
         device: str = "cpu",
         dtype: str = "float32",
-        way: str | Way = "grouped",
+        mode: str | ExecutionMode = "grouped",
     ) -> None:
         if dtype not in DTYPES:
             raise TrainingInputError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
         self.recipe, self.dtype = recipe, DTYPES[dtype]
         self.device = check_device(device)
-        self.way = Way.parse(way)
+        self.mode = ExecutionMode.parse(mode)
         height, width, channels = dataset.train.images.shape[1:]
         self.image_shape = (height, width, channels)
         self.n_classes = len(dataset.class_names)
@@ -82,7 +82,7 @@ class Engine:
         member's float32 result was bit for bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py). It has
         no effect on other devices, and none on the way `native`, where a member has no neighbours.
         """
-        steady = steady and self.device.type == "cpu" and self.way.name != "native"
+        steady = steady and self.device.type == "cpu" and self.mode.name != "native"
         empty = ~present.any(axis=1)
         parts = []
         for rows in (np.flatnonzero(~empty), np.flatnonzero(empty)):
@@ -107,23 +107,23 @@ class Engine:
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Products in the way's own type where it has one; weights, statistics and losses stay as they are."""
-        if not self.way.arithmetic:
+        if not self.mode.arithmetic:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.way.arithmetic))
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.mode.arithmetic))
 
     def _steps(self, model: nn.Module, present: np.ndarray, seeds: list[int]) -> Tensor:
         """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout.
 
         What the members see is drawn before the first step, and no step reads a number back from the device.
         """
-        recipe, members = self.recipe, len(seeds)
+        recipe, ensemble_size = self.recipe, len(seeds)
         rows, words = self._draws(present, seeds)
         slots = Slots(model, recipe, rows, present) if recipe.batching == "slot_aligned" else None
         weights = FlatParameters(model)
-        forward = prepare(model, self.way, members)
-        loss_scale = LOSS_SCALE.get(self.way.arithmetic, 1.0)
+        forward = prepare(model, self.mode, ensemble_size)
+        loss_scale = LOSS_SCALE.get(self.mode.arithmetic, 1.0)
         average = WeightAverage(recipe, self.n_steps) if recipe.average_last else None
-        finite = torch.ones(members, dtype=torch.bool, device=self.device)
+        finite = torch.ones(ensemble_size, dtype=torch.bool, device=self.device)
         model.train()
         for step, rate in enumerate(recipe.learning_rates(self.n_steps)):
             images, labels = self.batches.training(rows[step], words[step])
@@ -137,7 +137,7 @@ class Engine:
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
             )
-            losses = losses.view(members, -1)
+            losses = losses.view(ensemble_size, -1)
             member_loss = losses.mean(dim=1) if slots is None else slots.loss(step, losses)
             weights.zero_grad()
             member_loss.sum().mul(loss_scale).backward()
@@ -187,9 +187,9 @@ class Engine:
     @torch.no_grad()
     def _evaluate(self, model: nn.Module, present: np.ndarray, finite: Tensor) -> ChunkResult:
         model.eval()
-        members = len(present)
-        forward = prepare(model, self.way, members)
-        logits = [self._logits(forward, pixels, members) for pixels, _ in self.evaluated]
+        ensemble_size = len(present)
+        forward = prepare(model, self.mode, ensemble_size)
+        logits = [self._logits(forward, pixels, ensemble_size) for pixels, _ in self.evaluated]
         return self._result(logits, present, finite)
 
     def _result(self, logits: list[Tensor], present: np.ndarray, finite: Tensor) -> ChunkResult:
@@ -207,18 +207,18 @@ class Engine:
             audit_accuracy=accuracy(logits[2], labels[2]).cpu().numpy(),
         )
 
-    def _logits(self, forward: Callable[[Tensor], Tensor], pixels: Tensor, members: int) -> Tensor:
+    def _logits(self, forward: Callable[[Tensor], Tensor], pixels: Tensor, ensemble_size: int) -> Tensor:
         """Logits (K, n, n_classes) of (n, channels, height, width), the same images for all members."""
         height, width, _ = self.image_shape
         if not len(pixels):
-            return torch.zeros(members, 0, self.n_classes, dtype=self.dtype, device=self.device)
+            return torch.zeros(ensemble_size, 0, self.n_classes, dtype=self.dtype, device=self.device)
         parts = []
         for block in pixels.split(max(1, _PIXELS_AT_ONCE // (self.recipe.width * height * width))):
             images = self.batches.normalise(block)
             with self._arithmetic():
-                found = forward(images.repeat(1, members, 1, 1)).to(self.dtype)
+                found = forward(images.repeat(1, ensemble_size, 1, 1)).to(self.dtype)
                 if self.recipe.flip_at_test:
-                    found = (found + forward(images.flip(-1).repeat(1, members, 1, 1)).to(self.dtype)) / 2
+                    found = (found + forward(images.flip(-1).repeat(1, ensemble_size, 1, 1)).to(self.dtype)) / 2
             parts.append(found)
         return torch.cat(parts, dim=1)
 

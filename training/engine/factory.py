@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from training.data.dataset import Dataset
-from training.engine.modes import Way
+from training.engine.modes import ExecutionMode
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -18,40 +18,46 @@ from training.engine.modes import LOG
 
 
 def make_engine(
-    dataset: Dataset, recipe: Recipe, *, device: str = "cpu", dtype: str = "float32", way: str | Way = "grouped"
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    mode: str | ExecutionMode = "grouped",
 ) -> Engine:
     """The engine of that way, or of what comes closest to it here, which the log then says.
 
     Raises TrainingInputError for a device, type or way that does not exist and a recipe these images cannot have.
     """
-    chosen = usable(Way.parse(way), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
+    chosen = usable(ExecutionMode.parse(mode), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
     if chosen.name == "native":
         from training.engine.native.engine import NativeEngine
 
-        return NativeEngine(dataset, recipe, device=device, dtype=dtype, way=chosen)
-    return Engine(dataset, recipe, device=device, dtype=dtype, way=chosen)
+        return NativeEngine(dataset, recipe, device=device, dtype=dtype, mode=chosen)
+    return Engine(dataset, recipe, device=device, dtype=dtype, mode=chosen)
 
 
-def why_not(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
+def why_not(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
     """Why this recipe cannot be trained that way here; empty when it can."""
-    if way.name == "native":
+    if mode.name == "native":
         from training.engine.native.engine import why_not_native
 
         return why_not_native(recipe, device, dtype)
-    if way.name == "vmap" and recipe.batching != "packed":
+    if mode.name == "vmap" and recipe.batching != "packed":
         return "vmap trains packed batches only"
-    if way.arithmetic and dtype.itemsize != 4:
-        return f"{way.arithmetic} products go with float32 weights only"
-    if way.compiled and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+    if mode.arithmetic and dtype.itemsize != 4:
+        return f"{mode.arithmetic} products go with float32 weights only"
+    if mode.compiled and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
         return "torch.compile needs a C++ compiler (g++ or clang++)"
     return ""
 
 
-def usable(way: Way, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Way:
+def usable(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> ExecutionMode:
     """The way itself, or what comes closest to it here; a way that cannot be had is said in the log."""
-    reason = why_not(way, recipe, device, dtype)
+    reason = why_not(mode, recipe, device, dtype)
     if not reason:
-        return way
-    instead = Way("grouped") if way.name in ("native", "vmap") else Way(way.name, way.channels_last)
-    LOG.warning("%s cannot be used (%s): %s instead", way, reason, instead)
+        return mode
+    plain = mode.name in ("native", "vmap")
+    instead = ExecutionMode("grouped") if plain else ExecutionMode(mode.name, mode.channels_last)
+    LOG.warning("%s cannot be used (%s): %s instead", mode, reason, instead)
     return instead

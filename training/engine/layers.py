@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, members: int) -> Tensor:
+def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, ensemble_size: int) -> Tensor:
     """One convolution with as many groups as members."""
-    return F.conv2d(x, weight, stride=stride, padding=padding, groups=members)
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=ensemble_size)
 
 
 class MemberConv(nn.Module):
@@ -29,7 +29,7 @@ class MemberConv(nn.Module):
 
     def __init__(
         self,
-        members: int,
+        ensemble_size: int,
         in_channels: int,
         out_channels: int,
         size: int = 3,
@@ -37,13 +37,13 @@ class MemberConv(nn.Module):
         padding: int = 1,
     ) -> None:
         super().__init__()
-        self.members, self.stride, self.padding = members, stride, padding
+        self.ensemble_size, self.stride, self.padding = ensemble_size, stride, padding
         self.fan_in = in_channels * size * size
         self.convolve = grouped_convolution
-        self.weight = nn.Parameter(torch.empty(members * out_channels, in_channels, size, size))
+        self.weight = nn.Parameter(torch.empty(ensemble_size * out_channels, in_channels, size, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convolve(x, self.weight, self.stride, self.padding, self.members)
+        return self.convolve(x, self.weight, self.stride, self.padding, self.ensemble_size)
 
 
 class MemberLinear(nn.Module):
@@ -53,24 +53,24 @@ class MemberLinear(nn.Module):
     place among the K, the convolution's does not.
     """
 
-    def __init__(self, members: int, features: int, n_classes: int, bias: bool = True) -> None:
+    def __init__(self, ensemble_size: int, features: int, n_classes: int, bias: bool = True) -> None:
         super().__init__()
-        self.members, self.fan_in = members, features
-        self.weight = nn.Parameter(torch.empty(members * n_classes, features, 1, 1))
-        self.bias = nn.Parameter(torch.empty(members * n_classes)) if bias else None
+        self.ensemble_size, self.fan_in = ensemble_size, features
+        self.weight = nn.Parameter(torch.empty(ensemble_size * n_classes, features, 1, 1))
+        self.bias = nn.Parameter(torch.empty(ensemble_size * n_classes)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = F.conv2d(x[:, :, None, None], self.weight, self.bias, groups=self.members)
-        return logits.view(len(x), self.members, -1).transpose(0, 1)
+        logits = F.conv2d(x[:, :, None, None], self.weight, self.bias, groups=self.ensemble_size)
+        return logits.view(len(x), self.ensemble_size, -1).transpose(0, 1)
 
 
 def conv_norm(
-    members: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
+    ensemble_size: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
 ) -> nn.Sequential:
     """Convolution, then batch normalisation: per channel, hence per member."""
     return nn.Sequential(
-        MemberConv(members, in_channels, out_channels, size, stride, padding),
-        nn.BatchNorm2d(members * out_channels),
+        MemberConv(ensemble_size, in_channels, out_channels, size, stride, padding),
+        nn.BatchNorm2d(ensemble_size * out_channels),
     )
 
 
@@ -81,11 +81,11 @@ class Residual(nn.Module):
     with zeros (their option A, averaging instead of dropping pixels).
     """
 
-    def __init__(self, members: int, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, ensemble_size: int, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.members, self.stride, self.new_channels = members, stride, out_channels - in_channels
-        self.first = conv_norm(members, in_channels, out_channels, stride=stride)
-        self.second = conv_norm(members, out_channels, out_channels)
+        self.ensemble_size, self.stride, self.new_channels = ensemble_size, stride, out_channels - in_channels
+        self.first = conv_norm(ensemble_size, in_channels, out_channels, stride=stride)
+        self.second = conv_norm(ensemble_size, out_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.second(F.relu_(self.first(x)))
@@ -96,7 +96,7 @@ class Residual(nn.Module):
             x = F.avg_pool2d(x, self.stride, ceil_mode=True)
         if self.new_channels:
             batch, channels, height, width = x.shape
-            by_member = x.view(batch, self.members, channels // self.members, height, width)
+            by_member = x.view(batch, self.ensemble_size, channels // self.ensemble_size, height, width)
             x = F.pad(by_member, (0, 0, 0, 0, 0, self.new_channels)).view(batch, -1, height, width)
         return x
 
@@ -104,10 +104,10 @@ class Residual(nn.Module):
 class PlainResidual(nn.Module):
     """x + two convolutions at one width, each followed by normalisation and ReLU (ResNet-9's block)."""
 
-    def __init__(self, members: int, channels: int) -> None:
+    def __init__(self, ensemble_size: int, channels: int) -> None:
         super().__init__()
-        self.first = conv_norm(members, channels, channels)
-        self.second = conv_norm(members, channels, channels)
+        self.first = conv_norm(ensemble_size, channels, channels)
+        self.second = conv_norm(ensemble_size, channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + F.relu_(self.second(F.relu_(self.first(x))))

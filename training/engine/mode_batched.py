@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def batched_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, members: int) -> Tensor:
+def batched_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, ensemble_size: int) -> Tensor:
     """What F.conv2d(x, weight, groups=members) gives.
 
     x: (batch, K * in, height, width); weight: (K * out, in, size, size). The patches of member k, (batch * height *
@@ -16,7 +16,7 @@ def batched_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, me
     batch, _, height, width = x.shape
     out, channels, size, _ = weight.shape
     high, wide = ((side + 2 * padding - size) // stride + 1 for side in (height, width))
-    padded = F.pad(x, (padding,) * 4).view(batch, members, channels, height + 2 * padding, width + 2 * padding)
+    padded = F.pad(x, (padding,) * 4).view(batch, ensemble_size, channels, height + 2 * padding, width + 2 * padding)
     shifted = [
         padded[..., down : down + stride * (high - 1) + 1 : stride, right : right + stride * (wide - 1) + 1 : stride]
         for down in range(size)
@@ -24,8 +24,8 @@ def batched_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, me
     ]
     patches = torch.stack(shifted, dim=-1).permute(1, 0, 3, 4, 2, 5)  # (K, batch, high, wide, in, size * size)
     found = torch.bmm(
-        patches.reshape(members, batch * high * wide, channels * size * size),
-        weight.view(members, out // members, channels * size * size).transpose(1, 2),
+        patches.reshape(ensemble_size, batch * high * wide, channels * size * size),
+        weight.view(ensemble_size, out // ensemble_size, channels * size * size).transpose(1, 2),
     )
-    by_member = found.view(members, batch, high, wide, out // members).permute(1, 0, 4, 2, 3)
+    by_member = found.view(ensemble_size, batch, high, wide, out // ensemble_size).permute(1, 0, 4, 2, 3)
     return by_member.reshape(batch, out, high, wide)

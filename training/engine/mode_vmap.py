@@ -17,30 +17,30 @@ class VmapNetwork:
     member are a slice; the function that is vectorised is the same network, told that it has one member.
     """
 
-    def __init__(self, model: nn.Module, members: int) -> None:
-        self.model, self.members = model, members
+    def __init__(self, model: nn.Module, ensemble_size: int) -> None:
+        self.model, self.ensemble_size = model, ensemble_size
         self.single = copy.deepcopy(model).to("meta")
         for module in self.single.modules():
             if isinstance(module, (MemberConv, MemberLinear, Residual)):
-                module.members = 1
+                module.ensemble_size = 1
             if isinstance(module, nn.BatchNorm2d):
-                module.num_features //= members
+                module.num_features //= ensemble_size
                 module.num_batches_tracked = None  # counts batches, of no use with a fixed momentum
 
     def __call__(self, images: Tensor) -> Tensor:
-        members = self.members
+        ensemble_size = self.ensemble_size
         self.single.train(self.model.training)
-        weights = {name: _by_member(found, members) for name, found in self.model.named_parameters()}
+        weights = {name: _by_member(found, ensemble_size) for name, found in self.model.named_parameters()}
         statistics = {
-            name: _by_member(found, members) for name, found in self.model.named_buffers() if found.ndim
+            name: _by_member(found, ensemble_size) for name, found in self.model.named_buffers() if found.ndim
         }
         batch, channels, height, width = images.shape
-        own = images.view(batch, members, channels // members, height, width).transpose(0, 1)
+        own = images.view(batch, ensemble_size, channels // ensemble_size, height, width).transpose(0, 1)
         return torch.func.vmap(self._one)(weights, statistics, own).squeeze(1)
 
     def _one(self, weights: dict[str, Tensor], statistics: dict[str, Tensor], images: Tensor) -> Tensor:
         return torch.func.functional_call(self.single, (weights, statistics), (images,))
 
 
-def _by_member(found: Tensor, members: int) -> Tensor:
-    return found.view(members, found.shape[0] // members, *found.shape[1:])
+def _by_member(found: Tensor, ensemble_size: int) -> Tensor:
+    return found.view(ensemble_size, found.shape[0] // ensemble_size, *found.shape[1:])

@@ -23,18 +23,18 @@ class SmallResNet(nn.Module):
     Width 8 and one block per stage on 8x8 grey images: 19,074 parameters with ten classes.
     """
 
-    def __init__(self, members: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
+    def __init__(self, ensemble_size: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
         super().__init__()
-        self.stem = conv_norm(members, in_channels, recipe.width)
+        self.stem = conv_norm(ensemble_size, in_channels, recipe.width)
         blocks: list[nn.Module] = []
         channels = recipe.width
         for stage in range(N_STAGES):
             for block in range(recipe.blocks):
                 width = recipe.width * 2**stage
-                blocks.append(Residual(members, channels, width, stride=2 if stage and not block else 1))
+                blocks.append(Residual(ensemble_size, channels, width, stride=2 if stage and not block else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.head = MemberLinear(members, channels, n_classes)
+        self.head = MemberLinear(ensemble_size, channels, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, K * in_channels, height, width) to logits (K, batch, n_classes)."""
@@ -49,16 +49,16 @@ class ResNet9(nn.Module):
     4w, 2w; a global maximum, and logits without bias scaled by 0.2.
     """
 
-    def __init__(self, members: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
+    def __init__(self, ensemble_size: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
         super().__init__()
         width = recipe.width
-        self.stem = conv_norm(members, in_channels, width)
-        self.down = conv_norm(members, width, 2 * width, size=5, stride=2, padding=2)
-        self.first_pair = PlainResidual(members, 2 * width)
-        self.widen = conv_norm(members, 2 * width, 4 * width)
-        self.second_pair = PlainResidual(members, 4 * width)
-        self.narrow = conv_norm(members, 4 * width, 2 * width, padding=0)
-        self.head = MemberLinear(members, 2 * width, n_classes, bias=False)
+        self.stem = conv_norm(ensemble_size, in_channels, width)
+        self.down = conv_norm(ensemble_size, width, 2 * width, size=5, stride=2, padding=2)
+        self.first_pair = PlainResidual(ensemble_size, 2 * width)
+        self.widen = conv_norm(ensemble_size, 2 * width, 4 * width)
+        self.second_pair = PlainResidual(ensemble_size, 4 * width)
+        self.narrow = conv_norm(ensemble_size, 4 * width, 2 * width, padding=0)
+        self.head = MemberLinear(ensemble_size, 2 * width, n_classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, K * in_channels, height, width) to logits (K, batch, n_classes)."""
@@ -69,7 +69,7 @@ class ResNet9(nn.Module):
         return self.head(x.amax(dim=(2, 3))) * 0.2
 
 
-def build_model(recipe: Recipe, members: int, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+def build_model(recipe: Recipe, ensemble_size: int, image_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     """The recipe's network for K members; image_shape is (height, width, channels). Weights are not set yet.
 
     Raises TrainingInputError when the images are too small for the architecture or there are fewer than two
@@ -85,7 +85,7 @@ def build_model(recipe: Recipe, members: int, image_shape: tuple[int, int, int],
     if n_classes < 2:
         raise TrainingInputError(f"a margin needs at least two classes; got {n_classes}. Keep two or more classes.")
     network = {"resnet": SmallResNet, "resnet9": ResNet9}[recipe.architecture]
-    return network(members, recipe, channels, n_classes)
+    return network(ensemble_size, recipe, channels, n_classes)
 
 
 def initialise(model: nn.Module, seeds: list[int]) -> None:
@@ -96,8 +96,8 @@ def initialise(model: nn.Module, seeds: list[int]) -> None:
     layers; normalisation starts at scale 1 and shift 0, biases at 0.
     """
     layers = [module for module in model.modules() if isinstance(module, (MemberConv, MemberLinear))]
-    members = len(seeds)
-    sizes = [layer.weight.numel() // members for layer in layers]
+    ensemble_size = len(seeds)
+    sizes = [layer.weight.numel() // ensemble_size for layer in layers]
     drawn = np.stack([word_rows("initialisation", seed, 0, 1, sum(sizes))[0] for seed in seeds])
     symmetric = torch.from_numpy(2.0 * uniforms(drawn) - 1.0)
     with torch.no_grad():

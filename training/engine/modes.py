@@ -33,7 +33,7 @@ _ALIASES = {"grouped_convolution": "grouped"}  # as rows of older campaigns have
 
 
 @dataclass(frozen=True)
-class Way:
+class ExecutionMode:
     """One way of training K members. arithmetic: the type of products where it is not that of the weights."""
 
     name: str = "grouped"
@@ -46,9 +46,9 @@ class Way:
         return "+".join([self.name, *options, *([self.arithmetic] if self.arithmetic else [])])
 
     @classmethod
-    def parse(cls, text: str | Way) -> Way:
+    def parse(cls, text: str | ExecutionMode) -> ExecutionMode:
         """The way of that name. Raises TrainingInputError when there is none."""
-        if isinstance(text, Way):
+        if isinstance(text, ExecutionMode):
             return text
         name, *options = text.split("+")
         name = _ALIASES.get(name, name)
@@ -64,27 +64,27 @@ class Way:
         return cls(name, "channels_last" in options, "compiled" in options, *arithmetic)
 
 
-def prepare(model: nn.Module, way: Way, members: int) -> Callable[[torch.Tensor], torch.Tensor]:
+def prepare(model: nn.Module, mode: ExecutionMode, ensemble_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """What maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) this way, with the model's
     own weights and statistics."""
     import torch
 
     from training.engine.layers import MemberConv
 
-    if way.name == "batched":
+    if mode.name == "batched":
         from training.engine.mode_batched import batched_convolution
 
         for module in model.modules():
             if isinstance(module, MemberConv):
                 module.convolve = batched_convolution
     forward: Callable[[torch.Tensor], torch.Tensor] = model
-    if way.name == "vmap":
+    if mode.name == "vmap":
         from training.engine.mode_vmap import VmapNetwork
 
-        forward = VmapNetwork(model, members)
-    if way.channels_last:
+        forward = VmapNetwork(model, ensemble_size)
+    if mode.channels_last:
         forward = _in_channels_last(forward)
-    if way.compiled:
+    if mode.compiled:
         forward = torch.compile(forward, dynamic=False)
     return forward
 

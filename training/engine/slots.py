@@ -40,8 +40,8 @@ class PresentBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         batch, channels, height, width = x.shape
-        members = self.present.shape[1]
-        weight = self.present.repeat_interleave(channels // members, dim=1).view(batch, channels, 1, 1)
+        ensemble_size = self.present.shape[1]
+        weight = self.present.repeat_interleave(channels // ensemble_size, dim=1).view(batch, channels, 1, 1)
         count = weight.sum(dim=(0, 2, 3)) * (height * width)
         known = count.clamp(min=1.0)
         mean = (x * weight).sum(dim=(0, 2, 3)) / known

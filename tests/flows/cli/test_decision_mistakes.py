@@ -183,7 +183,7 @@ def test_every_search_tries_some_removal_however_many_are_allowed(folder: Path) 
     config = decided_config(folder, "brittleness.max_removals=100000")
     margins = np.where(np.arange(N_TARGETS) == 2, 2.5, -1.0)
     searched = brittleness._search(config, campaign, tables["faithfulness"], margins, brittleness.stage_logger())
-    assert [(row["target"], row["way"], row["predicted_removals"]) for row in searched] == [
+    assert [(row["target"], row["search"], row["predicted_removals"]) for row in searched] == [
         (2, "main_effects", 3), (2, "interactions", -1),
     ]  # fmt: skip
     for row in searched:

@@ -42,7 +42,7 @@ def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> 
     config = small_config(folder / "campaign", "compute.calibration_seconds=0", *overrides)
     plan.fn(config)
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(load(config), recipe, config.compute.members, "cpu")
+    job = TrainingJob(load(config), recipe, config.compute.ensemble_size, "cpu")
     return config, Campaign(config.campaign.folder), job
 
 
@@ -52,21 +52,21 @@ def test_the_choice_is_measured_once_and_kept_with_the_campaign(
     config, campaign, job = prepared(tmp_path, monkeypatch)
     cluster = Here()
     first = settle(config, campaign, cluster, job, LOG)
-    assert first.way.startswith("grouped") and 1 <= first.members <= config.campaign.shard_size
+    assert first.mode.startswith("grouped") and 1 <= first.ensemble_size <= config.campaign.shard_size
     kept = kept_choice(campaign, job)
-    assert kept is not None and kept["way"] == first.way and kept["seconds_per_model"] > 0
+    assert kept is not None and kept["mode"] == first.mode and kept["seconds_per_model"] > 0
     # Resumed where everything else would be chosen: the campaign's own choice counts, and nothing is measured.
     (tmp_path / "cache").rename(tmp_path / "gone")
     again = settle(config, Campaign(campaign.folder), cluster, job, LOG)
-    assert (again.way, again.members, again.threads) == (first.way, first.members, first.threads)
+    assert (again.mode, again.ensemble_size, again.threads) == (first.mode, first.ensemble_size, first.threads)
     assert cluster.asked == 1
 
 
 def test_what_the_configuration_fixes_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, campaign, job = prepared(tmp_path, monkeypatch, "compute.way=batched", "compute.members=5")
+    config, campaign, job = prepared(tmp_path, monkeypatch, "compute.mode=batched", "compute.ensemble_size=5")
     cluster = Here()
     settled = settle(config, campaign, cluster, job, LOG)
-    assert (settled.way, settled.members, cluster.asked) == ("batched", 5, 0)
+    assert (settled.mode, settled.ensemble_size, cluster.asked) == ("batched", 5, 0)
     assert kept_choice(campaign, job) is None
 
 
@@ -85,10 +85,10 @@ def test_a_calibration_that_fails_is_said_and_grouped_convolutions_are_used(
 ) -> None:
     config, campaign, job = prepared(tmp_path, monkeypatch)
     with caplog.at_level(logging.WARNING, logger="coterie"):
-        assert settle(config, campaign, Broken(), job, LOG).way == "grouped"
+        assert settle(config, campaign, Broken(), job, LOG).mode == "grouped"
     assert "calibration failed (ValueError: no)" in caplog.text
 
 
 def test_a_way_that_does_not_exist_is_refused_before_anything_runs() -> None:
-    with pytest.raises(Exception, match="compute.way"):
-        compose("quickstart", ["compute.way=magic"])
+    with pytest.raises(Exception, match="compute.mode"):
+        compose("quickstart", ["compute.mode=magic"])

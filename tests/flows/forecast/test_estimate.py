@@ -35,7 +35,7 @@ def test_the_disk_space_of_a_real_campaign_was_forecast(tmp_path: Path) -> None:
     """Masks, outputs and images, each within an eighth of what the files then weigh."""
     config = small_config(
         tmp_path / "c", "dataset.n_train=120", "dataset.n_targets=150", "dataset.n_audit=100", "campaign.n_fit=128",
-        "campaign.n_holdout=32", "campaign.shard_size=32", "compute.members=32",
+        "campaign.n_holdout=32", "campaign.shard_size=32", "compute.ensemble_size=32",
     )  # fmt: skip
     forecast = disk_space(config, load(config)).by_table
     campaign = train_missing(config)
@@ -108,11 +108,11 @@ def test_seconds_a_model_are_near_what_training_takes(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     config = small_config(tmp_path, "recipe.epochs=60", "recipe.width=8", "dataset.n_targets=100")
     dataset, recipe = load(config), Recipe(**config.recipe.model_dump())
-    found = calibrate(dataset, recipe, ways=("grouped",), members=8, cache=tmp_path)
+    found = calibrate(dataset, recipe, modes=("grouped",), ensemble_size=8, cache=tmp_path)
     masks = sample_masks(20, count=16, alpha=0.5, seed=0)
-    retrain(dataset, masks[:8], range(8), recipe, members=8)
+    retrain(dataset, masks[:8], range(8), recipe, ensemble_size=8)
     began = time.process_time()
-    retrain(dataset, masks, range(16), recipe, members=8)
+    retrain(dataset, masks, range(16), recipe, ensemble_size=8)
     assert 0.5 < found.seconds_per_model / ((time.process_time() - began) / 16) < 2
 
 
@@ -131,8 +131,8 @@ def played(folder: Path, share: float) -> CampaignConfig:
         noise = np.sqrt(1 - share) * rng.standard_normal((len(rows), 6))
         number = np.ones(len(rows), np.float32)
         columns = {
-            "status": ["ok"] * len(rows), "outputs": (masks - 0.5) @ effects + noise, "members": 1,
-            "way": "none", "host": "here", "device": "cpu",
+            "status": ["ok"] * len(rows), "outputs": (masks - 0.5) @ effects + noise, "ensemble_size": 1,
+            "mode": "none", "host": "here", "device": "cpu",
             **{name: number for name in ("train_accuracy", "target_accuracy", "audit_accuracy", "train_seconds")},
         }  # fmt: skip
         campaign.write_outputs(rows, outputs_table(campaign, rows, columns))

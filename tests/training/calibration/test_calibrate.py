@@ -14,25 +14,26 @@ from training import Dataset, Recipe, TrainingInputError, calibrate
 from training.calibration.calibrate import Trial
 from training.calibration.trials import Budget, Candidate
 from training.engine.factory import make_engine
-from training.engine.modes import Way
+from training.engine.modes import ExecutionMode
 
 RECIPE = Recipe(epochs=2, batch_size=10, width=2)
 
 
 def test_the_fastest_trial_is_chosen_and_all_are_kept(small_digits: Dataset, tmp_path: Path) -> None:
-    found = calibrate(small_digits, RECIPE, ways=("grouped", "batched"), max_members=8, cache=tmp_path)
-    assert not found.cached and {Way.parse(trial.way).name for trial in found.trials} <= {"grouped", "batched"}
+    found = calibrate(small_digits, RECIPE, modes=("grouped", "batched"), max_ensemble_size=8, cache=tmp_path)
+    assert not found.cached
+    assert {ExecutionMode.parse(trial.mode).name for trial in found.trials} <= {"grouped", "batched"}
     best = min(found.trials, key=lambda trial: trial.seconds_per_model(small_digits, RECIPE))
-    assert (found.way, found.members) == (best.way, best.members) and 1 <= found.members <= 8
+    assert (found.mode, found.ensemble_size) == (best.mode, best.ensemble_size) and 1 <= found.ensemble_size <= 8
     assert found.seconds_per_model == best.seconds_per_model(small_digits, RECIPE) > 0
     (kept,) = tmp_path.glob("calibration-*.json")
     assert len(json.loads(kept.read_text())["trials"]) == len(found.trials)
-    again = calibrate(small_digits, RECIPE, ways=("grouped", "batched"), max_members=8, cache=tmp_path)
-    assert again.cached and again.trials == found.trials and again.way == found.way
+    again = calibrate(small_digits, RECIPE, modes=("grouped", "batched"), max_ensemble_size=8, cache=tmp_path)
+    assert again.cached and again.trials == found.trials and again.mode == found.mode
 
 
 def test_another_recipe_or_image_size_is_measured_again(small_digits: Dataset, tmp_path: Path) -> None:
-    arguments = {"ways": ("grouped",), "members": 4, "cache": tmp_path, "seconds": 0.0}
+    arguments = {"modes": ("grouped",), "ensemble_size": 4, "cache": tmp_path, "seconds": 0.0}
     calibrate(small_digits, RECIPE, **arguments)
     assert not calibrate(small_digits, replace(RECIPE, width=4), **arguments).cached
     # How many steps a model takes does not change what a step costs.
@@ -42,7 +43,7 @@ def test_another_recipe_or_image_size_is_measured_again(small_digits: Dataset, t
 
 
 def test_a_spoilt_cache_is_measured_again(small_digits: Dataset, tmp_path: Path) -> None:
-    arguments = {"ways": ("grouped",), "members": 4, "cache": tmp_path, "seconds": 0.0}
+    arguments = {"modes": ("grouped",), "ensemble_size": 4, "cache": tmp_path, "seconds": 0.0}
     calibrate(small_digits, RECIPE, **arguments)
     (kept,) = tmp_path.glob("calibration-*.json")
     kept.write_text("{")
@@ -51,19 +52,19 @@ def test_a_spoilt_cache_is_measured_again(small_digits: Dataset, tmp_path: Path)
 
 
 def test_without_time_one_trial_is_made(small_digits: Dataset, tmp_path: Path) -> None:
-    found = calibrate(small_digits, RECIPE, ways=("grouped", "batched", "vmap"), seconds=0.0, cache=tmp_path)
+    found = calibrate(small_digits, RECIPE, modes=("grouped", "batched", "vmap"), seconds=0.0, cache=tmp_path)
     assert len(found.trials) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(small_digits: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = calibrate(small_digits, RECIPE, ways=("grouped",), seconds=0.0, cache=tmp_path / "file" / "folder")
-    assert found.way == "grouped"
+    found = calibrate(small_digits, RECIPE, modes=("grouped",), seconds=0.0, cache=tmp_path / "file" / "folder")
+    assert found.mode == "grouped"
 
 
 def test_calibrating_leaves_torch_s_threads_as_they_were(small_digits: Dataset, tmp_path: Path) -> None:
     before = torch.get_num_threads()
-    calibrate(small_digits, RECIPE, ways=("grouped",), seconds=0.0, threads=2, cache=tmp_path)
+    calibrate(small_digits, RECIPE, modes=("grouped",), seconds=0.0, threads=2, cache=tmp_path)
     assert torch.get_num_threads() == before
 
 
@@ -76,7 +77,7 @@ def test_seconds_per_model_are_start_steps_and_evaluations(small_digits: Dataset
 
 def test_a_calibration_keeps_to_its_seconds(small_digits: Dataset, tmp_path: Path) -> None:
     began = time.process_time()
-    calibrate(small_digits, RECIPE, ways=("grouped", "batched"), seconds=1.0, cache=tmp_path)
+    calibrate(small_digits, RECIPE, modes=("grouped", "batched"), seconds=1.0, cache=tmp_path)
     assert time.process_time() - began < 3.0
 
 
@@ -101,4 +102,4 @@ def test_processor_time_is_spent_unless_the_clock_runs_far_ahead() -> None:
 
 def test_ways_that_cannot_be_had_are_an_error_that_says_so(small_digits: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingInputError, match="none of the ways native"):
-        calibrate(small_digits, replace(RECIPE, batching="slot_aligned"), ways=("native",), cache=tmp_path)
+        calibrate(small_digits, replace(RECIPE, batching="slot_aligned"), modes=("native",), cache=tmp_path)

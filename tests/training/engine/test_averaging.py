@@ -68,9 +68,9 @@ def test_the_engine_records_the_mean_of_the_weights_it_went_through(
 @pytest.mark.parametrize("batching", ["packed", "slot_aligned"])
 def test_averaged_members_together_equal_members_alone(small_digits: Dataset, batching: str) -> None:
     masks, recipe = sample_masks(40, 4, 0.5, 0), replace(RECIPE, batching=batching)
-    alone, together = (retrain(small_digits, masks, range(4), recipe, members=k, dtype="float64") for k in (1, 4))
+    alone, together = (retrain(small_digits, masks, range(4), recipe, ensemble_size=k, dtype="float64") for k in (1, 4))
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=1e-9)
-    plain = retrain(small_digits, masks, range(4), replace(recipe, average_last=0.0), members=4, dtype="float64")
+    plain = retrain(small_digits, masks, range(4), replace(recipe, average_last=0.0), ensemble_size=4, dtype="float64")
     assert np.abs(plain.outputs - together.outputs).min(axis=0).max() > 1e-3
 
 

@@ -21,7 +21,7 @@ def test_copies_have_equal_features_and_logits_agree_with_retrain() -> None:
         assert np.allclose(features[:, original], features[:, copy], atol=1e-5)
     assert not np.allclose(features[0], features[1], atol=1e-2)
     accuracy = (logits.argmax(axis=2) == dataset.train.labels).mean(axis=1)
-    trained = retrain(dataset, np.ones((2, 60), bool), [5, 6], RECIPE, members=2)
+    trained = retrain(dataset, np.ones((2, 60), bool), [5, 6], RECIPE, ensemble_size=2)
     assert accuracy == pytest.approx(trained.train_accuracy, abs=1e-6)
 
 

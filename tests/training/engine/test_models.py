@@ -17,11 +17,11 @@ def n_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def member(model: nn.Module, which: int, members: int) -> dict[str, torch.Tensor]:
+def member(model: nn.Module, which: int, ensemble_size: int) -> dict[str, torch.Tensor]:
     """The weights of one of K members, in the layout of a network of one."""
     state = {}
     for name, values in model.state_dict().items():
-        state[name] = values if values.ndim == 0 else values.chunk(members, dim=0)[which]
+        state[name] = values if values.ndim == 0 else values.chunk(ensemble_size, dim=0)[which]
     return state
 
 

@@ -19,8 +19,8 @@ def half(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, n)) < 0.5
 
 
-def trained(dataset: Dataset, masks: np.ndarray, recipe: Recipe, seeds: list[int], members: int = 4) -> np.ndarray:
-    return retrain(dataset, masks, seeds, recipe, members=members, dtype="float64").outputs
+def trained(dataset: Dataset, masks: np.ndarray, recipe: Recipe, seeds: list[int], k: int = 4) -> np.ndarray:
+    return retrain(dataset, masks, seeds, recipe, ensemble_size=k, dtype="float64").outputs
 
 
 def test_a_batch_has_room_for_batch_size_present_examples_on_average() -> None:
@@ -36,7 +36,7 @@ def test_every_epoch_has_a_slot_for_every_example_whatever_is_present() -> None:
 def test_with_everybody_present_it_is_packed_training(small_digits: Dataset) -> None:
     recipe = replace(RECIPE, nominal_alpha=1.0)
     masks = np.ones((2, small_digits.n_players), bool)
-    both = [trained(small_digits, masks, replace(recipe, batching=way), [1, 2]) for way in ("packed", "slot_aligned")]
+    both = [trained(small_digits, masks, replace(recipe, batching=mode), [1, 2]) for mode in ("packed", "slot_aligned")]
     assert both[0] == pytest.approx(both[1], rel=1e-5)
 
 
@@ -58,8 +58,8 @@ def test_an_absent_example_may_be_anything(small_digits: Dataset) -> None:
 
 def test_a_member_is_what_it_is_alone(small_digits: Dataset) -> None:
     masks = np.concatenate([half(small_digits.n_players, seed) for seed in range(5)])
-    together = trained(small_digits, masks, RECIPE, [*range(5)], members=5)
-    alone = trained(small_digits, masks[3:4], RECIPE, [3], members=1)
+    together = trained(small_digits, masks, RECIPE, [*range(5)], k=5)
+    alone = trained(small_digits, masks[3:4], RECIPE, [3], k=1)
     assert together[3] == pytest.approx(alone[0], rel=1e-5)
 
 

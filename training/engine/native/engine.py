@@ -66,13 +66,13 @@ class NativeEngine(Engine):
     """The engine whose steps and evaluation are compiled. Threads: as many members at a time as torch has threads."""
 
     def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
-        members = len(seeds)
-        model = build_model(self.recipe, members, self.image_shape, self.n_classes).to(self.dtype)
+        ensemble_size = len(seeds)
+        model = build_model(self.recipe, ensemble_size, self.image_shape, self.n_classes).to(self.dtype)
         initialise(model, seeds)
-        parameters = _by_member([parameter.detach() for parameter in model.parameters()], members)
-        running = _by_member(_running_statistics(model), members)
-        finite = np.ones(members, dtype=bool)
-        logits = [self._empty_logits(members, len(labels)) for _, labels in self.evaluated]
+        parameters = _by_member([parameter.detach() for parameter in model.parameters()], ensemble_size)
+        running = _by_member(_running_statistics(model), ensemble_size)
+        finite = np.ones(ensemble_size, dtype=bool)
+        logits = [self._empty_logits(ensemble_size, len(labels)) for _, labels in self.evaluated]
 
         def one(member: int) -> None:
             if present[member].any():
@@ -80,12 +80,12 @@ class NativeEngine(Engine):
             for (pixels, _), found in zip(self.evaluated, logits, strict=True):
                 self._logits_of(pixels, parameters[member], running[member], found[member])
 
-        with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), members)) as pool:
-            list(pool.map(one, range(members)))
+        with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), ensemble_size)) as pool:
+            list(pool.map(one, range(ensemble_size)))
         return self._result([torch.from_numpy(found) for found in logits], present, torch.from_numpy(finite))
 
-    def _empty_logits(self, members: int, n_examples: int) -> np.ndarray:
-        return np.zeros((members, n_examples, self.n_classes), dtype=str(self.dtype).removeprefix("torch."))
+    def _empty_logits(self, ensemble_size: int, n_examples: int) -> np.ndarray:
+        return np.zeros((ensemble_size, n_examples, self.n_classes), dtype=str(self.dtype).removeprefix("torch."))
 
     def _steps_of(
         self, member: int, present: np.ndarray, seed: int, parameters: np.ndarray, running: np.ndarray
@@ -162,9 +162,9 @@ class NativeEngine(Engine):
         return _Shape(channels, height, width, self.recipe.width, self.recipe.blocks, self.n_classes)
 
 
-def _by_member(tensors: list[Tensor], members: int) -> np.ndarray:
+def _by_member(tensors: list[Tensor], ensemble_size: int) -> np.ndarray:
     """(members, numbers of one member): tensors whose first axis runs member by member, one behind the other."""
-    return np.ascontiguousarray(torch.cat([found.reshape(members, -1) for found in tensors], dim=1).numpy())
+    return np.ascontiguousarray(torch.cat([found.reshape(ensemble_size, -1) for found in tensors], dim=1).numpy())
 
 
 def _running_statistics(model: nn.Module) -> list[Tensor]:

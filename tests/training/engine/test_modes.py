@@ -14,10 +14,10 @@ import training.engine.factory
 from training import Dataset, Recipe, TrainingInputError, retrain, sample_masks
 from training.engine.engine import Engine
 from training.engine.factory import make_engine
-from training.engine.modes import Way
+from training.engine.modes import ExecutionMode
 from training.engine.native.library import NoLibrary, library
 
-WAYS = ["grouped+channels_last", "batched", "batched+channels_last", "vmap", "native"]
+MODES = ["grouped+channels_last", "batched", "batched+channels_last", "vmap", "native"]
 RECIPES = {
     "plain": Recipe(epochs=4, batch_size=10),
     "everything": Recipe(
@@ -35,8 +35,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def needs(way: str) -> None:
-    if way == "native":
+def needs(mode: str) -> None:
+    if mode == "native":
         for dtype in ("float32", "float64"):
             try:
                 library(dtype)
@@ -45,27 +45,29 @@ def needs(way: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_what_one_model_alone_gives_in_float64(small_digits: Dataset, way: str, recipe: Recipe) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_gives_what_one_model_alone_gives_in_float64(
+    small_digits: Dataset, mode: str, recipe: Recipe
+) -> None:
     """Over a whole run, 1e-9: rounding, amplified by training. One member has a subset smaller than a batch."""
-    needs(way)
+    needs(mode)
     masks = sample_masks(40, 3, 0.5, 0)
     masks[1, 6:] = False
-    alone = retrain(small_digits, masks, range(3), recipe, members=1, dtype="float64")
-    together = retrain(small_digits, masks, range(3), recipe, members=3, dtype="float64", way=way)
-    assert together.way == way and alone.way == "grouped"
+    alone = retrain(small_digits, masks, range(3), recipe, ensemble_size=1, dtype="float64")
+    together = retrain(small_digits, masks, range(3), recipe, ensemble_size=3, dtype="float64", mode=mode)
+    assert together.mode == mode and alone.mode == "grouped"
     np.testing.assert_allclose(together.outputs, alone.outputs, rtol=0, atol=1e-9)
     assert np.array_equal(together.train_accuracy, alone.train_accuracy)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_one_float32_step_agrees_to_2e_5(small_digits: Dataset, way: str) -> None:
-    needs(way)
+@pytest.mark.parametrize("mode", MODES)
+def test_one_float32_step_agrees_to_2e_5(small_digits: Dataset, mode: str) -> None:
+    needs(mode)
     masks = sample_masks(40, 4, 0.5, 0)
     recipe = Recipe(epochs=0.5, batch_size=10, learning_rate=0.01)
     assert recipe.steps(40) == 1
-    first = retrain(small_digits, masks, range(4), recipe, members=4)
-    second = retrain(small_digits, masks, range(4), recipe, members=4, way=way)
+    first = retrain(small_digits, masks, range(4), recipe, ensemble_size=4)
+    second = retrain(small_digits, masks, range(4), recipe, ensemble_size=4, mode=mode)
     np.testing.assert_allclose(first.outputs, second.outputs, rtol=0, atol=2e-5)
 
 
@@ -73,11 +75,11 @@ def test_native_float32_is_the_same_bits_whatever_k_and_neighbours(small_digits:
     needs("native")
     masks = sample_masks(40, 5, 0.5, 0)
     recipe = RECIPES["plain"]
-    alone = retrain(small_digits, masks, range(5), recipe, members=1, way="native").outputs
-    together = retrain(small_digits, masks[::-1], range(5)[::-1], recipe, members=5, way="native").outputs[::-1]
+    alone = retrain(small_digits, masks, range(5), recipe, ensemble_size=1, mode="native").outputs
+    together = retrain(small_digits, masks[::-1], range(5)[::-1], recipe, ensemble_size=5, mode="native").outputs[::-1]
     assert np.array_equal(alone, together)
     torch.set_num_threads(2)
-    assert np.array_equal(alone, retrain(small_digits, masks, range(5), recipe, members=5, way="native").outputs)
+    assert np.array_equal(alone, retrain(small_digits, masks, range(5), recipe, ensemble_size=5, mode="native").outputs)
 
 
 @pytest.mark.parametrize("shape", [(9, 7), (5, 11)])
@@ -93,8 +95,8 @@ def test_native_halves_odd_images_as_torch_does(small_digits: Dataset, shape: tu
     dataset = replace(small_digits, **parts)
     masks = sample_masks(40, 2, 0.5, 0)
     results = [
-        retrain(dataset, masks, range(2), RECIPES["everything"], dtype="float64", way=way).outputs
-        for way in ("grouped", "native")
+        retrain(dataset, masks, range(2), RECIPES["everything"], dtype="float64", mode=mode).outputs
+        for mode in ("grouped", "native")
     ]
     np.testing.assert_allclose(*results, rtol=0, atol=1e-9)
 
@@ -102,7 +104,7 @@ def test_native_halves_odd_images_as_torch_does(small_digits: Dataset, shape: tu
 def test_native_tells_a_model_that_diverged(small_digits: Dataset) -> None:
     needs("native")
     wild = Recipe(epochs=8, batch_size=10, learning_rate=1e8, weight_decay=1.0)
-    result = retrain(small_digits, sample_masks(40, 2, 0.5, 0), range(2), wild, way="native")
+    result = retrain(small_digits, sample_masks(40, 2, 0.5, 0), range(2), wild, mode="native")
     assert result.status.tolist() == ["diverged"] * 2 and np.isnan(result.outputs).all()
 
 
@@ -121,9 +123,9 @@ def test_low_precision_products_leave_weights_and_statistics_in_float32(
     monkeypatch.setattr(training.engine.engine.FlatParameters, "sgd_step", look)
     masks = sample_masks(40, 2, 0.5, 0)
     recipe = Recipe(epochs=0.5, batch_size=10, learning_rate=0.01)
-    exact = retrain(small_digits, masks, range(2), recipe, members=2).outputs
-    result = retrain(small_digits, masks, range(2), recipe, members=2, way=f"grouped+{arithmetic}")
-    assert seen == {torch.float32} and result.way == f"grouped+{arithmetic}"
+    exact = retrain(small_digits, masks, range(2), recipe, ensemble_size=2).outputs
+    result = retrain(small_digits, masks, range(2), recipe, ensemble_size=2, mode=f"grouped+{arithmetic}")
+    assert seen == {torch.float32} and result.mode == f"grouped+{arithmetic}"
     apart = np.linalg.norm(result.outputs - exact) / np.linalg.norm(exact)
     assert 0 < apart < {"bfloat16": 0.05, "float16": 0.01}[arithmetic]
 
@@ -154,15 +156,15 @@ def test_out_of_memory_halves_k_and_the_rest_goes_on(
     small_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     masks, recipe = sample_masks(40, 6, 0.5, 0), RECIPES["plain"]
-    expected = retrain(small_digits, masks, range(6), recipe, members=2, dtype="float64")
+    expected = retrain(small_digits, masks, range(6), recipe, ensemble_size=2, dtype="float64")
     monkeypatch.setattr(training.engine.factory, "Engine", SmallMemory)
     told: list[int] = []
     with caplog.at_level(logging.WARNING, logger="coterie"):
         result = retrain(
-            small_digits, masks, range(6), recipe, members=8, dtype="float64",
+            small_digits, masks, range(6), recipe, ensemble_size=8, dtype="float64",
             progress=lambda done, _: told.append(done),
         )
-    assert result.members == 1 and result.members_used.tolist() == [1] * 6
+    assert result.ensemble_size == 1 and result.ensemble_sizes.tolist() == [1] * 6
     assert told == [1, 2, 3, 4, 5, 6]
     assert "going on with 3" in caplog.text and "going on with 1" in caplog.text
     np.testing.assert_allclose(result.outputs, expected.outputs, rtol=0, atol=1e-9)
@@ -174,7 +176,7 @@ def test_when_one_model_does_not_fit_the_error_is_the_device_s(
     monkeypatch.setattr(SmallMemory, "room", 0)
     monkeypatch.setattr(training.engine.factory, "Engine", SmallMemory)
     with pytest.raises(torch.OutOfMemoryError):
-        retrain(small_digits, sample_masks(40, 4, 0.5, 0), range(4), RECIPES["plain"], members=4)
+        retrain(small_digits, sample_masks(40, 4, 0.5, 0), range(4), RECIPES["plain"], ensemble_size=4)
 
 
 def test_another_error_is_not_taken_for_lack_of_memory(
@@ -185,24 +187,24 @@ def test_another_error_is_not_taken_for_lack_of_memory(
 
     monkeypatch.setattr(Engine, "_steps", broken)
     with pytest.raises(RuntimeError, match="unwell"):
-        retrain(small_digits, sample_masks(40, 4, 0.5, 0), range(4), RECIPES["plain"], members=4)
+        retrain(small_digits, sample_masks(40, 4, 0.5, 0), range(4), RECIPES["plain"], ensemble_size=4)
 
 
 @pytest.mark.parametrize(
     "text", ["grouped", "grouped+channels_last", "batched+compiled", "vmap+channels_last+bfloat16", "native"]
 )
 def test_a_way_is_written_as_it_is_read(text: str) -> None:
-    assert str(Way.parse(text)) == text
+    assert str(ExecutionMode.parse(text)) == text
 
 
 def test_rows_of_older_campaigns_name_a_way_too() -> None:
-    assert Way.parse("grouped_convolution") == Way("grouped")
+    assert ExecutionMode.parse("grouped_convolution") == ExecutionMode("grouped")
 
 
 @pytest.mark.parametrize("text", ["", "loops", "grouped+fast", "grouped+bfloat16+float16", "native+compiled"])
 def test_what_is_no_way_is_refused(text: str) -> None:
     with pytest.raises(TrainingInputError):
-        Way.parse(text)
+        ExecutionMode.parse(text)
 
 
 @pytest.mark.parametrize("change", [{"architecture": "resnet9", "width": 4}, {"batching": "slot_aligned"}])
@@ -210,8 +212,8 @@ def test_what_compiled_code_cannot_do_is_left_to_convolutions_and_said(
     small_digits: Dataset, change: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="coterie"):
-        engine = make_engine(small_digits, replace(RECIPES["plain"], **change), way="native")
-    assert str(engine.way) == "grouped" and "native cannot be used" in caplog.text
+        engine = make_engine(small_digits, replace(RECIPES["plain"], **change), mode="native")
+    assert str(engine.mode) == "grouped" and "native cannot be used" in caplog.text
 
 
 def test_without_a_compiler_there_is_no_native_way(
@@ -222,6 +224,6 @@ def test_without_a_compiler_there_is_no_native_way(
     monkeypatch.setenv("CXX", "no-such-compiler")
     native_library._load.cache_clear()
     with caplog.at_level(logging.WARNING, logger="coterie"):
-        assert str(make_engine(small_digits, RECIPES["plain"], way="native").way) == "grouped"
+        assert str(make_engine(small_digits, RECIPES["plain"], mode="native").mode) == "grouped"
     native_library._load.cache_clear()
     assert "no C++ compiler" in caplog.text

@@ -61,6 +61,47 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
     return validate(raw)
 
 
+def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Apply `key=value` overrides to a configuration that was resolved before, and check the result.
+
+    Parameters
+    ----------
+    saved
+        A whole configuration as plain values, as `CampaignConfig.model_dump` gives it.
+    overrides
+        Single keys, in the grammar of the command line. Groups (`dataset=digits`) belong to `compose`.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, a group, or a value out of range.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.create(dict(saved))
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(_explain_hydra(error, overrides)) from error
+    for text, override in zip(overrides, parsed, strict=True):
+        key = override.key_or_group
+        if key in _groups():
+            raise ConfigError(
+                f"{key} is a group of settings, and a campaign's folder has its own; got {text!r}. Override single "
+                f"keys ({key}.…), or name a configuration instead of the folder"
+            )
+        if override.is_delete() or override.is_sweep_override() or "=" not in text:
+            raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
+        if key not in known_keys() and not any(key.startswith(f"{known}.") for known in known_keys()):
+            near = difflib.get_close_matches(key, known_keys(), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"unknown key {key!r} (given as {text!r}).{hint}")
+        OmegaConf.update(merged, key, override.value())
+    return validate(OmegaConf.to_container(merged, resolve=True))
+
+
 def validate(raw: Any) -> CampaignConfig:
     """Check a plain dictionary. Raises ConfigError listing every fault with its key, value and range."""
     try:

@@ -14,6 +14,7 @@ from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, pack_masks
+from flows.store.configuration import keep_configuration
 from flows.store.examples import examples_table, full_identity, load
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.schemas import packed_width
@@ -46,6 +47,7 @@ def plan(config: CampaignConfig) -> PlanSummary:
     )
     with campaign.lock():
         create(campaign, config, dataset)
+        keep_configuration(campaign, config)
         rows_at_once = max(1, FRAGMENT_BYTES // packed_width(dataset.n_players))
         missing = missing_shards(wanted(config), campaign.planned(), rows_at_once)
         for rows in missing:

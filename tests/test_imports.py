@@ -183,7 +183,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
 )
 def test_commands_that_only_read_load_none_of_torch_ray_prefect(command: list[str], small_campaign: Path) -> None:
     arguments = [part.format(folder=small_campaign) for part in command]
-    code = f"import sys; sys.argv = {['coterie', *arguments]!r}; from flows.cli.main import main\ntry: main()\n"
+    code = f"import sys; sys.argv = {['coterie', *arguments]!r}; from flows.cli.commands import main\ntry: main()\n"
     assert loaded_after(code + "except SystemExit as end: assert not end.code, end.code") & HEAVY == set()
 
 

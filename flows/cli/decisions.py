@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from conf.compose import ConfigError, compose
+from conf.compose import ConfigError
 from conf.schema import CampaignConfig
-from flows.cli.arguments import DryRun, Name, Overrides, Where
+from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
+from flows.cli.configuration import configuration, locate
 
-Run = Callable[[str, CampaignConfig, bool], None]
+Run = Callable[[str, CampaignConfig, bool, bool], None]
 
 
 def register(app: typer.Typer, run: Run) -> None:
@@ -28,6 +29,7 @@ def register(app: typer.Typer, run: Run) -> None:
             int | None, typer.Option(help="Its target; -1 is the mean of all. The best one reported when left out.")
         ] = None,
         dry_run: DryRun = False,
+        as_json: AsJson = False,
     ) -> None:
         """Put the strongest interactions, or a set you name, to the test by a factorial retraining experiment.
 
@@ -35,32 +37,38 @@ def register(app: typer.Typer, run: Run) -> None:
         certify.kinds=[synergy,boundary_synergy] or certify.orders=[3] tries the strongest sets of a kind or an order
         instead; above the false discovery rate they are marked exploratory, and none counts for the top 20.
         """
-        chosen = compose(config, overrides or ())
+        chosen = configuration(config, overrides)
         if members is None and target is not None:
             raise ConfigError("--target goes with --members. Name the set, e.g. --members 17,204 --target 33")
         if members is not None:
             update = {"members": _players(members), **({} if target is None else {"target": target})}
             chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
-        run("certify", chosen, dry_run)
+        run("certify", chosen, dry_run, as_json)
 
     @app.command()
-    def curate(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    def curate(
+        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False
+    ) -> None:
         """Decide about every training example: keep, drop or review, each with its reason.
 
         curate.keep_share=0.8 drops 20%; curate.keep_count=1000 keeps 1,000; curate.keep_share=null drops what the
         rules alone say.
         """
-        run("curate", compose(config, overrides or ()), dry_run)
+        run("curate", configuration(config, overrides), dry_run, as_json)
 
     @app.command()
-    def verify(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    def verify(
+        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False
+    ) -> None:
         """Retrain on what was decided and on other choices of the same size; compare on the audit examples."""
-        run("verify", compose(config, overrides or ()), dry_run)
+        run("verify", configuration(config, overrides), dry_run, as_json)
 
     @app.command()
-    def brittleness(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    def brittleness(
+        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False
+    ) -> None:
         """The smallest removals that flip predictions, with and without interactions, confirmed by retraining."""
-        run("brittleness", compose(config, overrides or ()), dry_run)
+        run("brittleness", configuration(config, overrides), dry_run, as_json)
 
     @app.command()
     def export(
@@ -72,10 +80,9 @@ def register(app: typer.Typer, run: Run) -> None:
         ] = "subset,parquet,csv",
     ) -> None:
         """Write the decisions as an index file, a filtered Parquet data set and a CSV, each with its provenance."""
-        from flows.cli.status import locate
         from flows.decisions.export import export as write
 
-        found, _ = locate(campaign, overrides or [])
+        found, _ = locate(campaign, overrides)
         written = write(found, to, tuple(part.strip() for part in formats.split(",") if part.strip()))
         for path in written.paths:
             print(path)

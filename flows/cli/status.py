@@ -7,8 +7,8 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from conf.compose import compose
 from conf.schema import CampaignConfig
+from flows.cli.configuration import locate
 from flows.cli.stage_states import survey
 from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import strongest
@@ -17,14 +17,6 @@ from flows.store.derived import verdicts
 from flows.store.queries import failure_reasons, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
-
-
-def locate(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
-    """A campaign named by its folder or by a configuration; the configuration where it is known."""
-    if Campaign(where).exists:
-        return Campaign(where), None
-    config = compose(where, overrides)
-    return Campaign(config.campaign.folder), config
 
 
 def print_status(where: str, overrides: list[str]) -> None:

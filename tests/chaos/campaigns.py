@@ -18,7 +18,7 @@ from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
 from tests.chaos.processes import kill_family
 
-RUN = "from flows.cli.main import main; main()"
+RUN = "from flows.cli.commands import main; main()"
 ROOT = Path(__file__).parents[2]
 
 

@@ -155,7 +155,7 @@ def _one(hosts: Hosts, campaign: Small, folder: Path, chosen: argparse.Namespace
         hosts.start(host)
         time.sleep(8 if host == 0 else 0)
     overrides = " ".join(campaign.overrides)
-    run = f"{BIN}/python -c \"from flows.cli.main import main; main()\" run quickstart {overrides}"
+    run = f"{BIN}/python -c \"from flows.cli.commands import main; main()\" run quickstart {overrides}"
     settings = {"RAY_ADDRESS": f"{hosts.address(0)}:6379", "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(folder / "p")}
     log = folder / "driver.log"
     if chosen.fault == "none":

@@ -109,7 +109,7 @@ def main() -> int:
         (folder / "status.log").write_text(status)
         run = (
             f"{environment} cd {ROOT}; PYTHONPATH={ROOT} RAY_ADDRESS={hosts.address(0)}:6379 {BIN}/python -c "
-            f"'from flows.cli.main import main; main()' run quickstart {' '.join(campaign.overrides)}"
+            f"'from flows.cli.commands import main; main()' run quickstart {' '.join(campaign.overrides)}"
         )
         found["run_exit_code"], text = _ray("exec", file, run, seconds=chosen.seconds)
         (folder / "run.log").write_text(text)

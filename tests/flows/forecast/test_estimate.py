@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conf.schema import CampaignConfig
-from flows.cli.main import app
+from flows.cli.commands import app
 from flows.forecast.cost import estimate, forecast_time
 from flows.forecast.disk_space import disk_space
 from flows.forecast.faithfulness import level, prior

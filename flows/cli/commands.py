@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -10,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from conf.compose import ConfigError, compose
+from conf.compose import ConfigError
 from conf.schema import CampaignConfig
 from flows.cli import decisions as cli_decisions
-from flows.cli.arguments import DryRun, Name, Overrides, Where
+from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
+from flows.cli.configuration import configuration, locate
 from flows.errors import CoterieError
 
 EXIT_CODES = """
@@ -38,7 +41,7 @@ def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRu
     Run it again and nothing is done twice. Ask for more models (campaign.n_fit=4000) and only those are trained.
     Stop it whenever you like: finished models are kept.
     """
-    _stage("campaign", compose(config, overrides or ()), dry_run)
+    _stage("campaign", configuration(config, overrides), dry_run)
 
 
 @app.command()
@@ -50,45 +53,48 @@ def plan(
         bool,
         typer.Option("--estimate", help="Say what it would cost and show (time, disk, faithfulness), and do nothing."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
 
     With --estimate: a few seconds of training calibrate this machine, sample files tell the disk space, and a learning
     curve through what exists (or other campaigns, marked as such) tells the faithfulness to expect.
     """
-    chosen = compose(config, overrides or ())
-    if as_json and not estimate:
-        raise typer.BadParameter("--json goes with --estimate")
+    chosen = configuration(config, overrides)
     if estimate:
         from flows.cli.estimate import print_estimate
 
         print_estimate(chosen, as_json)
         return
-    _stage("plan", chosen, dry_run)
+    _stage("plan", chosen, dry_run, as_json)
 
 
 @app.command()
 def retrain(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Train the planned models that do not exist yet, on all cores or on the Ray cluster at RAY_ADDRESS."""
-    _stage("retrain", compose(config, overrides or ()), dry_run)
+    _stage("retrain", configuration(config, overrides), dry_run)
 
 
 @app.command()
 def attribute(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Fit the datamodel and ProxySPEX to the outputs: effects, interactions, faithfulness."""
-    _stage("attribute", compose(config, overrides or ()), dry_run)
+    _stage("attribute", configuration(config, overrides), dry_run)
 
 
 @app.command()
 def report(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Write the campaign's report: one HTML file that needs nothing else."""
-    _stage("report", compose(config, overrides or ()), dry_run)
+    _stage("report", configuration(config, overrides), dry_run)
 
 
 @app.command()
-def status(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
+def status(campaign: Where = "quickstart", overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What exists, what is missing and what failed."""
+    if as_json:
+        from flows.cli.as_json import status_of
+
+        _print_json(status_of(*locate(campaign, overrides)))
+        return
     from flows.cli.status import print_status
 
     print_status(campaign, overrides or [])
@@ -115,10 +121,9 @@ def audit(
 @app.command()
 def compact(campaign: Where = "quickstart", overrides: Overrides = None) -> None:
     """Copy the outputs target by target, so that one target reads fast; only what has changed since is written."""
-    from flows.cli.status import locate
     from flows.store.compaction import compact as bring_up_to_date
 
-    found, _ = locate(campaign, overrides or [])
+    found, _ = locate(campaign, overrides)
     with found.lock():
         summary = bring_up_to_date(found)
     print(f"{summary.written} files written, {summary.current} were current, in {found.folder}/compact")
@@ -132,23 +137,48 @@ def show(
         int | None, typer.Option(help="A target's number; -1 is the mean of all. All targets when left out.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to list.")] = 10,
+    as_json: AsJson = False,
 ) -> None:
     """The strongest interactions of a target (or of all targets), in the terminal."""
+    if as_json:
+        from flows.cli.as_json import interactions_of
+
+        _print_json(interactions_of(locate(campaign, overrides)[0], target, top))
+        return
     from flows.cli.status import print_interactions
 
     print_interactions(campaign, overrides or [], target, top)
 
 
-def _stage(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+def _stage(stage: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
     from flows.cli.run_stage import drive
 
-    _supervised(config, lambda: drive(stage, config, dry_run), alone=dry_run)
+    _do(stage, config, lambda: drive(stage, config, dry_run), dry_run, as_json)
 
 
-def _decide(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+def _decide(stage: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
     from flows.cli.run_stage import drive_decision
 
-    _supervised(config, lambda: drive_decision(stage, config, dry_run), alone=dry_run)
+    _do(stage, config, lambda: drive_decision(stage, config, dry_run), dry_run, as_json)
+
+
+def _do(stage: str, config: CampaignConfig, work: Callable[[], None], dry_run: bool, as_json: bool) -> None:
+    """Run a stage. With as_json, standard output holds one JSON document, and what is printed for people goes to
+    standard error."""
+    if not as_json:
+        _supervised(config, work, alone=dry_run)
+        return
+    if dry_run:
+        raise ConfigError("--json reports what a stage wrote, and --dry-run writes nothing. Give one of them")
+    from flows.cli.as_json import outcome_of
+
+    with contextlib.redirect_stdout(sys.stderr):
+        _supervised(config, work)
+    _print_json(outcome_of(stage, config))
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = False) -> None:

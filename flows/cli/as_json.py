@@ -1,0 +1,85 @@
+"""What commands report with `--json`: plain values, one document a command."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from conf.schema import CampaignConfig
+from flows.cli.stage_states import survey
+from flows.reporting.prefect_artifacts import strongest
+from flows.store.campaign import Campaign
+from flows.store.derived import about, current_comparison, read_derived
+from flows.store.queries import failure_reasons, outcome_counts, throughput
+
+FACTS = ("name", "created", "identity_hash", "n_players", "n_targets", "n_audit", "alpha")
+
+
+def status_of(campaign: Campaign, config: CampaignConfig | None) -> dict[str, Any]:
+    """Return models by role and status, hosts, failures, stages with work left, and what tables exist.
+
+    Parameters
+    ----------
+    campaign
+        Any folder; one without a campaign gives `{"folder": …, "exists": false}`.
+    config
+        Its configuration where it is known; without one there is no list of stages.
+    """
+    if not campaign.exists:
+        return {"folder": str(campaign.folder), "exists": False}
+    meta = campaign.meta
+    found: dict[str, Any] = {
+        "folder": str(campaign.folder),
+        "exists": True,
+        **{key: meta[key] for key in FACTS},
+        "models": outcome_counts(campaign),
+        "failures": [
+            {"status": status, "reason": reason, "models": count}
+            for (status, reason), count in failure_reasons(campaign).most_common()
+        ],
+        "hosts": [host.row() for host in throughput(campaign)],
+        "analysis": campaign.analysis,
+        "derived": {
+            name: about(campaign, name) is not None
+            for name in ("certification", "decisions", "comparisons", "brittleness")
+        },
+        "report": str(campaign.folder / "report.html") if (campaign.folder / "report.html").is_file() else None,
+    }
+    if config is not None:
+        found["stages"] = [{"stage": state.stage, "todo": state.todo, "why": state.why} for state in survey(config)]
+    return plain(found)
+
+
+def interactions_of(campaign: Campaign, target: int | None, top: int) -> dict[str, Any]:
+    """Return the strongest `top` interactions of a target (or of all targets) as rows of the table."""
+    return plain({"folder": str(campaign.folder), "interactions": strongest(campaign, target)[:top]})
+
+
+def outcome_of(stage: str, config: CampaignConfig) -> dict[str, Any]:
+    """Return what a stage left in the folder: its status, and the rows of its table for curate and verify."""
+    campaign = Campaign(config.campaign.folder)
+    found: dict[str, Any] = {"folder": str(campaign.folder), "stage": stage}
+    if stage == "curate":
+        found["decisions"] = read_derived(campaign, "decisions").to_pylist()
+    elif stage == "verify":
+        found["comparisons"] = read_derived(campaign, "comparisons").to_pylist()
+        found["about"] = current_comparison(campaign)
+    elif stage == "certify":
+        found["certification"] = read_derived(campaign, "certification").to_pylist()
+    elif stage == "brittleness":
+        found["brittleness"] = read_derived(campaign, "brittleness").to_pylist()
+    else:
+        found |= status_of(campaign, config)
+    return plain(found)
+
+
+def plain(value: Any) -> Any:
+    """Return the value with numbers that JSON cannot hold (NaN, infinities) as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+

@@ -34,7 +34,7 @@ from attribution.interactions.block import BlockSettings, fit_block  # noqa: E40
 from attribution.linear.cross_fitted import fit_linear  # noqa: E402
 from attribution.masks.folds import N_FOLDS, assign_folds  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
-from attribution.masks.row_groups import Clusters, make_clusters  # noqa: E402
+from attribution.masks.row_groups import RowGroups, make_row_groups  # noqa: E402
 from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
 from attribution.proxy.booster import fit_booster  # noqa: E402
 from attribution.proxy.fit import fit_proxy  # noqa: E402
@@ -58,8 +58,8 @@ class Campaign:
         self.unseen = np.column_stack([game.observe(self.held, 90 + k) for k, game in enumerate(games)])
         self.folds = assign_folds(np.arange(n_masks), N_FOLDS, 0)
 
-    def clusters(self, n_players: int | None = None) -> Clusters:
-        return make_clusters(self.masks[:, :n_players], np.arange(len(self.masks)), None, 0.5)
+    def row_groups(self, n_players: int | None = None) -> RowGroups:
+        return make_row_groups(self.masks[:, :n_players], np.arange(len(self.masks)), None, 0.5)
 
 
 def booster(campaign: Campaign, device: str, n_rounds: int) -> float:
@@ -80,11 +80,11 @@ def lasso(campaign: Campaign, device: str, n_rounds: int) -> float:
 
 
 def _screen(campaign: Campaign, device: str, order: int, n_players: int | None) -> float:
-    clusters, counts = campaign.clusters(n_players), np.zeros(N_Z_BINS, dtype=np.int64)
+    row_groups, counts = campaign.row_groups(n_players), np.zeros(N_Z_BINS, dtype=np.int64)
     residual = campaign.outputs - campaign.outputs.mean(axis=0)
     screen = screen_pairs if order == 2 else screen_triples
     hits = screen(
-        clusters, campaign.folds, clusters.sums(residual, order), 4.3, counts, unit_variance=True, device=device
+        row_groups, campaign.folds, row_groups.sums(residual, order), 4.3, counts, unit_variance=True, device=device
     )
     return float(sum(len(hit.members) for hit in hits))
 

@@ -277,7 +277,7 @@ def _faithfulness(
     masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
     validation = data.groups % 6 == 0
     proxy = fit_proxy(
-        data.masks[:, fitted.players], fitted.strata.centred(data.outputs, data.alphas), settings.booster,
+        data.masks[:, fitted.players], fitted.mixture.centred(data.outputs, data.alphas), settings.booster,
         backend=settings.backend, validation=validation, sample_weight=data.weight,
     )  # fmt: skip
     linear = fitted.linear
@@ -287,7 +287,7 @@ def _faithfulness(
         "spectrum": fitted.predict(masks, alphas if isinstance(alphas, np.ndarray) else None),
     }
     if isinstance(alphas, np.ndarray):
-        offsets = np.stack([fitted.strata.offset(float(value)) for value in alphas])
+        offsets = np.stack([fitted.mixture.offset(float(value)) for value in alphas])
         predicted["datamodel"] += offsets
         predicted["proxy"] += offsets
     for name in names:
@@ -315,7 +315,7 @@ def _reference(data: CheckedData, alpha: Any, given: float | None) -> float:
 def _holdout_alphas(fitted: BlockFit, n_masks: int, given: Any) -> Alpha:
     """The held-out masks' alpha, or one for each where the fit has several."""
     reference = fitted.spectra[0].alpha
-    if not fitted.strata.several:
+    if not fitted.mixture.several:
         return reference
     alphas = np.asarray(reference if given is None else given, dtype=np.float64)
     if alphas.ndim > 1 or (alphas.ndim == 1 and len(alphas) != n_masks):

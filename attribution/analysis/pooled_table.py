@@ -13,7 +13,7 @@ from attribution.analysis.block_tables import BlockAnalysis
 from attribution.analysis.pooled_tests import PooledTests, TargetPool
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.fourier.kinds import kind_of
-from attribution.masks.row_groups import make_clusters
+from attribution.masks.row_groups import make_row_groups
 from attribution.statistics.false_discovery import LED, LEVEL, Considered, Method, QValues
 from attribution.statistics.p_values import z_of
 from attribution.types import Array
@@ -63,13 +63,13 @@ class CampaignPool:
         if n_players > max_players:
             strength = np.nan_to_num(main_z**2).sum(axis=0)
             self.players = np.sort(np.argsort(-strength, kind="stable")[:max_players])
-        clusters = make_clusters(
+        row_groups = make_row_groups(
             masks[:, self.players], check_groups(groups, masks), None, alpha, identity=masks
         )
-        self.masks, self.first, self.alpha = masks, clusters.first, alpha
-        self._sums = {parity: clusters.sums(residuals, parity) for parity in (0, 1)}
+        self.masks, self.first, self.alpha = masks, row_groups.first, alpha
+        self._sums = {parity: row_groups.sums(residuals, parity) for parity in (0, 1)}
         self._main_z = main_z
-        self.pool = TargetPool(clusters.phi, self._sums[0], self._sums[1], main_z[:, self.players])
+        self.pool = TargetPool(row_groups.phi, self._sums[0], self._sums[1], main_z[:, self.players])
 
     def pairs(self, players: range) -> PooledTests:
         """Tests of all pairs whose first member is at one of these places of `self.players`: a unit of work."""

@@ -28,7 +28,7 @@ from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
 from attribution.linear.cross_fitted import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
-from attribution.masks.mixed_alphas import Strata
+from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import LEVEL, Considered, fit_q_values
 from attribution.statistics.p_values import gate_p_values, two_sided_p, z_of
@@ -46,7 +46,7 @@ class BlockFit:
     main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
     predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
     considered: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
-    strata: what several alphas mean for outputs and units.
+    mixture: what several alphas mean for outputs and units.
     """
 
     linear: LinearFit
@@ -61,18 +61,18 @@ class BlockFit:
     reported: list[Reported]
     considered: Considered
     residuals: Array
-    strata: Strata
+    mixture: AlphaMixture
 
     def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
         """(m, n) masks drawn at `alphas` (m,), by default all at the fit's alpha -> (m, t), by the spectra."""
-        if alphas is None or not self.strata.several:
+        if alphas is None or not self.mixture.several:
             return np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
         result = np.empty((len(masks), len(self.spectra)))
         for alpha in np.unique(alphas):
             rows = alphas == alpha
-            offset = self.strata.offset(float(alpha)) - self.strata.offset(self.spectra[0].alpha)
+            offset = self.mixture.offset(float(alpha)) - self.mixture.offset(self.spectra[0].alpha)
             for target, spectrum in enumerate(self.spectra):
-                result[rows, target] = self.strata.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
+                result[rows, target] = self.mixture.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
             result[rows] += offset
         return result
 
@@ -111,7 +111,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         reported=reported,
         considered=considered,
         residuals=y - linear.predicted,
-        strata=setup.strata,
+        mixture=setup.mixture,
     )
 
 
@@ -145,11 +145,11 @@ def _ratio(effects: Array, stderrs: Array) -> Array:
 
 
 def _spectrum(setup: BlockSetup, target: int, candidates: Candidates, selection: Selection) -> Spectrum:
-    strata = setup.strata
-    terms: dict[tuple[int, ...], float] = {(): selection.intercept + float(strata.offset(setup.alpha)[target])}
+    mixture = setup.mixture
+    terms: dict[tuple[int, ...], float] = {(): selection.intercept + float(mixture.offset(setup.alpha)[target])}
     for place in np.flatnonzero(selection.main):
-        terms[(int(setup.players[place]),)] = float(selection.main[place]) * strata.unit(1)
+        terms[(int(setup.players[place]),)] = float(selection.main[place]) * mixture.unit(1)
     for position in np.flatnonzero(selection.kept):
         members = tuple(int(setup.players[i]) for i in candidates.members[position] if i >= 0)
-        terms[members] = float(selection.sets[position]) * strata.unit(len(members))
+        terms[members] = float(selection.sets[position]) * mixture.unit(len(members))
     return Spectrum(terms, setup.n_all_players, setup.alpha)

@@ -27,14 +27,14 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, considered: Co
     players = strongest_players(setup, setup.settings.max_pair_players)
     if setup.settings.max_order < 2 or len(players) < 2:
         return [joined([]) for _ in range(setup.n_targets)]
-    clusters = setup.clusters if len(players) == setup.n_players else setup.clusters.of_players(players)
+    row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
     levels = player_levels(main_z[:, players])
     n_sets = np.array([pairs_of_level(levels, level) / setup.n_targets for level in range(N_LEVELS)])
     keep_z = np.array([tail_z(10.0, count) for count in n_sets])
     counts = np.zeros((N_LEVELS, N_Z_BINS), dtype=np.int64)
     hits = list(
         screen_pairs(
-            clusters, setup.cluster_folds, clusters.sums(residual, 2), keep_z, counts,
+            row_groups, setup.fold_of_row_group, row_groups.sums(residual, 2), keep_z, counts,
             unit_variance=setup.halves, levels=levels, device=setup.settings.booster.device,
         )
     )  # fmt: skip
@@ -93,7 +93,7 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
                 for target in range(setup.n_targets)
             ]
         )
-    by_parity = {parity: setup.clusters.sums(residual, parity) for parity in (0, 1)}
+    by_parity = {parity: setup.row_groups.sums(residual, parity) for parity in (0, 1)}
     result: list[list[Candidates]] = []
     for target in range(setup.n_targets):
         first, second = set(proposals[0][target]), set(proposals[1][target])
@@ -103,7 +103,7 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
             if not sets:
                 continue
             hit = set_statistics(
-                setup.clusters, setup.cluster_folds, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
+                setup.row_groups, setup.fold_of_row_group, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
             proposed = np.array([[members in half for members in sets] for half in (first, second)])
             parts.append(with_prior(setup, hit, prior, LEAST_REPORTED, order, proposed, screened=False))

@@ -47,10 +47,10 @@ def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[
     share = setup.fold_weight / setup.fold_weight.sum()
     total = float(setup.weight.sum())
     centred = residual - np.average(residual, axis=0, weights=setup.weight)
-    sums = setup.clusters.sums(centred, 1)
-    main = np.einsum("k,ktn->tn", share, fold_main) + (sums.T @ setup.clusters.phi) / total
-    if setup.clusters.exact:
-        stderr = np.sqrt((sums.T**2) @ (setup.clusters.phi.astype(np.float64) ** 2)) / total
+    sums = setup.row_groups.sums(centred, 1)
+    main = np.einsum("k,ktn->tn", share, fold_main) + (sums.T @ setup.row_groups.phi) / total
+    if setup.row_groups.exact:
+        stderr = np.sqrt((sums.T**2) @ (setup.row_groups.phi.astype(np.float64) ** 2)) / total
     else:
         stderr = np.stack(
             [
@@ -58,7 +58,7 @@ def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[
                 for target in range(setup.n_targets)
             ]
         )
-    main, stderr = main * setup.strata.unit(1), stderr * setup.strata.unit(1)
+    main, stderr = main * setup.mixture.unit(1), stderr * setup.mixture.unit(1)
     if setup.data.fixed_size:
         # The common shift is not identified; the minimum-norm convention is a mean of zero.
         main = main - main.mean(axis=1, keepdims=True)
@@ -79,9 +79,9 @@ def _with_the_others(
     every_stderr = np.empty_like(every)
     few, few_squares = sums.T.astype(np.float32), (sums.T**2).astype(np.float32)
     for block in player_blocks(setup.n_all_players):
-        phi = basis(setup.all_masks[setup.clusters.first, block], rows_of(setup.row_alpha, setup.clusters.first))
-        every[:, block] = (few @ phi) / total * setup.strata.unit(1)
-        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total * setup.strata.unit(1)
+        phi = basis(setup.all_masks[setup.row_groups.first, block], rows_of(setup.row_alpha, setup.row_groups.first))
+        every[:, block] = (few @ phi) / total * setup.mixture.unit(1)
+        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total * setup.mixture.unit(1)
         constant = (phi == phi[:1]).all(axis=0)
         every[:, block][:, constant] = np.nan
         every_stderr[:, block][:, constant] = np.nan
@@ -148,7 +148,7 @@ def report(
     firm = np.array([significant.get(int(stratum), np.inf) for stratum in strata[shown]])
     chosen_from = np.where(z_of(p_value[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
     centre, error = conditional_estimate(z[shown], chosen_from)
-    unit = np.array([setup.strata.unit(int(order)) for order in orders[shown]])
+    unit = np.array([setup.mixture.unit(int(order)) for order in orders[shown]])
     shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)
     return Reported(
         [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],

@@ -1,4 +1,4 @@
-"""Settings of a block's fit, and what all its steps share: basis, folds, clusters, weights."""
+"""Settings of a block's fit, and what all its steps share: basis, folds, row groups, weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attribution.errors import AttributionError
 from attribution.fourier.basis import Alpha, basis
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import CheckedData, check_at_least
-from attribution.masks.mixed_alphas import Strata
+from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.masks.player_subset import dense_players
-from attribution.masks.row_groups import Clusters, make_clusters
+from attribution.masks.row_groups import RowGroups, make_row_groups
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend
 from attribution.types import Array
@@ -61,8 +61,8 @@ class BlockSettings:
 
 
 class BlockSetup:
-    """phi (m, n) float32; folds (m,), cluster_folds (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
-    row_alpha: of the masks; strata: what several of them mean for outputs and units.
+    """phi (m, n) float32; folds (m,), fold_of_row_group (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
+    row_alpha: of the masks; mixture: what several of them mean for outputs and units.
 
     players (n,): the players of the joint fits. Everything here is numbered by them; `all_masks` holds every player,
     and allowed (k + 1, n) says which of them each fit may use (None: all)."""
@@ -72,8 +72,8 @@ class BlockSetup:
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
-        self.strata = Strata.of(data, settings.alpha)
-        data = replace(data, outputs=self.strata.centred(data.outputs, data.alphas))
+        self.mixture = AlphaMixture.of(data, settings.alpha)
+        data = replace(data, outputs=self.mixture.centred(data.outputs, data.alphas))
         self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
         self.all_masks = data.masks
         self.players, self.allowed = dense_players(
@@ -81,7 +81,7 @@ class BlockSetup:
         )
         self.n_all_players = data.masks.shape[1]
         if len(self.players) < self.n_all_players:
-            # Clusters and groups were found on all players; only columns are left out.
+            # Row groups were found on all players; only columns are left out.
             data = replace(data, masks=np.ascontiguousarray(data.masks[:, self.players]))
         self.data = data
         self.phi: NDArray[np.float32] = basis(data.masks, self.row_alpha)
@@ -91,13 +91,13 @@ class BlockSetup:
         self.fold_weight = np.bincount(self.folds, self.weight, minlength=N_FOLDS)
         self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
         self.every = np.arange(N_FOLDS)
-        self.clusters: Clusters = make_clusters(
+        self.row_groups: RowGroups = make_row_groups(
             data.masks, data.groups, data.weight, self.row_alpha, identity=self.all_masks
         )
         self.halves = data.alphas is None and settings.alpha == 0.5  # phi is +-1
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds
-        self.cluster_folds = fold_of_group[self.clusters.group]
+        self.fold_of_row_group = fold_of_group[self.row_groups.group]
 
 
 def _that_vary(outputs: Array) -> Array:

@@ -36,7 +36,7 @@ def find_triples(
     residual: (m, t), out of fold, of what the pairs are part of. All that are looked at are counted into
     `considered`, by their |z| on all masks."""
     found: Parts = [[] for _ in range(setup.n_targets)]
-    sums = setup.clusters.sums(residual, 3)
+    sums = setup.row_groups.sums(residual, 3)
     led = _led(setup, sums, pairs, considered, found)
     players = strongest_players(setup, setup.settings.max_triple_players)
     prior = None
@@ -61,7 +61,7 @@ def _led(
         z = np.abs(own.z(setup.every))
         leading = z >= least
         led.append(led_triples(own.members[leading], z[leading], _MOST_LED))
-        hits.append(set_statistics(setup.clusters, setup.cluster_folds, N_FOLDS, led[-1], sums[:, target]))
+        hits.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, led[-1], sums[:, target]))
         add_to_histogram(counts, _size(hits[-1]))
     considered.add(LED + 3, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
@@ -83,11 +83,11 @@ def _screen(
     led: per target the triples that pairs lead to, which are counted and tested by themselves."""
     n_sets = comb(len(players), 3)
     keep_z, usual_z = tail_z(10.0, n_sets), tail_z(5.0, n_sets)
-    clusters = setup.clusters if len(players) == setup.n_players else setup.clusters.of_players(players)
+    row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     hits = list(
         screen_triples(
-            clusters, setup.cluster_folds, sums, keep_z, counts,
+            row_groups, setup.fold_of_row_group, sums, keep_z, counts,
             unit_variance=setup.halves, device=setup.settings.booster.device,
         )
     )  # fmt: skip
@@ -110,7 +110,7 @@ def _screen(
 def _can_sieve(setup: BlockSetup) -> bool:
     """Signs are all the sieve can multiply; with few masks it would turn away what it should find."""
     settings = setup.settings
-    enough = setup.clusters.size >= 2 * settings.n_sieve_masks
+    enough = setup.row_groups.size >= 2 * settings.n_sieve_masks
     return setup.halves and enough and settings.max_triple_players < setup.n_players <= settings.max_sieve_players
 
 
@@ -138,9 +138,9 @@ def _sieve(
     if len(targets) == 0:
         return
     n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= _EVERY_TARGET else 2)
-    second_half = setup.half_of_fold[setup.cluster_folds]
+    second_half = setup.half_of_fold[setup.fold_of_row_group]
     hits = sieve_triples(
-        setup.clusters, setup.cluster_folds, second_half, sums[:, targets], n_masks, _SURVIVORS
+        setup.row_groups, setup.fold_of_row_group, second_half, sums[:, targets], n_masks, _SURVIVORS
     )
     led = [led[target] for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
@@ -177,8 +177,8 @@ def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
     if setup.n_players <= limit:
         return np.arange(setup.n_players)
     y = setup.data.outputs - setup.data.outputs.mean(axis=0)
-    sums = setup.clusters.sums(y / np.maximum(y.std(axis=0), 1e-300), 1)
-    strength = np.abs(setup.clusters.phi.T @ sums.astype(np.float32)).max(axis=1)
+    sums = setup.row_groups.sums(y / np.maximum(y.std(axis=0), 1e-300), 1)
+    strength = np.abs(setup.row_groups.phi.T @ sums.astype(np.float32)).max(axis=1)
     return np.sort(np.argsort(-strength, kind="stable")[:limit])
 
 

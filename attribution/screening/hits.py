@@ -13,7 +13,7 @@ class Hits:
     """Member sets of one target and their statistics.
 
     members: (c, order), padded with -1. sums: (k, c) sum of phi_S r per fold; squares: (k, c) sum of its squares per
-    fold, by cluster.
+    fold, by row group.
     """
 
     members: NDArray[np.int64]

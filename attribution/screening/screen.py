@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.masks.row_groups import Clusters
+from attribution.masks.row_groups import RowGroups
 from attribution.screening.hits import Hits
 from attribution.statistics.z_histogram import add_to_histogram
 from attribution.types import Floating
 
 
 def screen_pairs(
-    clusters: Clusters,
+    row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
     keep_z: float | NDArray[np.float64],
@@ -31,7 +31,7 @@ def screen_pairs(
 ) -> Iterator[Hits]:
     """Screen all pairs of one target after the other.
 
-    folds: (u,) fold of each cluster. residual_sums: (u, t), from Clusters.sums(residual, 2). keep_z: a pair is handed
+    folds: (u,) of each row group. residual_sums: (u, t), from RowGroups.sums(residual, 2). keep_z: a pair is handed
     back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
     added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2). levels: (t, n), a pair's level being the lesser of its
     members'; keep_z is then (levels,) and counts (levels, N_Z_BINS). device: "cpu" is NumPy, another one torch's
@@ -41,13 +41,13 @@ def screen_pairs(
         from attribution.screening.screen_torch import screen_on_device
 
         yield from screen_on_device(
-            2, device, clusters, folds, residual_sums, keep_z, counts, unit_variance, levels
+            2, device, row_groups, folds, residual_sums, keep_z, counts, unit_variance, levels
         )
         return
-    n_folds, n_players = int(folds.max()) + 1, clusters.phi.shape[1]
+    n_folds, n_players = int(folds.max()) + 1, row_groups.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
     phi = [
-        np.ascontiguousarray(clusters.phi[rows].T) for rows in parts
+        np.ascontiguousarray(row_groups.phi[rows].T) for rows in parts
     ]  # players first: slices stay contiguous
     squared = None if unit_variance else [p * p for p in phi]
     # Blocks of rows of the (n, n) matrix: only the part right of the diagonal is computed, and stays in cache.
@@ -94,7 +94,7 @@ def screen_pairs(
 
 
 def screen_triples(
-    clusters: Clusters,
+    row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
     keep_z: float,
@@ -105,15 +105,15 @@ def screen_triples(
 ) -> Iterator[Hits]:
     """Screen all triples of one target after the other: a pair screen of the later players for each first one.
 
-    m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from Clusters.sums(residual, 3)."""
+    m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from RowGroups.sums(residual, 3)."""
     if device != "cpu":
         from attribution.screening.screen_torch import screen_on_device
 
-        yield from screen_on_device(3, device, clusters, folds, residual_sums, keep_z, counts, unit_variance)
+        yield from screen_on_device(3, device, row_groups, folds, residual_sums, keep_z, counts, unit_variance)
         return
-    n_players = clusters.phi.shape[1]
+    n_players = row_groups.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
-    phi = [np.ascontiguousarray(clusters.phi[rows].T) for rows in parts]
+    phi = [np.ascontiguousarray(row_groups.phi[rows].T) for rows in parts]
     upper = np.triu(np.ones((n_players, n_players), dtype=bool), 1)
     for target in range(residual_sums.shape[1]):
         r = [residual_sums[rows, target].astype(np.float32) for rows in parts]
@@ -172,7 +172,7 @@ _SETS_AT_ONCE = 512  # whose columns stay in cache
 
 
 def set_statistics(
-    clusters: Clusters,
+    row_groups: RowGroups,
     folds: NDArray[np.int64],
     n_folds: int,
     members: NDArray[np.int64],
@@ -180,7 +180,7 @@ def set_statistics(
 ) -> Hits:
     """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
     used, place = np.unique(members, return_inverse=True)
-    players = np.ascontiguousarray(clusters.phi[:, used].T)  # players first: a set's columns are read as they lie
+    players = np.ascontiguousarray(row_groups.phi[:, used].T)  # players first: a set's columns are read as they lie
     place = place.reshape(members.shape)
     of_fold = (folds[:, None] == np.arange(n_folds)).astype(np.float64)
     weights = np.concatenate([of_fold * residual_sums[:, None], of_fold * residual_sums[:, None] ** 2], axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.device import exact_products, torch_device
-from attribution.masks.row_groups import Clusters
+from attribution.masks.row_groups import RowGroups
 from attribution.screening.hits import Hits
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
@@ -28,7 +28,7 @@ _BLOCK_BYTES = 2**28  # of a block of rows on the device
 def screen_on_device(
     order: int,
     device: str,
-    clusters: Clusters,
+    row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
     keep_z: float | NDArray[np.float64],
@@ -43,10 +43,10 @@ def screen_on_device(
     levels: (t, n), a set's level being the least of its members'; keep_z is then (levels,) and counts (levels,
     N_Z_BINS). block_bytes: what the products in hand may take on the device. Raises AttributionError for a device that
     is not there."""
-    screen = _Screen(order, torch_device(device), clusters, folds, unit_variance, block_bytes)
+    screen = _Screen(order, torch_device(device), row_groups, folds, unit_variance, block_bytes)
     least = np.atleast_1d(np.asarray(keep_z, dtype=np.float32))
     for target in range(residual_sums.shape[1]):
-        level = np.zeros(clusters.phi.shape[1], np.int8) if levels is None else levels[target]
+        level = np.zeros(row_groups.phi.shape[1], np.int8) if levels is None else levels[target]
         with exact_products():
             hits, found = screen.target(residual_sums[:, target], least, level)
         counts += found.reshape(counts.shape)
@@ -56,7 +56,7 @@ def screen_on_device(
 class _Screen:
     """What all targets share on the device.
 
-    phi: (k, n, l) float32, the basis of every fold's clusters, players first, padded with zeros to the longest fold.
+    phi: (k, n, l) float32, the basis of every fold's row groups, players first, padded with zeros to the longest fold.
     left: (rows, order - 1), every set without its last player, in order.
     """
 
@@ -64,20 +64,20 @@ class _Screen:
         self,
         order: int,
         device: torch.device,
-        clusters: Clusters,
+        row_groups: RowGroups,
         folds: NDArray[np.int64],
         unit_variance: bool,
         block_bytes: int,
     ) -> None:
         import torch
 
-        n_players = clusters.phi.shape[1]
+        n_players = row_groups.phi.shape[1]
         self.device, self.n_players = device, n_players
         self.parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
         self.longest = max(len(rows) for rows in self.parts)
         padded = np.zeros((len(self.parts), n_players, self.longest), dtype=np.float32)
         for fold, rows in enumerate(self.parts):
-            padded[fold, :, : len(rows)] = clusters.phi[rows].T
+            padded[fold, :, : len(rows)] = row_groups.phi[rows].T
         self.phi = torch.from_numpy(padded).to(device)
         self.squared = None if unit_variance else self.phi**2
         left = np.array(list(combinations(range(n_players - 1), order - 1)), dtype=np.int64).reshape(-1, order - 1)

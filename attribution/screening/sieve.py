@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.masks.row_groups import Clusters
+from attribution.masks.row_groups import RowGroups
 from attribution.screening.hits import Hits
 from attribution.screening.screen import set_statistics
 
@@ -22,7 +22,7 @@ _BLOCKS = 8  # of rows of each product, so that little is computed left of the d
 
 
 def sieve_triples(
-    clusters: Clusters,
+    row_groups: RowGroups,
     folds: NDArray[np.int64],
     second_half: NDArray[np.bool_],
     residual_sums: NDArray[np.float64],
@@ -32,15 +32,15 @@ def sieve_triples(
     """Every target's triples that survive in either half of the masks: statistics on all masks, and (2, c) in which
     half. A set that its own masks let through would seem to predict them, so it may only serve the other half's.
 
-    clusters: of the players to look among, at alpha = 1/2 (phi is +-1). folds, second_half: (u,). residual_sums:
-    (u, t), from Clusters.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look, of each half.
+    row_groups: of the players to look among, at alpha = 1/2 (phi is +-1). folds, second_half: (u,). residual_sums:
+    (u, t), from RowGroups.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look, of each half.
     n_survivors: how many nil triples a target is expected to pass on. n^3 n_sieve_masks / 2 multiplications of bytes a
     target.
     """
     from scipy.special import ndtri
 
-    n_players = clusters.phi.shape[1]
-    signs = np.ascontiguousarray(clusters.phi.T).astype(np.int8)
+    n_players = row_groups.phi.shape[1]
+    signs = np.ascontiguousarray(row_groups.phi.T).astype(np.int8)
     passing = -float(ndtri(min(0.25, n_survivors / (4 * comb(n_players, 3)))))
     n_folds = int(folds.max()) + 1
     code = np.array([n_players**2, n_players, 1])
@@ -55,7 +55,7 @@ def sieve_triples(
         codes, first = np.unique(np.concatenate(of_half) @ code, return_index=True)
         members = np.concatenate(of_half)[first]
         proposed = np.array([np.isin(codes, found @ code) for found in of_half])
-        result.append((set_statistics(clusters, folds, n_folds, members, r), proposed))
+        result.append((set_statistics(row_groups, folds, n_folds, members, r), proposed))
     return result
 
 

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 
 from attribution.interactions import refit_torch
 from attribution.linear import lasso_torch
-from attribution.masks.row_groups import make_clusters
+from attribution.masks.row_groups import make_row_groups
 from attribution.proxy import booster_torch
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.early_stopping import Start
@@ -47,9 +47,10 @@ def test_a_round_of_the_booster_stays_on_its_device_and_asks_it_for_nothing(weig
 
 
 def screen(order: int, alpha: float) -> None:
-    clusters = make_clusters(MASKS, np.arange(120), None, alpha)
+    row_groups = make_row_groups(MASKS, np.arange(120), None, alpha)
     counts = np.zeros(screen_torch.N_Z_BINS, dtype=np.int64)
-    list(screen_torch.screen_on_device(order, "cuda", clusters, np.arange(120) % 6, OUTPUTS, 2.0, counts, alpha == 0.5))
+    folds = np.arange(120) % 6
+    list(screen_torch.screen_on_device(order, "cuda", row_groups, folds, OUTPUTS, 2.0, counts, alpha == 0.5))
 
 
 def refit(weighted: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attribution.fourier.basis import basis
-from attribution.masks.row_groups import make_clusters
+from attribution.masks.row_groups import make_row_groups
 from attribution.screening.screen import screen_pairs, screen_triples, set_columns, set_statistics
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
@@ -28,13 +28,13 @@ def setting(alpha: float, seed: int = 0, n_players: int = 37, n_masks: int = 300
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_every_set_is_counted_and_every_large_one_handed_back(order, alpha):
     masks, residual = setting(alpha)
-    clusters = make_clusters(masks, np.arange(300), None, alpha)
-    folds = np.arange(300)[np.argsort(clusters.row_cluster)] % 6  # of each cluster
+    row_groups = make_row_groups(masks, np.arange(300), None, alpha)
+    folds = np.arange(300)[np.argsort(row_groups.merged_into)] % 6  # of each row group
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
-    sums = clusters.sums(residual, order)
-    hits = list(SCREENS[order](clusters, folds, sums, 2.5, counts, unit_variance=alpha == 0.5))
+    sums = row_groups.sums(residual, order)
+    hits = list(SCREENS[order](row_groups, folds, sums, 2.5, counts, unit_variance=alpha == 0.5))
     sets = np.array(list(combinations(range(37), order)))
-    phi = clusters.phi.astype(np.float64)
+    phi = row_groups.phi.astype(np.float64)
     every_z = []
     for target in range(2):
         score = set_columns(phi, sets) * sums[:, [target]]
@@ -60,13 +60,13 @@ def test_every_set_is_counted_and_every_large_one_handed_back(order, alpha):
 
 def test_statistics_of_given_sets_equal_those_of_the_screen():
     masks, residual = setting(0.5)
-    clusters = make_clusters(masks, np.arange(300), None, 0.5)
+    row_groups = make_row_groups(masks, np.arange(300), None, 0.5)
     folds = np.zeros(300, dtype=np.int64)
     folds[::2] = 1
-    sums = clusters.sums(residual, 2)
+    sums = row_groups.sums(residual, 2)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
-    hit = list(screen_pairs(clusters, folds, sums, 2.0, counts, unit_variance=True))[1]
-    again = set_statistics(clusters, folds, 2, hit.members, sums[:, 1])
+    hit = list(screen_pairs(row_groups, folds, sums, 2.0, counts, unit_variance=True))[1]
+    again = set_statistics(row_groups, folds, 2, hit.members, sums[:, 1])
     assert np.allclose(hit.sums, again.sums, atol=1e-3)
     assert np.allclose(hit.squares, again.squares, rtol=1e-4)
 
@@ -76,18 +76,18 @@ def test_replicates_and_antithetic_partners_fold_into_one_cluster():
     half = rng.random((40, 9)) < 0.5
     masks = np.concatenate([half, ~half, half])  # every mask, its complement, and the mask once more
     groups = np.tile(np.arange(40), 3)
-    clusters = make_clusters(masks, groups, None, 0.5)
-    assert clusters.size == 40 and clusters.exact
+    row_groups = make_row_groups(masks, groups, None, 0.5)
+    assert row_groups.size == 40 and row_groups.exact
     values = rng.normal(size=(120, 1))
     phi = basis(masks, 0.5).astype(np.float64)
     for members in ([2], [1, 4], [0, 3, 8]):
         order = len(members)
         direct = np.zeros(40)
         np.add.at(direct, groups, phi[:, members].prod(axis=1) * values[:, 0])
-        folded = clusters.phi[:, members].prod(axis=1) * clusters.sums(values, order)[:, 0]
-        assert np.allclose(folded, direct[clusters.group], atol=1e-5)
+        folded = row_groups.phi[:, members].prod(axis=1) * row_groups.sums(values, order)[:, 0]
+        assert np.allclose(folded, direct[row_groups.group], atol=1e-5)
 
 
 def test_groups_of_different_masks_are_known_to_be_no_clusters():
     masks = np.random.default_rng(0).random((60, 9)) < 0.5
-    assert not make_clusters(masks, np.arange(60) // 2, None, 0.5).exact
+    assert not make_row_groups(masks, np.arange(60) // 2, None, 0.5).exact

@@ -10,7 +10,7 @@ import torch
 
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
-from attribution.masks.row_groups import Clusters, make_clusters
+from attribution.masks.row_groups import RowGroups, make_row_groups
 from attribution.screening.hits import Hits
 from attribution.screening.screen import screen_pairs, screen_triples
 from attribution.screening.screen_torch import screen_on_device
@@ -20,16 +20,16 @@ SCREENS = {2: screen_pairs, 3: screen_triples}
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy
 
 
-def setting(alpha: float, order: int, weighted: bool = False) -> tuple[Clusters, np.ndarray, np.ndarray]:
-    """Clusters of 300 masks of 37 players, uneven folds, residuals of two targets with a set of three and of two."""
+def setting(alpha: float, order: int, weighted: bool = False) -> tuple[RowGroups, np.ndarray, np.ndarray]:
+    """Row groups of 300 masks of 37 players, uneven folds, residuals of two targets with a set of three and of two."""
     rng = np.random.default_rng(0)
     masks = rng.random((300, 37)) < alpha
     residual = rng.normal(size=(300, 2))
     residual[:, 0] += 1.5 * basis(masks, alpha)[:, [3, 8, 11]].prod(axis=1)
     residual[:, 1] += 1.5 * basis(masks, alpha)[:, [0, 36]].prod(axis=1)
     weight = rng.uniform(0.5, 2.0, 300) if weighted else None
-    clusters = make_clusters(masks, np.arange(300), weight, alpha)
-    return clusters, np.minimum(rng.integers(0, 7, 300), 5), clusters.sums(residual, order)
+    row_groups = make_row_groups(masks, np.arange(300), weight, alpha)
+    return row_groups, np.minimum(rng.integers(0, 7, 300), 5), row_groups.sums(residual, order)
 
 
 def same(found: list[Hits], expected: list[Hits]) -> None:
@@ -48,11 +48,11 @@ def same(found: list[Hits], expected: list[Hits]) -> None:
 def test_the_screen_on_a_device_is_that_of_numpy(order: int, alpha: float, block_bytes: int) -> None:
     if order == 3 and block_bytes == 1:
         block_bytes = 2**19  # a row at a time is left to the pairs
-    clusters, folds, sums = setting(alpha, order, weighted=True)
+    row_groups, folds, sums = setting(alpha, order, weighted=True)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
-    found = list(screen_on_device(order, TORCH_CPU, clusters, folds, sums, 2.5, counts[0], alpha == 0.5,
+    found = list(screen_on_device(order, TORCH_CPU, row_groups, folds, sums, 2.5, counts[0], alpha == 0.5,
                                   block_bytes=block_bytes))  # fmt: skip
-    expected = list(SCREENS[order](clusters, folds, sums, 2.5, counts[1], unit_variance=alpha == 0.5))
+    expected = list(SCREENS[order](row_groups, folds, sums, 2.5, counts[1], unit_variance=alpha == 0.5))
     assert min(len(hits.members) for hits in expected) > 20
     same(found, expected)
     # Rounding may move a z that lies on the edge of a bin into the next one, and no further.
@@ -62,13 +62,13 @@ def test_the_screen_on_a_device_is_that_of_numpy(order: int, alpha: float, block
 
 
 def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> None:
-    clusters, folds, sums = setting(0.5, 2)
+    row_groups, folds, sums = setting(0.5, 2)
     levels = np.random.default_rng(1).integers(0, 3, (2, 37)).astype(np.int8)
     least = np.array([3.0, 2.0, 1.0])
     counts = np.zeros((3, N_Z_BINS), dtype=np.int64)
-    found = list(screen_on_device(2, TORCH_CPU, clusters, folds, sums, least, counts, True, levels))
+    found = list(screen_on_device(2, TORCH_CPU, row_groups, folds, sums, least, counts, True, levels))
     alone = np.zeros(N_Z_BINS, dtype=np.int64)
-    everything = list(screen_pairs(clusters, folds, sums, 1.0, alone, unit_variance=True))
+    everything = list(screen_pairs(row_groups, folds, sums, 1.0, alone, unit_variance=True))
     expected, by_level = [], np.zeros(3, dtype=np.int64)
     for target, hits in enumerate(everything):
         total, squares = hits.sums.sum(axis=0), hits.squares.sum(axis=0)
@@ -88,26 +88,26 @@ def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> 
 
 @pytest.mark.parametrize("order", [2, 3])
 def test_the_screen_takes_the_device_it_is_told(order: int) -> None:
-    clusters, folds, sums = setting(0.5, order)
+    row_groups, folds, sums = setting(0.5, order)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
     found, expected = (
-        list(SCREENS[order](clusters, folds, sums, 3.0, row, unit_variance=True, device=device))
+        list(SCREENS[order](row_groups, folds, sums, 3.0, row, unit_variance=True, device=device))
         for device, row in zip((TORCH_CPU, "cpu"), counts, strict=True)
     )
     same(found, expected)
     if not torch.cuda.is_available():
         with pytest.raises(AttributionError, match="device is 'cuda'"):
-            next(SCREENS[order](clusters, folds, sums, 3.0, counts[0], unit_variance=True, device="cuda"))
+            next(SCREENS[order](row_groups, folds, sums, 3.0, counts[0], unit_variance=True, device="cuda"))
 
 
 def test_two_players_have_one_pair_and_three_one_triple() -> None:
     rng = np.random.default_rng(0)
     for order in (2, 3):
         masks = rng.random((60, order)) < 0.5
-        clusters = make_clusters(masks, np.arange(60), None, 0.5)
+        row_groups = make_row_groups(masks, np.arange(60), None, 0.5)
         counts = np.zeros(N_Z_BINS, dtype=np.int64)
-        sums = clusters.sums(rng.normal(size=(60, 1)), order)
-        (hits,) = screen_on_device(order, TORCH_CPU, clusters, np.arange(60) % 6, sums, 0.0, counts, True)
+        sums = row_groups.sums(rng.normal(size=(60, 1)), order)
+        (hits,) = screen_on_device(order, TORCH_CPU, row_groups, np.arange(60) % 6, sums, 0.0, counts, True)
         assert hits.members.tolist() == [list(range(order))] and counts.sum() == 1
         z = abs(hits.sums.sum()) / np.sqrt(hits.squares.sum())
         assert counts[int(z / Z_STEP)] == 1
@@ -117,10 +117,10 @@ def test_two_players_have_one_pair_and_three_one_triple() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 @pytest.mark.parametrize("order", [2, 3])
 def test_on_a_gpu_the_screen_is_that_of_numpy(order: int) -> None:
-    clusters, folds, sums = setting(0.5, order)
+    row_groups, folds, sums = setting(0.5, order)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
     found, expected = (
-        list(SCREENS[order](clusters, folds, sums, 2.5, row, unit_variance=True, device=device))
+        list(SCREENS[order](row_groups, folds, sums, 2.5, row, unit_variance=True, device=device))
         for device, row in zip(("cuda", "cpu"), counts, strict=True)
     )
     same(found, expected)

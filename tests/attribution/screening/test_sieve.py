@@ -9,40 +9,40 @@ import numpy as np
 from attribution.interactions import triples
 from attribution.interactions.block import BlockSettings, fit_block
 from attribution.masks.inputs import check_data
-from attribution.masks.row_groups import make_clusters
+from attribution.masks.row_groups import make_row_groups
 from attribution.screening.screen import set_columns
 from attribution.screening.sieve import sieve_triples
 from attribution.statistics.false_discovery import LED, fit_q_values
 
 
-def clusters_and_residual(n_players, n_masks, planted, size, seed=0):
+def row_groups_and_residual(n_players, n_masks, planted, size, seed=0):
     rng = np.random.default_rng(seed)
     masks = rng.random((n_masks, n_players)) < 0.5
-    clusters = make_clusters(masks, np.arange(n_masks), None, 0.5)
+    row_groups = make_row_groups(masks, np.arange(n_masks), None, 0.5)
     residual = rng.normal(size=(n_masks, 1))
-    residual[:, 0] += size * set_columns(clusters.phi, np.array(planted)).sum(axis=1)[clusters.row_cluster]
-    return clusters, residual
+    residual[:, 0] += size * set_columns(row_groups.phi, np.array(planted)).sum(axis=1)[row_groups.merged_into]
+    return row_groups, residual
 
 
 def test_what_survives_has_the_statistics_of_all_masks():
-    clusters, residual = clusters_and_residual(40, 600, [(3, 17, 31)], 0.0)
-    sums = clusters.sums(residual, 3)
+    row_groups, residual = row_groups_and_residual(40, 600, [(3, 17, 31)], 0.0)
+    sums = row_groups.sums(residual, 3)
     folds = np.arange(600) % 6
-    ((hits, proposed),) = sieve_triples(clusters, folds, folds % 2 == 1, sums, 150, 60)
+    ((hits, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 60)
     assert proposed.shape == (2, len(hits.members)) and proposed.any(axis=0).all() and not proposed.all()
     assert 20 < len(hits.members) < 140
     assert (np.diff(hits.members, axis=1) > 0).all() and len(np.unique(hits.members, axis=0)) == len(hits.members)
-    exact = set_columns(clusters.phi, hits.members).astype(np.float64).T @ sums[:, 0]
+    exact = set_columns(row_groups.phi, hits.members).astype(np.float64).T @ sums[:, 0]
     assert np.allclose(hits.sums.sum(axis=0), exact, atol=1e-3)
 
 
 def test_strong_triples_survive_and_no_triple_is_left_out_of_the_first_look():
     planted = [(2, 3, 39), (0, 20, 21), (5, 11, 38)]
-    clusters, residual = clusters_and_residual(40, 800, planted, 0.35)
+    row_groups, residual = row_groups_and_residual(40, 800, planted, 0.35)
     folds = np.arange(800) % 6
-    ((hits, _),) = sieve_triples(clusters, folds, folds % 2 == 1, clusters.sums(residual, 3), 200, 60)
+    ((hits, _),) = sieve_triples(row_groups, folds, folds % 2 == 1, row_groups.sums(residual, 3), 200, 60)
     assert set(planted) <= {tuple(row) for row in hits.members.tolist()}
-    every = sieve_triples(clusters, folds, folds >= 0, clusters.sums(residual, 3), 800, 10**9)[0][0]
+    every = sieve_triples(row_groups, folds, folds >= 0, row_groups.sums(residual, 3), 800, 10**9)[0][0]
     some = {tuple(row) for row in every.members.tolist()}
     # At the lowest threshold there is, half of all triples pass; none twice, none outside.
     assert len(some) == len(every.members) and some <= set(combinations(range(40), 3))
@@ -88,10 +88,10 @@ def test_what_one_half_lets_through_says_nothing_about_the_other():
     """Nil triples: where the held-out fold has a say in who is looked at, it seems to agree with the others."""
     rng = np.random.default_rng(5)
     masks = rng.random((900, 60)) < 0.5
-    clusters = make_clusters(masks, np.arange(900), None, 0.5)
+    row_groups = make_row_groups(masks, np.arange(900), None, 0.5)
     folds = np.arange(900) % 6
-    sums = clusters.sums(rng.normal(size=(900, 1)), 3)
-    ((hits, proposed),) = sieve_triples(clusters, folds, folds % 2 == 1, sums, 150, 600)
+    sums = row_groups.sums(rng.normal(size=(900, 1)), 3)
+    ((hits, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 600)
     agreement = {"own": [], "other": []}
     for fold in range(6):
         here = hits.sums[fold] / np.sqrt(hits.squares[fold])

@@ -14,7 +14,7 @@ import pytest
 SCRIPT = """
 import os, sys, signal, time
 from pathlib import Path
-from flows.supervise import supervise
+from flows.runtime.supervise import supervise
 starts = Path(sys.argv[2])
 supervise()
 with starts.open("a") as file:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import resource
 import tempfile
 import time
@@ -21,9 +22,9 @@ import numpy as np
 
 from flows.compute.ray_cluster import Cluster
 from flows.compute.shards import shard_units
+from flows.compute.training_loop import Batch, keep_outcomes
 from flows.compute.work import Shard
 from flows.plan import masks_table
-from flows.retrain import keep_outcomes
 from flows.runtime.progress import Progress
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange, missing_shards
@@ -92,7 +93,7 @@ def _simulate(campaign: Campaign, chosen: argparse.Namespace) -> dict[str, Any]:
 
         began = time.monotonic()
         with Progress(chosen.models, "models") as progress:
-            keep_outcomes(campaign, shards, watched(), progress, None)
+            keep_outcomes(campaign, Batch((), None), shards, watched(), progress, logging.getLogger("coterie"))
         seconds = time.monotonic() - began
     found.update(shards=len(shards), run_seconds=round(seconds, 1), ms_per_shard=round(1000 * seconds / len(shards), 1),
                  driver_mb_along_the_way=memory)

@@ -192,7 +192,7 @@ def quickstart_like(folder: Path, models: int, workers: int, name: str, override
 
 def run_stage(config: CampaignConfig) -> StageCost:
     """Plan without Prefect, then the retrain stage as the command runs it, metered."""
-    import flows.retrain
+    import flows.compute.training_loop
     from flows.cli import run_stage as drive
     from flows.compute.ray_cluster import Cluster
     from flows.plan import plan
@@ -212,7 +212,7 @@ def run_stage(config: CampaignConfig) -> StageCost:
             yield outcome
         looks.append((time.time(), processor_seconds()))
 
-    flows.retrain.train_shard = metered_train_shard  # type: ignore[assignment]
+    flows.compute.training_loop.train_shard = metered_train_shard  # type: ignore[assignment]
     Cluster.map = watched  # type: ignore[method-assign, assignment]
     stop_session, drive.cluster.stop_session = drive.cluster.stop_session, lambda: None
     try:

@@ -86,8 +86,8 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from flows.compute.ray_cluster import Cluster
     from flows.compute.shards import shard_units
+    from flows.compute.training_loop import Batch, keep_outcomes
     from flows.plan import plan
-    from flows.retrain import keep_outcomes
     from flows.runtime.progress import Progress
     from flows.store.campaign import Campaign
     from flows.store.wanted import missing_models
@@ -113,7 +113,7 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
                 list(cluster.map(wait_as_long, (0.5, campaign.n_targets), warm))
                 began = time.monotonic()
                 outcomes = cluster.map(wait_as_long, shared, shard_units(0, campaign, shards))
-                keep_outcomes(campaign, shards, outcomes, progress, logging.getLogger("coterie"))
+                keep_outcomes(campaign, Batch((), None), shards, outcomes, progress, logging.getLogger("coterie"))
                 seconds = time.monotonic() - began
         ideal = arguments.unit_seconds * -(-len(shards) // arguments.nodes)
         return {

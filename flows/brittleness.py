@@ -158,7 +158,7 @@ def masks_of(plan: Plan, n_players: int, mask_ids: np.ndarray) -> tuple[np.ndarr
 
 def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: TrainingJob, log: Any) -> None:
     draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players))
-    train_missing(config, campaign, cluster, [Batch(plan.rows, job, to_outputs=False)], log)
+    train_missing(config, campaign, cluster, [Batch((plan.rows,), job, to_outputs=False)], log)
 
 
 def _rows(plan: Plan, outputs: np.ndarray) -> list[dict[str, Any]]:

@@ -157,7 +157,10 @@ def _freeze(
 
 
 def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: Any) -> list[Plan]:
-    """More base masks where the measured width asks for them; only widths are looked at. Frozen even when empty."""
+    """Freeze a round of more base masks, for sets whose interval is wider than planned; only widths are compared.
+
+    The round is frozen even when no set needs more, so that the choice is made once. None with a fixed number.
+    """
     settings = config.certify
     if settings.n_bases is not None:
         return []
@@ -176,9 +179,8 @@ def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: 
             budget -= given * n_cells(candidate.order)
             places.append(block["place"])
             extra.append(given)
-    if not places:
-        return []
-    log.info("%d sets get %d more base masks: their intervals are wider than planned", len(places), sum(extra))
+    if places:
+        log.info("%d sets get %d more base masks: their intervals are wider than planned", len(places), sum(extra))
     return [_freeze(config, campaign, first.key, candidates, places, extra, 1, level)]
 
 
@@ -203,4 +205,4 @@ def _train(
         draw_masks(
             campaign, plan, partial(masks_of, plan, campaign.n_players, config.sampler.alpha, config.campaign.seed)
         )
-    train_missing(config, campaign, cluster, [Batch(plan.rows, job, to_outputs=True) for plan in rounds], log)
+    train_missing(config, campaign, cluster, [Batch((plan.rows,), job) for plan in rounds], log)

@@ -253,5 +253,6 @@ def _batches(config: CampaignConfig, plan: Plan, dataset: Dataset) -> list[Batch
         recipe = {**plan.content["recipes"][block["architecture"]], "nominal_alpha": block["share"]}
         job = TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
         first = plan.first + block["offset"]
-        batches.append(Batch(RowRange(plan.rows.role, 0, first, first + block["n_seeds"]), job, to_outputs=False))
+        rows = RowRange(plan.rows.role, 0, first, first + block["n_seeds"])
+        batches.append(Batch((rows,), job, to_outputs=False))
     return batches

@@ -11,17 +11,21 @@ from flows.errors import StoreError
 from flows.store.campaign import Campaign
 from flows.store.derived import FIXED_TABLES, read_derived
 from flows.store.files import read_json, read_table
+from flows.store.fragments import rows_of
 from flows.store.roles import RowRange
 from flows.store.schemas import results_schema, verification_schema
 
 
-def check_experiments(campaign: Campaign, report: AuditReport) -> None:
-    """Every plan, every fragment of results and every table that experiments and decisions left can be read."""
+def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[RowRange, Path]]:
+    """Check that every plan, every fragment of results and every table of experiments and decisions can be read.
+
+    Returns the sound fragments of results with their rows.
+    """
     folder = campaign.folder
     try:
         split = campaign.read("examples", ["split"])["split"].to_pylist()
     except StoreError:
-        return  # a finding already; without it the widths of the tables are not known
+        return []  # a finding already; without it the widths of the tables are not known
     n_audit = split.count("audit")
     schemas = {**FIXED_TABLES, "verification": verification_schema(n_audit, len(campaign.meta["class_names"]))}
     for name, schema in schemas.items():
@@ -37,10 +41,14 @@ def check_experiments(campaign: Campaign, report: AuditReport) -> None:
                 read_json(path)
         except StoreError as error:
             report.findings.append(Finding("broken", _where(campaign, path), str(error), path))
-    for path in sorted((folder / "results").glob("[!.]*.parquet")):
+    sound = []
+    for path in campaign.fragment_paths("results"):
         fault = _fault(campaign, path, (n_audit, campaign.n_targets))
         if fault:
             report.findings.append(Finding("broken", _where(campaign, path), fault, path))
+        else:
+            sound.append((rows_of(path), path))
+    return sound
 
 
 def _where(campaign: Campaign, path: Path) -> str:
@@ -52,7 +60,7 @@ def _fault(campaign: Campaign, path: Path, widths: tuple[int, ...]) -> str:
     fault = ""
     for n_examples in widths:
         try:
-            rows = RowRange.parse(path.stem)
+            rows = rows_of(path)
             table = read_table(path, results_schema(n_examples), identity=campaign.meta["identity_hash"])
         except (StoreError, ValueError) as error:
             fault = fault or str(error)

@@ -21,6 +21,7 @@ from flows.audit.retrained_sample import check_sample
 from flows.errors import CoterieError, StoreError
 from flows.store.campaign import ANALYSIS_TABLES, LATER_TABLES, Campaign
 from flows.store.files import has_checksums, move, read_json, write_json
+from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
@@ -45,10 +46,10 @@ def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: i
     good_outputs = list(_check_fragments(campaign, "outputs", report))
     _check_masks(campaign, good_masks, report)
     _check_overlaps(good_masks, report)
-    _check_overlaps([(rows, path) for rows, path in good_outputs if not _is_failure(path)], report)
-    _check_presence(campaign, config, good_masks, good_outputs, report)
+    _check_overlaps([(rows, path) for rows, path in good_outputs if not is_failure(path)], report)
     _check_tables(campaign, report)
-    check_experiments(campaign, report)
+    good_results = check_experiments(campaign, report)
+    _check_presence(campaign, config, good_masks, [*good_outputs, *good_results], report)
     _note_leftovers(campaign, report)
     if sample:
         if config is None:
@@ -57,13 +58,9 @@ def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: i
     return report
 
 
-def _is_failure(path: Path) -> bool:
-    return path.name.endswith(".failed.parquet")
-
-
 def _without_findings(fragments: list[tuple[RowRange, Path]], report: AuditReport) -> list[tuple[RowRange, Path]]:
     bad = {finding.path for finding in report.findings}
-    return [(rows, path) for rows, path in fragments if path not in bad and not _is_failure(path)]
+    return [(rows, path) for rows, path in fragments if path not in bad and not is_failure(path)]
 
 
 def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Iterator[tuple[RowRange, Path]]:
@@ -73,7 +70,7 @@ def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Ite
         where = f"{table}/{path.name}"
         report.n_fragments += 1
         try:
-            rows = RowRange.parse(path.name.split(".")[0])
+            rows = rows_of(path)
         except ValueError:
             report.findings.append(Finding("stranger", where, "not a fragment of this campaign", path))
             continue
@@ -83,7 +80,7 @@ def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Ite
         except StoreError as error:
             report.findings.append(Finding("broken", where, str(error), path))
             continue
-        fault = _row_fault(rows, content, failed=_is_failure(path)) if table == "outputs" else _key_fault(rows, content)
+        fault = _row_fault(rows, content, failed=is_failure(path)) if table == "outputs" else _key_fault(rows, content)
         if fault:
             report.findings.append(Finding("rows", where, fault, path))
             continue
@@ -166,21 +163,21 @@ def _check_presence(
     campaign: Campaign,
     config: CampaignConfig | None,
     masks: list[tuple[RowRange, Path]],
-    outputs: list[tuple[RowRange, Path]],
+    outcomes: list[tuple[RowRange, Path]],
     report: AuditReport,
 ) -> None:
-    """Every expected row is there: planned, and trained."""
+    """Every expected row is planned and has an outcome, in `outputs` or in `results`."""
     planned = [rows for rows, _ in masks]
-    trained = [rows for rows, path in outputs if not _is_failure(path)]
+    trained = [rows for rows, path in outcomes if not is_failure(path)]
     expected = wanted(config) if config is not None else planned
     for stage, present in (("masks", planned), ("outputs", trained)):
         for rows in missing_shards(expected, present, campaign.shard_size):
             report.findings.append(Finding("missing", f"{stage}/{rows.name}", f"{len(rows)} rows do not exist"))
     for rows in missing_shards(trained, planned, campaign.shard_size):
         report.findings.append(Finding("unplanned", f"outputs/{rows.name}", f"{len(rows)} models without a mask"))
-    failed = [rows for rows, path in outputs if _is_failure(path)]
+    failed = [rows for rows, path in outcomes if is_failure(path)]
     if failed:
-        report.notes.append(f"{count_rows(failed)} rows tell of a failed try (`coterie status` lists the reasons)")
+        report.notes.append(f"{count_rows(failed)} rows record a failed try (`coterie status` lists the reasons)")
 
 
 def _check_tables(campaign: Campaign, report: AuditReport) -> None:

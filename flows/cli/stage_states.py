@@ -38,7 +38,8 @@ def survey(config: CampaignConfig) -> list[StageState]:
     campaign.check_identity(identity_settings(config))
     unplanned = count_rows(missing_shards(wanted(config), campaign.planned(), campaign.shard_size))
     untrained = count_rows(missing_models(config, campaign))
-    failed = count_rows(campaign.failed())
+    roles = {rows.role for rows in wanted(config)}
+    failed = count_rows(rows for rows in campaign.failed() if rows.role in roles)
     plan = StageState("plan", unplanned > 0, f"{unplanned:,} masks to draw" if unplanned else "all masks are planned")
     if not (campaign.folder / "examples.parquet").is_file():
         plan = StageState("plan", True, "the table of examples is missing")

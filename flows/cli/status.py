@@ -14,7 +14,7 @@ from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import strongest
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
-from flows.store.queries import failure_reasons, outcome_counts, throughput
+from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
@@ -52,17 +52,17 @@ def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | N
     for rows in _by_kind(should_exist).items():
         name, ranges = rows
         found = counts.get(name, {})
-        missing = count_rows(missing_shards(ranges, campaign.trained(), campaign.shard_size))
+        missing = count_rows(missing_shards(ranges, campaign.with_outcome(), campaign.shard_size))
         numbers = (sum(map(len, ranges)), found.get("ok", 0), found.get("diverged", 0), found.get("failed", 0), missing)
         table.add_row(name, *(f"{number:,}" for number in numbers))
     console.print(table)
 
 
 def _by_kind(ranges: list[RowRange]) -> dict[str, list[RowRange]]:
-    """Ranges by what `status` calls them."""
+    """Ranges by kind of row."""
     kinds: dict[str, list[RowRange]] = {}
     for rows in ranges:
-        kinds.setdefault(rows.role if rows.replicate == 0 else f"{rows.role} again", []).append(rows)
+        kinds.setdefault(kind_of(rows), []).append(rows)
     return kinds
 
 

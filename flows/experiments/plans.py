@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from flows.errors import StoreError
 from flows.store.campaign import Campaign, pack_masks
-from flows.store.derived import finished, timestamp
+from flows.store.derived import timestamp
 from flows.store.files import read_json, write_json
-from flows.store.roles import RowRange, first_id, missing_shards
+from flows.store.roles import RowRange, missing_shards
 
 ROLE = {"certify": "certify", "verify": "verify", "brittleness": "verify"}
 MasksOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -61,9 +61,11 @@ def plans(campaign: Campaign, kind: str) -> list[Plan]:
 def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[str, Any]) -> Plan:
     """Write a plan of n_rows models to rows of its role that no plan holds yet. Call with the campaign locked."""
     role = ROLE[kind]
-    taken = [plan.last for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
+    # An empty plan has a name of its own too: it takes a shard's place, so that no other plan begins where it does.
+    frozen = [plan for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
+    taken = [max(plan.last, plan.first + 1) for plan in frozen]
     # A plan that was lost leaves masks and models behind: they are another experiment's, and stay so.
-    existing = (*campaign.planned(), *campaign.trained(), *finished(campaign))
+    existing = (*campaign.planned(), *campaign.with_outcome())
     taken += [rows.last for rows in existing if rows.role == role]
     size = campaign.shard_size
     first = -(-max(taken, default=0) // size) * size  # plans begin at shard boundaries: no shard belongs to two
@@ -90,14 +92,3 @@ def draw_masks(campaign: Campaign, plan: Plan, masks_of: MasksOf) -> None:
                 }
             ),
         )
-
-
-# --- results of other evaluations ----------------------------------------------------------------------------
-
-
-# --- derived tables ------------------------------------------------------------------------------------------
-
-
-def role_start(kind: str) -> int:
-    """Lowest mask_id of the rows of a kind of plan."""
-    return first_id(ROLE[kind])

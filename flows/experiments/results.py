@@ -1,41 +1,19 @@
-"""Outputs of experiments: written shard by shard, read back as arrays."""
+"""Outcomes of experiments as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from flows.errors import IncompleteCampaign
 from flows.experiments.plans import Plan
-from flows.runtime.versions import code_version
 from flows.store import schemas as tables
 from flows.store.campaign import Campaign
 from flows.store.derived import finished
-from flows.store.files import read_table, write_table
+from flows.store.files import read_table
 from flows.store.roles import RowRange
-
-
-def write_results(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -> None:
-    n_models, n_examples = columns["outputs"].shape
-    diverged = np.array([status != "ok" for status in columns["status"]])
-    values = pa.array(np.ascontiguousarray(columns["outputs"], np.float32).reshape(-1))
-    table = pa.table(
-        {
-            "mask_id": np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64),
-            "status": columns["status"],
-            "reason": ["loss was not finite" if bad else "" for bad in diverged],
-            "outputs": pa.FixedSizeListArray.from_arrays(values, n_examples, mask=pa.array(diverged)),
-            "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
-            **{name: [columns[name]] * n_models for name in ("mode", "host", "device")},
-            "code_version": [code_version()] * n_models,
-        }
-    )
-    path = campaign.folder / "results" / f"{rows.name}.parquet"
-    write_table(path, table.cast(tables.results_schema(n_examples)), identity=campaign.meta["identity_hash"])
 
 
 def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -3,78 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from conf.schema import CampaignConfig
-from flows.compute.execution_mode import resources, settle
 from flows.compute.ray_cluster import Cluster
-from flows.compute.shards import shard_units
-from flows.compute.work import TrainingJob, train_shard
+from flows.compute.training_loop import Batch, Log, missing_of, train_batches
 from flows.errors import IncompleteCampaign
-from flows.experiments.results import write_results
-from flows.runtime.progress import Progress
 from flows.store.campaign import Campaign
-from flows.store.derived import finished
-from flows.store.outputs_table import failure_table, outputs_table
-from flows.store.roles import RowRange, count_rows, missing_shards
+from flows.store.roles import count_rows
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows that are trained alike. job: data set, recipe and way; to_outputs: whether they are rows of `outputs`."""
-
-    rows: RowRange
-    job: TrainingJob
-    to_outputs: bool
+__all__ = ["Batch", "expected_time", "train_missing"]
 
 
 def train_missing(
-    config: CampaignConfig, campaign: Campaign, cluster: Cluster, batches: Sequence[Batch], log: Any
+    config: CampaignConfig, campaign: Campaign, cluster: Cluster, batches: Sequence[Batch], log: Log
 ) -> int:
-    """Train the rows of all batches that have no outcome yet; how many were trained.
+    """Train the rows of all batches that have no outcome yet.
 
-    Raises IncompleteCampaign at the end when models failed; the others are kept.
+    Parameters
+    ----------
+    config, campaign, cluster, batches, log
+        As in `flows.compute.training_loop.train_batches`.
+
+    Returns
+    -------
+    int
+        Models trained, diverged ones included.
+
+    Raises
+    ------
+    IncompleteCampaign
+        At the end, when models failed. The outcomes of the others are kept.
     """
-    done = {True: campaign.trained(), False: finished(campaign)}
-    todo = [(batch, missing_shards([batch.rows], done[batch.to_outputs], campaign.shard_size)) for batch in batches]
-    total, left = count_rows(batch.rows for batch in batches), sum(count_rows(shards) for _, shards in todo)
+    total = sum(count_rows(batch.rows) for batch in batches)
+    left = sum(count_rows(missing_of(campaign, batch)) for batch in batches)
     if not left:
         log.info("all %d models of the experiment exist", total)
         return 0
     log.info("%d of %d models to train%s", left, total, expected_time(campaign, left))
-    failed = 0
-    with Progress(total, "models", done=total - left) as progress:
-        progress.show()
-        for batch, shards in todo:
-            if not shards:
-                continue
-            units = shard_units(config.campaign.seed, campaign, shards)
-            job = settle(config, campaign, cluster, batch.job, log)
-            for outcome in cluster.map(train_shard, job, units, resources(config.compute)):
-                rows = shards[outcome.index]
-                if outcome.error is not None:
-                    log.error("shard %s failed: %s", rows.name, outcome.error)
-                    failed += len(rows)
-                    if batch.to_outputs:
-                        campaign.write_outputs(rows, failure_table(campaign, rows, outcome.error), failed=True)
-                elif batch.to_outputs:
-                    campaign.write_outputs(rows, outputs_table(campaign, rows, outcome.value))
-                else:
-                    write_results(campaign, rows, outcome.value)
-                progress.advance(len(rows))
+    failed = train_batches(config, campaign, cluster, batches, log).failed
     if failed:
         raise IncompleteCampaign(
-            f"{failed} models of the experiment failed (the log says why). The others are kept: run the same command "
-            "again to retry the failed ones"
+            f"{failed} models of the experiment failed; `coterie status` lists the reasons. The others are kept: "
+            "run the same command again to retry the failed ones"
         )
     return left
 
 
 def expected_time(campaign: Campaign, n_models: float) -> str:
-    """Rough time for as much training as n_models of the campaign's own, from what those took; "" when unknown."""
+    """Estimate the time of n_models like the campaign's own, as a clause of a log line.
+
+    Parameters
+    ----------
+    campaign
+        The campaign whose recorded training times are used.
+    n_models
+        Models of the campaign's own size; a fraction where other sizes cost more or less.
+
+    Returns
+    -------
+    str
+        Model-minutes and the median seconds a model, in parentheses; empty when no model has been trained.
+    """
     seconds = campaign.read("outputs", ["train_seconds"])["train_seconds"].to_numpy(zero_copy_only=False)
     seconds = seconds[np.isfinite(seconds)].astype(np.float64)
     if not len(seconds):

@@ -2,7 +2,7 @@
 
     campaign.json            identity, shapes, shard size; written once
     examples.parquet         the images: players, targets, audit examples
-    masks/ outputs/          fragments; a row exists when its fragment does
+    masks/ outputs/ results/ fragments; a row exists when its fragment does
     analysis.json            which analysis is current, its settings and the rows it came from
     analyses/<key>/          effects, interactions, faithfulness, sets
     history/                 the resolved configuration and the versions of every run
@@ -28,8 +28,16 @@ import pyarrow as pa
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
 from flows.store import schemas
 from flows.store.files import exclusive, read_json, read_table, write_json, write_table, write_text
+from flows.store.fragments import (
+    OUTCOME_TABLES,
+    current_fragments,
+    fragment_path,
+    fragment_paths,
+    is_failure,
+    list_fragments,
+)
 from flows.store.object_store import place
-from flows.store.roles import IDS_PER_ROLE, RowRange, first_id, missing_shards
+from flows.store.roles import RowRange, first_id
 
 FORMAT = 1
 ANALYSIS_TABLES = {
@@ -164,30 +172,41 @@ class Campaign:
         raise StoreError(f"no table named {table!r}. Tables: {', '.join(known)}")
 
     def planned(self) -> list[RowRange]:
-        """Rows whose masks are planned."""
-        return sorted(rows for rows, _ in self._fragments("masks"))
+        """Return the rows whose masks are planned."""
+        return sorted(rows for rows, _ in list_fragments(self.folder / "masks"))
 
-    def trained(self) -> list[RowRange]:
-        """Rows that have an outcome (ok or diverged)."""
-        return sorted(rows for rows, path in self._fragments("outputs") if not _is_failure(path))
+    def trained(self, table: str = "outputs") -> list[RowRange]:
+        """Return the rows of `outputs` (or `results`) that have an outcome, ok or diverged."""
+        return sorted(rows for rows, path in list_fragments(self.folder / table) if not is_failure(path))
 
-    def failed(self) -> list[RowRange]:
-        """Rows whose last training failed; running again tries them again."""
-        return sorted(rows for rows, path in self._current("outputs") if _is_failure(path))
+    def failed(self, table: str = "outputs") -> list[RowRange]:
+        """Return the rows of `outputs` (or `results`) whose last training failed; running again trains them again."""
+        return sorted(rows for rows, path in current_fragments(self.folder / table) if is_failure(path))
+
+    def with_outcome(self) -> list[RowRange]:
+        """Return every planned row that has an outcome, whichever table it is in."""
+        return sorted(rows for table in OUTCOME_TABLES for rows in self.trained(table))
 
     def write_masks(self, rows: RowRange, table: pa.Table) -> None:
-        self._write(self.folder / "masks" / f"{rows.name}.parquet", table.cast(self.schema("masks")))
+        """Write one fragment of planned rows."""
+        self._write(fragment_path(self.folder / "masks", rows), table.cast(self.schema("masks")))
 
     def write_outputs(self, rows: RowRange, table: pa.Table, *, failed: bool = False) -> None:
-        """Write one shard's rows. A failed shard is kept as rows with a reason until a later try succeeds."""
-        folder = self.folder / "outputs"
-        failure = folder / f"{rows.name}.failed.parquet"
-        self._write(failure if failed else folder / f"{rows.name}.parquet", table.cast(self.schema("outputs")))
+        """Write one shard's rows of `outputs`; rows of a failed shard are kept until a retry succeeds."""
+        self._write_outcome("outputs", rows, table.cast(self.schema("outputs")), failed)
+
+    def write_results(self, rows: RowRange, table: pa.Table, *, failed: bool = False) -> None:
+        """Write one shard's rows of `results`; rows of a failed shard are kept until a retry succeeds."""
+        self._write_outcome("results", rows, table, failed)
+
+    def _write_outcome(self, name: str, rows: RowRange, table: pa.Table, failed: bool) -> None:
+        folder = self.folder / name
+        self._write(fragment_path(folder, rows, failed=failed), table)
         if not failed:
-            failure.unlink(missing_ok=True)
+            fragment_path(folder, rows, failed=True).unlink(missing_ok=True)
 
     def write_log(self, rows: RowRange, text: str) -> str:
-        """Keep what is known of a shard's failure; its name inside the folder, which its rows' reason repeats."""
+        """Write a shard's failure log; return its path relative to the campaign folder."""
         name = f"logs/{rows.name}.log"
         write_text(self.folder / name, text.rstrip() + "\n")
         return name
@@ -203,35 +222,27 @@ class Campaign:
         write_table(self.folder / "examples.parquet", table.cast(schemas.EXAMPLES))
 
     def fragment_paths(self, table: str) -> list[Path]:
-        """Every Parquet file of a table of fragments, whatever its name says."""
-        folder = self.folder / table
-        found = folder.glob("*.parquet") if folder.is_dir() else ()
-        return sorted(path for path in found if not path.name.startswith("."))
+        """Return every Parquet file of a table of fragments, whatever its name."""
+        return fragment_paths(self.folder / table)
 
     def read_fragment(self, table: str, path: Path) -> pa.Table:
-        """One fragment, whole and checked. Raises StoreError."""
+        """Read one fragment whole and check it. Raises StoreError."""
         return self._read(path, self.schema(table))
 
-    def _fragments(self, table: str) -> list[tuple[RowRange, Path]]:
-        found = []
-        for path in self.fragment_paths(table):
-            try:
-                found.append((RowRange.parse(path.name.split(".")[0]), path))
-            except ValueError as error:
-                raise StoreError(f"{path} is no fragment of this campaign ({error}). Move it elsewhere") from error
-        return found
-
     def _current(self, table: str) -> list[tuple[RowRange, Path]]:
-        """Fragments without the failures that a later try has made good."""
-        if table != "outputs":
-            return self._fragments(table)
-        found = self._fragments(table)
-        trained = sorted((rows, path) for rows, path in found if not _is_failure(path))
-        refuse_overlap(trained)
-        # A failure that a later try has made good, as a whole or in parts, says nothing any more.
-        failures = [(rows, path) for rows, path in found if _is_failure(path)]
-        still = set(missing_shards((rows for rows, _ in failures), (rows for rows, _ in trained), IDS_PER_ROLE))
-        return sorted([*trained, *((rows, path) for rows, path in failures if rows in still)])
+        find = current_fragments if table in OUTCOME_TABLES else list_fragments
+        return find(self.folder / table)
+
+    def outcomes(self, columns: list[str]) -> Iterator[tuple[RowRange, pa.Table]]:
+        """Yield (rows, table) of every fragment with outcomes or failures, of `outputs` and of `results`.
+
+        columns: those that both tables have, such as mask_id, status and reason. Raises StoreError for a fragment that
+        cannot be read.
+        """
+        schema = schemas.results_schema(self.n_targets)
+        for table in OUTCOME_TABLES:
+            for rows, path in self._current(table):
+                yield rows, self._read(path, schema, columns)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -255,7 +266,7 @@ class Campaign:
         width, first = schemas.packed_width(self.n_players), rows.mask_ids.start
         packed = np.zeros((len(rows), width), np.uint8)
         groups, seen = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
-        for found, path in self._fragments("masks"):
+        for found, path in list_fragments(self.folder / "masks"):
             if (found.role, found.replicate) != (rows.role, rows.replicate):
                 continue
             if found.last <= rows.first or found.first >= rows.last:
@@ -352,16 +363,6 @@ class Campaign:
         write_json(self.folder / "history" / f"{stamp}.json", content)
 
 
-def refuse_overlap(fragments: list[tuple[RowRange, Path]]) -> None:
-    """Raise StoreError when two of the fragments (sorted) hold the same row: no row counts twice."""
-    for (rows, path), (after, other) in zip(fragments, fragments[1:], strict=False):
-        if (rows.role, rows.replicate) == (after.role, after.replicate) and after.first < rows.last:
-            raise StoreError(
-                f"{path.name} and {other.name} in {path.parent} hold the same rows. "
-                "`coterie audit --repair` sets one of them aside"
-            )
-
-
 def digest(content: Any) -> str:
     """sha256 of `content` written as canonical JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -378,7 +379,3 @@ def _packed_matrix(table: pa.Table, width: int) -> np.ndarray:
     column = table["mask"].combine_chunks()
     start = column.offset * width
     return np.frombuffer(column.buffers()[1], np.uint8)[start : start + len(column) * width].reshape(-1, width)
-
-
-def _is_failure(path: Path) -> bool:
-    return path.name.endswith(".failed.parquet")

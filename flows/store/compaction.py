@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from flows.errors import StoreError
 from flows.store.campaign import Campaign, digest
 from flows.store.files import source_arguments, write_atomically
+from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange
 
 ROWS_PER_FILE = 16_384
@@ -95,9 +96,9 @@ def _blocks(campaign: Campaign) -> dict[RowRange, list[Path]]:
     """Fragments by the fixed range of rows that their first row lies in."""
     blocks: dict[RowRange, list[Path]] = {}
     for path in campaign.fragment_paths("outputs"):
-        if path.name.endswith(".failed.parquet"):
+        if is_failure(path):
             continue
-        rows = RowRange.parse(path.name.split(".")[0])
+        rows = rows_of(path)
         first = rows.first // ROWS_PER_FILE * ROWS_PER_FILE
         blocks.setdefault(RowRange(rows.role, rows.replicate, first, first + ROWS_PER_FILE), []).append(path)
     return blocks

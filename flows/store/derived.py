@@ -68,9 +68,8 @@ FIXED_TABLES = {
 
 
 def finished(campaign: Campaign) -> list[RowRange]:
-    """Rows of role verify that have an outcome."""
-    found = (campaign.folder / "results").glob("[!.]*.parquet")
-    return sorted(RowRange.parse(path.stem) for path in found)
+    """Return the rows of `results` that have an outcome."""
+    return campaign.trained("results")
 
 
 def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any]) -> None:

@@ -1,7 +1,12 @@
-"""The `outputs` table: rows of trained models, and of models that failed."""
+"""Rows of trained models and of failed shards: the `outputs` table, and `results` of experiments.
+
+`outputs` holds models trained and evaluated as the campaign's own. `results` holds models of verify and brittleness:
+another recipe, or other examples evaluated.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,45 +15,82 @@ import pyarrow as pa
 from flows.runtime.versions import code_version
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
+from flows.store.schemas import results_schema
+
+Columns = Mapping[str, Any]
 
 
-def outputs_table(campaign: Campaign, rows: RowRange, columns: dict[str, Any]) -> pa.Table:
-    """One shard's rows. A model that diverged keeps its status and has no number."""
-    n_models = len(rows)
-    diverged = np.array([status != "ok" for status in columns["status"]])
-    values = pa.array(np.ascontiguousarray(columns["outputs"], dtype=np.float32).reshape(-1))
+def outputs_table(campaign: Campaign, rows: RowRange, columns: Columns) -> pa.Table:
+    """Build one shard's rows of `outputs`. A model that diverged keeps its status and has no number."""
+    diverged = _diverged(columns)
     return pa.table(
         {
             **_keys(campaign, rows),
-            "status": columns["status"],
-            "reason": ["loss was not finite" if bad else "" for bad in diverged],
-            "outputs": pa.FixedSizeListArray.from_arrays(values, campaign.n_targets, mask=pa.array(diverged)),
+            **_outcome(rows, columns, campaign.n_targets),
             **{
                 name: pa.array(np.asarray(columns[name], np.float32), mask=diverged)
                 for name in ("train_accuracy", "target_accuracy", "audit_accuracy")
             },
-            "train_seconds": np.asarray(columns["train_seconds"], np.float32),
-            "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
-            **{name: [columns[name]] * n_models for name in ("mode", "host", "device")},
-            "code_version": [code_version()] * n_models,
         }
     ).select(campaign.schema("outputs").names)
 
 
-def failure_table(campaign: Campaign, rows: RowRange, reason: str) -> pa.Table:
-    """Rows of a shard that failed: a status and a reason, no numbers."""
-    schema = campaign.schema("outputs")
-    known = {**_keys(campaign, rows), "status": ["failed"] * len(rows), "reason": [reason] * len(rows)}
-    known["code_version"] = [code_version()] * len(rows)
-    return pa.table(
-        {name: known[name] if name in known else pa.nulls(len(rows), schema.field(name).type) for name in schema.names},
-        schema=schema,
-    )
+def results_table(rows: RowRange, columns: Columns) -> pa.Table:
+    """Build one shard's rows of `results`. A model that diverged keeps its status and has no number."""
+    n_examples = columns["outputs"].shape[1]
+    known = {"mask_id": _mask_ids(rows), **_outcome(rows, columns, n_examples)}
+    schema = results_schema(n_examples)
+    return pa.table({name: known[name] for name in schema.names}).cast(schema)
+
+
+def failed_outputs_table(campaign: Campaign, rows: RowRange, reason: str) -> pa.Table:
+    """Build the rows of `outputs` of a shard that failed: a status and a reason, no numbers."""
+    return _failed({**_keys(campaign, rows), **_failure(rows, reason)}, campaign.schema("outputs"), len(rows))
+
+
+def failed_results_table(rows: RowRange, reason: str, n_examples: int) -> pa.Table:
+    """Build the rows of `results` of a shard that failed: a status and a reason, no numbers."""
+    return _failed({"mask_id": _mask_ids(rows), **_failure(rows, reason)}, results_schema(n_examples), len(rows))
+
+
+def _outcome(rows: RowRange, columns: Columns, width: int) -> dict[str, Any]:
+    """The columns that both tables have beside their keys."""
+    n_models, diverged = len(rows), _diverged(columns)
+    values = pa.array(np.ascontiguousarray(columns["outputs"], dtype=np.float32).reshape(-1))
+    return {
+        "status": columns["status"],
+        "reason": ["loss was not finite" if bad else "" for bad in diverged],
+        "outputs": pa.FixedSizeListArray.from_arrays(values, width, mask=pa.array(diverged)),
+        "train_seconds": np.asarray(columns["train_seconds"], np.float32),
+        "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
+        **{name: [columns[name]] * n_models for name in ("mode", "host", "device")},
+        "code_version": [code_version()] * n_models,
+    }
+
+
+def _failure(rows: RowRange, reason: str) -> dict[str, Any]:
+    n_models = len(rows)
+    return {"status": ["failed"] * n_models, "reason": [reason] * n_models, "code_version": [code_version()] * n_models}
+
+
+def _failed(known: Columns, schema: pa.Schema, n_models: int) -> pa.Table:
+    columns = {
+        name: known[name] if name in known else pa.nulls(n_models, schema.field(name).type) for name in schema.names
+    }
+    return pa.table(columns, schema=schema)
+
+
+def _diverged(columns: Columns) -> np.ndarray:
+    return np.array([status != "ok" for status in columns["status"]])
+
+
+def _mask_ids(rows: RowRange) -> np.ndarray:
+    return np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
 
 
 def _keys(campaign: Campaign, rows: RowRange) -> dict[str, Any]:
     return {
-        "mask_id": np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64),
+        "mask_id": _mask_ids(rows),
         "replicate": np.full(len(rows), rows.replicate, np.int32),
         "shard": np.full(len(rows), rows.first // campaign.shard_size, np.int64),
     }

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from attribution.duplicates.detectable_sizes import ClusterSizes, cluster_sizes
 from flows.store.campaign import Campaign
+from flows.store.roles import RowRange
 
 
 @dataclass(frozen=True)
@@ -44,28 +45,24 @@ def throughput(campaign: Campaign) -> list[HostThroughput]:
 
 
 def failure_reasons(campaign: Campaign) -> Counter[tuple[str, str]]:
-    """Models by (status, reason), those that are ok left out."""
-    outputs = campaign.read("outputs", ["status", "reason"])
-    return Counter(
-        (status, reason)
-        for status, reason in zip(outputs["status"].to_pylist(), outputs["reason"].to_pylist(), strict=True)
-        if status != "ok"
-    )
+    """Count models of every table by (status, reason); those that are ok are left out."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for _, found in campaign.outcomes(["status", "reason"]):
+        counts.update(zip(found["status"].to_pylist(), found["reason"].to_pylist(), strict=True))
+    return Counter({key: n for key, n in counts.items() if key[0] != "ok"})
 
 
 def outcome_counts(campaign: Campaign) -> dict[str, dict[str, int]]:
-    """Rows by role and status; reads the status column of every fragment."""
-    counts: dict[str, dict[str, int]] = {}
-    table: Any = campaign.read("outputs", ["mask_id", "replicate", "status"])
-    from flows.store.roles import role_of
+    """Count rows by kind of row (`kind_of`) and status, over every table of outcomes."""
+    counts: dict[str, Counter[str]] = {}
+    for rows, found in campaign.outcomes(["status"]):
+        counts.setdefault(kind_of(rows), Counter()).update(found["status"].to_pylist())
+    return {kind: dict(found) for kind, found in counts.items()}
 
-    for mask_id, replicate, status in zip(
-        table["mask_id"].to_pylist(), table["replicate"].to_pylist(), table["status"].to_pylist(), strict=True
-    ):
-        key = role_of(mask_id) if replicate == 0 else f"{role_of(mask_id)} again"
-        by_status = counts.setdefault(key, {})
-        by_status[status] = by_status.get(status, 0) + 1
-    return counts
+
+def kind_of(rows: RowRange) -> str:
+    """Name rows for a person: their role, and `again` for replicates of it."""
+    return rows.role if rows.replicate == 0 else f"{rows.role} again"
 
 
 def copies_seen(campaign: Campaign, n_masks: int) -> ClusterSizes:

@@ -11,6 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
+# Members of the largest set considered, and of the largest set to certify: attribution's MAX_ORDER (tests/conf).
+MAX_ORDER = 6
+
 
 class Section(BaseModel):
     """Base of every section: immutable, no key that is not declared, no number that is infinite or NaN."""
@@ -142,7 +145,7 @@ class AttributionConfig(Section):
     n_targets: int | None = Field(
         default=60, ge=1, description="Targets to explain, those of highest variance first; all when empty."
     )
-    max_order: int = Field(default=3, ge=1, le=4, description="Largest member set that is looked for.")
+    max_order: int = Field(default=3, ge=1, le=MAX_ORDER, description="Members of the largest set considered.")
     backend: Literal["booster", "lightgbm"] = Field(default="booster", description="The gradient-boosted proxy.")
     device: Literal["cpu", "cuda"] = Field(
         default="cpu",
@@ -222,8 +225,8 @@ class CertifyConfig(Section):
     @field_validator("orders")
     @classmethod
     def _orders_that_can_be_tried(cls, given: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if given is not None and any(not 2 <= order <= 6 for order in given):
-            raise ValueError(f"a set has 2 to 6 members; got {list(given)}. Set certify.orders=[3]")
+        if given is not None and any(not 2 <= order <= MAX_ORDER for order in given):
+            raise ValueError(f"a set has 2 to {MAX_ORDER} members; got {list(given)}. Set certify.orders=[3]")
         return given
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""ProxySPEX for masks and outputs that exist already (Butler et al. 2025, and METHOD.md's departures from it)."""
+"""ProxySPEX as a scikit-learn estimator, for masks and outputs that exist already."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from attribution.errors import AttributionError
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import Interaction, interactions_of
+from attribution.interactions.setup import MAX_ORDER
 from attribution.masks.inputs import as_given, check_data, check_masks
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS
@@ -19,21 +20,108 @@ from attribution.statistics.false_discovery import LEVEL, Method, QValues, adjus
 
 
 class ProxySPEX(RegressorMixin, BaseEstimator):
-    """Finds which players act together: a sparse p-biased Fourier spectrum with honest errors.
+    """Estimate a sparse p-biased Fourier spectrum of mask -> output, with interactions, errors and q-values.
 
-    alpha: the probability with which masks include a player. max_order: largest member set. backend: "booster"
-    (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds: of the proxy.
-    max_pair_players, max_triple_players: up to this many players every pair, every triple is screened; beyond,
-    those of largest main effect. max_sieve_players: up to so many players all triples are looked at by a sieve, at
-    alpha 1/2; beyond 500 on targets that have two pairs as large as a triple would have to be.
-    q_method: "BY" or "BH". device: "cpu" (NumPy) or a torch device such as "cuda" for the booster and the screens; it
-    is never chosen for you, because rounding differs between devices (LightGBM itself stays on the CPU).
+    Candidate pairs and triples come from screens that test every set. Gradient-boosted trees (the proxy that names
+    the method) propose sets only of the orders that no screen covers; see Notes. An L1 fit of all main effects and
+    the candidates, cross-fitted over six folds, decides which candidates enter the spectrum.
 
-    After fit: spectra_ (one Spectrum per target), gate_p_, gate_q_ and gate_open_ (t,), effects_ and
-    effect_stderrs_ (t, n) in Banzhaf units, n_considered_ the number of (set, target) in the family of q-values.
-    This call is the family; a campaign of several blocks is adjusted as one by analysis.assign_q_values.
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+    max_order : int
+        Number of members of the largest set considered, 1 to 6.
+    seed : int
+        Seed of the assignment of masks to folds.
+    backend : {"booster", "lightgbm"}
+        Library that fits the proxy. Without effect where no proxy is fitted (see Notes).
+    max_depth : int or None
+        Depth of the proxy's trees, 1 to 8; None for max(3, max_order). Without effect where no proxy is fitted.
+    learning_rate : float
+        Shrinkage of the proxy's trees, in (0, 1]. Without effect where no proxy is fitted.
+    n_rounds : int
+        Largest number of trees of one target. Without effect where no proxy is fitted.
+    max_pair_players : int
+        Pairs are screened among this many players: all, or those of largest main effect.
+    max_triple_players : int
+        Triples are screened among this many players: all, or those of largest main effect. Fewer than 3: triples
+        are neither screened nor are larger sets proposed by a proxy.
+    max_sieve_players : int
+        Up to this many players, a sieve tests the triples that the screen leaves out. It needs alpha = 1/2 and 512
+        distinct masks. Beyond 500 players it is applied only to targets with two pairs as large as a triple would
+        have to be. 0 turns it off.
+    q_method : {"BH", "BY"}
+        Benjamini-Hochberg, or Benjamini-Yekutieli, which holds under any dependence between tests.
+    device : str
+        "cpu" for NumPy, or a torch device such as "cuda" for the screens, the refits and the booster. It is never
+        chosen automatically, because rounding differs between devices. LightGBM always runs on the CPU.
 
-    When not to use it: with fewer than some 5 masks a player nothing but main effects will be seen.
+    Attributes
+    ----------
+    spectra_ : list of Spectrum
+        One spectrum for each of the n_targets targets; `predict` evaluates it.
+    gate_p_ : ndarray of shape (n_targets,)
+        P-value of the interaction test: a paired test of squared errors, datamodel against spectrum, on masks
+        that neither has been fitted to.
+    gate_q_ : ndarray of shape (n_targets,)
+        `gate_p_` adjusted over targets (Benjamini-Hochberg).
+    gate_open_ : ndarray of bool, shape (n_targets,)
+        `gate_q_` <= 0.05: the target has evidence of interactions.
+    effects_ : ndarray of shape (n_targets, n_players)
+        Main effects in Banzhaf units: the mean change of the output when the player is included. NaN for a player
+        that every mask or no mask includes.
+    effect_stderrs_ : ndarray of shape (n_targets, n_players)
+        Standard errors of `effects_`, clustered by groups of masks.
+    cross_fitted_ : ndarray of shape (n_masks, n_targets)
+        Predictions of the fit masks, each by a spectrum fitted without the mask's fold.
+    n_considered_ : int
+        Number of (set, target) tests in the family of the q-values.
+    fixed_size_ : bool
+        True if every mask includes equally many players. The common shift of the main effects is then not
+        identified, and `effects_` has mean zero for every target.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
+
+    Notes
+    -----
+    **When the proxy is fitted.** A proxy is fitted on either half of the masks only if
+
+    - `max_order` is 4 or more; or
+    - `max_order` is 3 and the screens do not cover all triples. They do cover them up to `max_triple_players` players.
+      Beyond, the sieve has to apply: alpha = 1/2, at least 512 distinct masks (replicates and antithetic partners
+      count once) and at most `max_sieve_players` players; of more than 500 players, every target must have two
+      large pairs.
+
+    So with the defaults no proxy is fitted up to 110 players, nor up to 500 players at alpha = 1/2 with 512 or more
+    distinct masks. `backend`, `max_depth`, `learning_rate` and `n_rounds` then have no effect.
+
+    **Departures from the published ProxySPEX** (Butler et al. 2025, arXiv 2505.17495). Masks and outputs are given, the
+    method draws none. All main effects stay in the model. Candidates are screened exhaustively where that is
+    possible. The refit is L1 and cross-fitted, not a ridge fit of the sets that hold 95% of the energy. Estimates have
+    standard errors and q-values.
+
+    **Family of tests.** The q-values of one call are adjusted over that call. A campaign that is fitted in blocks of
+    targets is adjusted as one family by `attribution.analysis.block_tables.assign_q_values`.
+
+    **When not to use it.** With fewer than 5 masks for each player it finds main effects only; use `Datamodel`.
+
+    Examples
+    --------
+    Players 2 and 5 are copies: either of them is enough.
+
+    >>> import numpy as np
+    >>> from attribution import ProxySPEX
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((600, 12)) < 0.5
+    >>> outputs = (masks[:, 2] | masks[:, 5]) + 0.2 * rng.normal(size=600)
+    >>> model = ProxySPEX(max_order=2).fit(masks, outputs)
+    >>> [(found.members, found.kind) for found in model.interactions(max_q=0.05)]
+    [((2, 5), 'redundancy')]
+    >>> bool(abs(model.interactions()[0].value - -1.0) < 0.1)
+    True
     """
 
     def __init__(
@@ -76,13 +164,37 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         target_labels: Any = None,
         alpha: Any = None,
     ) -> ProxySPEX:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t) of models trained on them.
+        """Fit to the outputs of models trained on masks.
 
-        groups: (m,) rows no split may divide (antithetic partners; replicates are recognised). sample_weight: (m,)
-        positive. higher_is_better: False turns the signs when kinds are named. player_labels (n,), target_labels
-        (t,): classes, for the class split. alpha: (m,) of every mask, where a campaign has several; results are then
-        told at the estimator's own alpha (mixed_alphas.py says what they mean). Raises AttributionError for bad input
-        or settings.
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Labels of rows that must share a fold, such as antithetic partners. Equal masks always share one.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows.
+        higher_is_better : bool
+            False if a lower output is better: signs are turned before kinds are named.
+        player_labels : array_like of int, shape (n_players,), optional
+            Classes of the players, for `Interaction.class_split`.
+        target_labels : array_like of int, shape (n_targets,), optional
+            Classes of the targets, for `Interaction.class_split`.
+        alpha : array_like of float, shape (n_masks,), optional
+            Inclusion probability of each mask, where a campaign has several. Results are then reported at the
+            estimator's own `alpha`; `attribution.masks.mixed_alphas` defines the estimand.
+
+        Returns
+        -------
+        ProxySPEX
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs, labels or settings.
         """
         given = self.alpha if alpha is None else alpha
         data = check_data(masks, outputs, given, groups=groups, sample_weight=sample_weight)
@@ -114,7 +226,24 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, masks: Any, alpha: Any = None) -> NDArray[np.float64]:
-        """(m, n) bool -> (m,) or (m, t). alpha: (m,) of every mask, after a fit to several."""
+        """Evaluate the spectra on masks.
+
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+        alpha : array_like of float, shape (n_masks,), optional
+            Inclusion probability of each mask, after a fit to several.
+
+        Returns
+        -------
+        ndarray of shape (n_masks,) or (n_masks, n_targets)
+            One dimension if `fit` was given a vector.
+
+        Raises
+        ------
+        AttributionError
+            For a number of players other than in `fit`.
+        """
         self._check_fitted()
         rows = check_masks(masks, self.n_features_in_)
         alphas = None if alpha is None else np.broadcast_to(np.asarray(alpha, dtype=np.float64), (len(rows),))
@@ -122,17 +251,32 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return as_given(predicted, self.single_)
 
     def interactions(self, target: int = 0, *, max_q: float = 1.0) -> list[Interaction]:
-        """The sets that were selected for a target with q_value <= max_q, strongest evidence first.
+        """List the reported sets of a target, strongest evidence first.
 
-        Raises AttributionError for a target that was not fitted."""
+        Parameters
+        ----------
+        target : int
+            Column of `outputs`.
+        max_q : float
+            Largest q-value listed.
+
+        Returns
+        -------
+        list of Interaction
+
+        Raises
+        ------
+        AttributionError
+            For a target that was not fitted.
+        """
         self._check_fitted()
         if not 0 <= target < len(self.spectra_):
             raise AttributionError(f"the model has targets 0..{len(self.spectra_) - 1}; got {target}.")
         return [found for found in self._interactions[target] if found.q_value <= max_q]
 
     def _settings(self) -> BlockSettings:
-        if not isinstance(self.max_order, (int, np.integer)) or not 1 <= self.max_order <= 8:
-            raise AttributionError(f"max_order must be an integer in 1..8; got {self.max_order!r}.")
+        if not isinstance(self.max_order, (int, np.integer)) or not 1 <= self.max_order <= MAX_ORDER:
+            raise AttributionError(f"max_order must be an integer in 1..{MAX_ORDER}; got {self.max_order!r}.")
         if self.backend not in BACKENDS:
             raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
         if self.q_method not in ("BY", "BH"):
@@ -180,7 +324,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
 
 
 def _labels(labels: Any, count: int, name: str) -> list[int] | None:
-    """Labels of any kind as integer codes; None stays None. Negative integers keep meaning "no class"."""
+    """Check class labels; return them as integers. None stays None; a negative integer means "no class"."""
     if labels is None:
         return None
     values = np.asarray(labels)

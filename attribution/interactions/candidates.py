@@ -19,11 +19,25 @@ LEAST_REPORTED = 2.5  # |z| below which no set is reported, whatever enters: nob
 
 @dataclass(frozen=True)
 class Candidates:
-    """Sets of one target under consideration. members (c, order) padded with -1; sums, squares (k, c): of phi_S r per
-    fold; proposed (2, c): which half put it forward (screens: both); screened (c,): from an exhaustive screen, whose
-    test needs no half held back; mean, nil (7, c): posterior mean of z and probability of being nil, without each
-    fold and (last) on all masks; cut (c,): |z| of the set's own test from which it is reported; stratum (c,): of the
-    family of q-values that it is counted in."""
+    """The candidate sets of one target, with their statistics before any refit.
+
+    Attributes
+    ----------
+    members : ndarray of int, shape (n_sets, max_order)
+        Positions of the members among the players of the joint fit, padded with -1.
+    sums, squares : ndarray of shape (N_FOLDS, n_sets)
+        Sums over each fold of phi_S r and of its square.
+    proposed : ndarray of bool, shape (2, n_sets)
+        Which half of the masks a set was selected on; both for sets of a screen.
+    screened : ndarray of bool, shape (n_sets,)
+        True if the whole family was tested exhaustively: no half has to be held back for the set's test.
+    mean, nil : ndarray of shape (N_FOLDS + 1, n_sets)
+        Posterior mean of z and probability that the effect is null, without each fold and (last row) on all masks.
+    cut : ndarray of shape (n_sets,)
+        Smallest |z| of the set's own test at which it is reported.
+    stratum : ndarray of int, shape (n_sets,)
+        Stratum of the family of q-values in which the set is counted.
+    """
 
     members: NDArray[np.int64]
     sums: Array

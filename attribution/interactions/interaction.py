@@ -62,7 +62,7 @@ def interactions_of(
     q_values: (c,) of fit.reported[target].p_value."""
     reported, spectrum = fit.reported[target], fit.spectra[target]
     sigma, n_players, alpha = spectrum.sigma, spectrum.n_players, spectrum.alpha
-    raw = dict(zip(reported.members, reported.value.tolist(), strict=True))
+    adjusted = dict(zip(reported.members, reported.value.tolist(), strict=True))
     larger = [members for members in spectrum.terms if len(members) > 2]
     result = []
     for position, members in enumerate(reported.members):
@@ -71,7 +71,7 @@ def interactions_of(
         value = float(reported.value[position])
         main = [float(fit.main[target, i]) / sigma for i in members]
         errors = [float(fit.main_stderr[target, i]) / sigma for i in members]
-        surplus = _surplus(members, raw, spectrum, n_players, alpha)
+        surplus = _surplus(members, adjusted, spectrum, n_players, alpha)
         above = sum(
             spectrum.terms[other] / sigma ** len(other) * (-alpha) ** (len(other) - order)
             for other in larger
@@ -107,16 +107,16 @@ def interactions_of(
 
 def _surplus(
     members: tuple[int, ...],
-    raw: dict[tuple[int, ...], float],
+    adjusted: dict[tuple[int, ...], float],
     spectrum: Spectrum,
     n_players: int,
     alpha: float,
 ) -> float:
-    """J(S) from the raw estimates of S and of its subsets that were reported, else from the spectrum."""
-    terms = {members: raw[members]}
+    """J(S) from the selection-adjusted values of S and of its reported subsets; from the spectrum for other subsets."""
+    terms = {members: adjusted[members]}
     for order in range(2, len(members)):
         for subset in combinations(members, order):
-            value = raw.get(subset, spectrum.terms.get(subset, 0.0))
+            value = adjusted.get(subset, spectrum.terms.get(subset, 0.0))
             if value:
                 terms[subset] = value
     return Spectrum(terms, n_players, alpha).joint_surplus(members)

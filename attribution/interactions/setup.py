@@ -18,8 +18,11 @@ from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend
 from attribution.types import Array
 
-__all__ = ["N_FOLDS", "BlockSettings", "BlockSetup"]
+__all__ = ["MAX_ORDER", "N_FOLDS", "BlockSettings", "BlockSetup"]
 
+# Members of the largest set considered. A set of k members takes 2^k models for each base mask to certify, and an
+# experiment stops at 64 (experiments/factorial.py): a larger set could be reported, but never put to the test.
+MAX_ORDER = 6
 
 _SMALLEST, _LARGEST = 1e-13, 1e15  # spread of outputs whose squares and their sums float32 can hold
 _ROUNDING = 1e-13  # of an output's size
@@ -58,6 +61,8 @@ class BlockSettings:
             check_at_least(name, getattr(self, name), 0)
         for name in ("max_order", "max_dense_players", "n_sieve_masks"):
             check_at_least(name, getattr(self, name), 1)
+        if self.max_order > MAX_ORDER:
+            raise AttributionError(f"max_order must be at most {MAX_ORDER}; got {self.max_order}.")
 
 
 class BlockSetup:

@@ -35,9 +35,9 @@ def find_triples(
 
     residual: (m, t), out of fold, of what the pairs are part of. All that are looked at are counted into
     `considered`, by their |z| on all masks."""
-    found: Parts = [[] for _ in range(setup.n_targets)]
     sums = setup.row_groups.sums(residual, 3)
-    led = _led(setup, sums, pairs, considered, found)
+    led = _led(setup, sums, pairs, considered)
+    found: Parts = [[own] for own in led]
     players = strongest_players(setup, setup.settings.max_triple_players)
     prior = None
     if len(players) >= 3:
@@ -51,23 +51,21 @@ def find_triples(
 
 
 def _led(
-    setup: BlockSetup, sums: Array, pairs: list[Candidates], considered: Considered, found: Parts
-) -> list[NDArray[np.int64]]:
-    """Append the triples that pairs lead to (heredity.py) to `found`, whatever the screens will say of them."""
+    setup: BlockSetup, sums: Array, pairs: list[Candidates], considered: Considered
+) -> list[Candidates]:
+    """Every target's triples that contain two large pairs (heredity.py); the screens leave them out."""
     least = max(_LEADS, tail_z(10.0, comb(min(setup.n_players, setup.settings.max_pair_players), 2)))
-    led, hits = [], []
+    hits = []
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for target, own in enumerate(pairs):
         z = np.abs(own.z(setup.every))
         leading = z >= least
-        led.append(led_triples(own.members[leading], z[leading], _MOST_LED))
-        hits.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, led[-1], sums[:, target]))
+        triples = led_triples(own.members[leading], z[leading], _MOST_LED)
+        hits.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, triples, sums[:, target]))
         add_to_histogram(counts, _size(hits[-1]))
     considered.add(LED + 3, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
-    for target, hit in enumerate(hits):
-        found[target].append(with_prior(setup, hit, prior, LEAST_REPORTED, LED + 3))
-    return led
+    return [with_prior(setup, hit, prior, LEAST_REPORTED, LED + 3) for hit in hits]
 
 
 def _screen(
@@ -76,11 +74,11 @@ def _screen(
     players: NDArray[np.int64],
     considered: Considered,
     found: Parts,
-    led: list[NDArray[np.int64]],
+    led: list[Candidates],
 ) -> EffectPrior:
     """Screen all triples among `players`, append what stands out to `found`; their prior.
 
-    led: per target the triples that pairs lead to, which are counted and tested by themselves."""
+    led: per target the triples found by heredity, which are counted and tested by themselves."""
     n_sets = comb(len(players), 3)
     keep_z, usual_z = tail_z(10.0, n_sets), tail_z(5.0, n_sets)
     row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
@@ -92,17 +90,16 @@ def _screen(
         )
     )  # fmt: skip
     known = np.isin(np.arange(setup.n_players), players)
-    for target, others in enumerate(led):
+    for others in led:
         uncounted = np.zeros_like(counts)
-        of_led = found[target][0]  # whose statistics _led has
-        add_to_histogram(uncounted, np.abs(of_led.z(setup.every))[known[others].all(axis=1)])
+        add_to_histogram(uncounted, np.abs(others.z(setup.every))[known[others.members].all(axis=1)])
         counts -= uncounted
     considered.add(3, counts)
     prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
     cut = report_cut(setup, QValues.fit({3: counts}, "BH").q.get(3), prior, keep_z, usual_z)
     for target, hit in enumerate(hits):
         hit = Hits(players[hit.members], hit.sums, hit.squares)
-        hit = _of_sets(hit, ~are_among(hit.members, led[target], setup.n_players))
+        hit = _of_sets(hit, ~are_among(hit.members, led[target].members, setup.n_players))
         found[target].append(with_prior(setup, hit, prior, cut, 3))
     return prior
 
@@ -130,7 +127,7 @@ def _sieve(
     screened: NDArray[np.int64],
     considered: Considered,
     found: Parts,
-    led: list[NDArray[np.int64]],
+    led: list[Candidates],
     targets: NDArray[np.int64],
 ) -> None:
     """Triples of all players that a sieve finds on some targets, without the led ones and those of `screened` players
@@ -142,12 +139,12 @@ def _sieve(
     hits = sieve_triples(
         setup.row_groups, setup.fold_of_row_group, second_half, sums[:, targets], n_masks, _SURVIVORS
     )
-    led = [led[target] for target in targets]
+    led_members = [led[target].members for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
     known = np.isin(np.arange(setup.n_players), screened)
-    n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led)
+    n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led_members)
     kept, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
-    for (hit, proposed), others in zip(hits, led, strict=True):
+    for (hit, proposed), others in zip(hits, led_members, strict=True):
         new = ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)
         kept.append((_of_sets(hit, new), proposed[:, new]))
         add_to_histogram(counts, _size(kept[-1][0]))

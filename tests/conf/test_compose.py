@@ -85,7 +85,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("campaign.n_fit=many", "campaign.n_fit must be at least 1 .*; got 'many'"),
         ("campaign.n_replicates=-1", "campaign.n_replicates must be at least 0 .*; got -1"),
         ("dataset.n_targets=0", "dataset.n_targets .*; got 0"),
-        ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 4; got 9"),
+        ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 6; got 9"),
         ("attribution.device=gpu", "attribution.device .*'cpu' or 'cuda'; got 'gpu'"),
         ("attribution.gpus_per_block=0", "attribution.gpus_per_block must be greater than 0 and at most 1; got 0"),
         ("sampler.kind=balanced", "sampler.kind .*'bernoulli', 'fixed_size' or 'antithetic'; got 'balanced'"),

@@ -123,6 +123,7 @@ def test_two_players_have_too_few_masks_to_cross_fit_and_four_have_enough():
     [
         {"max_order": 0},
         {"max_order": 2.5},
+        {"max_order": 7},
         {"backend": "magic"},
         {"q_method": "none"},
         {"seed": -1},

@@ -1,14 +1,17 @@
-"""ProxySPEX finds what was planted, names it rightly, and stays silent where there is nothing."""
+"""ProxySPEX finds planted sets, names their kind, and reports nothing where nothing was planted."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.base import clone
 
 from attribution import Datamodel, ProxySPEX
+from attribution.interactions import candidate_search
 from attribution.interactions.block import BlockSettings, fit_block
 from attribution.masks.inputs import check_data
+from attribution.proxy.fit import fit_proxy
 from tests.games import clusters_of_copies, conjunction, copies, duplicates, majority, planted_interactions
 
 
@@ -26,32 +29,67 @@ def r2(outputs, predicted):
 
 @pytest.fixture(scope="module")
 def planted():
-    games = [planted_interactions(60, seed, noise_ceiling=0.8, n_pairs=10, n_triples=3) for seed in range(4)]
+    games = [planted_interactions(60, seed, noise_ceiling=0.8, n_pairs=10, n_triples=3) for seed in range(20)]
     return games, *fit(games, 2000)
 
 
-def test_planted_pairs_and_triples_are_found_with_few_false_ones(planted):
-    games, model, _, _ = planted
-    found = [{i.members for i in model.interactions(k, max_q=0.05)} for k in range(4)]
-    true = [set(game.planted) for game in games]
-    hits = sum(len(a & b) for a, b in zip(found, true, strict=True))
-    assert hits >= 0.95 * sum(map(len, true))
-    assert sum(map(len, found)) - hits <= 4
-    assert model.gate_open_.all()
+@pytest.fixture
+def proxy_backends(monkeypatch):
+    """The backend of every proxy that is fitted to propose candidates."""
+    used = []
+
+    def recorded(*arguments, **options):
+        used.append(options["backend"])
+        return fit_proxy(*arguments, **options)
+
+    monkeypatch.setattr(candidate_search, "fit_proxy", recorded)
+    return used
 
 
-def test_values_are_banzhaf_interactions_with_honest_errors(planted):
+def test_planted_pairs_and_triples_are_found(planted):
     games, model, _, _ = planted
-    error = []
-    for target, game in enumerate(games):
-        for found in model.interactions(target):
-            truth = game.spectrum.banzhaf(found.members)
-            error.append((found.value - truth) / found.stderr)
-            assert found.order == len(found.members)
-            assert (abs(found.raw / found.raw_stderr) > 4.5) <= (found.p_value < 1e-5)
-    error = np.array(error)
-    assert 0.88 <= (np.abs(error) < 1.96).mean() <= 1.0
-    assert len(error) > 50
+    found = [{i.members for i in model.interactions(k, max_q=0.05)} for k in range(len(games))]
+    hits = sum(len(own & set(game.planted)) for own, game in zip(found, games, strict=True))
+    assert hits >= 0.95 * sum(len(game.planted) for game in games)
+
+
+def test_few_sets_are_found_that_were_not_planted(planted):
+    games, model, _, _ = planted
+    found = [{i.members for i in model.interactions(k, max_q=0.05)} for k in range(len(games))]
+    false = sum(len(own - set(game.planted)) for own, game in zip(found, games, strict=True))
+    assert false <= 0.1 * sum(map(len, found))
+
+
+def test_the_gate_opens_where_interactions_were_planted(planted):
+    assert planted[1].gate_open_.all()
+
+
+def test_intervals_of_reported_sets_cover_the_banzhaf_interaction_as_often_as_they_say(planted):
+    games, model, _, _ = planted
+    z = np.array(
+        [
+            (found.value - game.spectrum.banzhaf(found.members)) / found.stderr
+            for target, game in enumerate(games)
+            for found in model.interactions(target)
+        ]
+    )
+    assert len(z) > 250  # the standard error of the coverage is then 1.4 points
+    assert 0.92 <= (np.abs(z) < 1.96).mean() <= 0.98
+
+
+def test_a_p_value_is_student_s_of_the_raw_estimate(planted):
+    games, model, _, _ = planted
+    reported = [found for target in range(len(games)) for found in model.interactions(target)]
+    z = np.array([found.raw / found.raw_stderr for found in reported])
+    p_values = [found.p_value for found in reported]
+    np.testing.assert_allclose(p_values, 2 * stats.t.sf(np.abs(z), df=2000 - 1), rtol=1e-9)
+
+
+def test_the_order_of_an_interaction_is_its_number_of_members(planted):
+    games, model, _, _ = planted
+    reported = [found for target in range(len(games)) for found in model.interactions(target)]
+    assert {found.order for found in reported} == {2, 3}
+    assert all(found.order == len(found.members) for found in reported)
 
 
 def test_main_effects_and_their_errors_are_honest(planted):
@@ -128,31 +166,71 @@ def test_class_split_and_one_target():
     assert model.interactions()[0].class_split == "cross_class"
 
 
-def test_lightgbm_as_proxy_gives_the_same_pairs():
-    games = [planted_interactions(60, seed, noise_ceiling=0.9, n_pairs=5, n_triples=0) for seed in range(2)]
-    found = [
-        {
-            i.members
-            for k in range(2)
-            for i in fit(games, 1200, backend=backend)[0].interactions(k, max_q=0.05)
-        }
-        for backend in ("booster", "lightgbm")
-    ]
-    assert found[0] == found[1] and len(found[0]) >= 10
-
-
-def test_proxies_put_sets_of_four_forward():
-    game = conjunction(4, 30, noise_sd=0.05)
-    model, _, _ = fit([game], 3000, max_order=4)
+@pytest.mark.parametrize("backend", ["booster", "lightgbm"])
+def test_either_backend_proposes_sets_of_four(backend, proxy_backends):
+    model, _, _ = fit([conjunction(4, 20, noise_sd=0.05)], 1500, max_order=4, backend=backend)
+    assert proxy_backends == [backend, backend]  # one proxy on either half of the masks
     assert (0, 1, 2, 3) in {i.members for i in model.interactions(max_q=0.05)}
 
 
-def test_same_seed_same_result_and_clone():
+def test_both_backends_find_the_same_sets():
+    games = [conjunction(4, 20, noise_sd=noise_sd) for noise_sd in (0.05, 0.1)]
+    booster, lightgbm = (fit(games, 1500, max_order=4, backend=backend)[0] for backend in ("booster", "lightgbm"))
+    for target in range(2):
+        found = [{i.members for i in model.interactions(target, max_q=0.05)} for model in (booster, lightgbm)]
+        assert found[0] == found[1]
+        assert max(map(len, found[0])) == 4
+
+
+def test_without_proxies_no_set_of_four_is_a_candidate():
+    game = conjunction(4, 20, noise_sd=0.05)
+    masks = game.draw_masks(1500, 0)
+    fitted = fit_block(check_data(masks, game.observe(masks, 100), 0.5), BlockSettings(0.5, 4, n_proxy_sets=0))
+    assert {len(members) for members in fitted.reported[0].members} == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("n_players", "n_masks", "alpha", "options", "n_proxies"),
+    [
+        (60, 600, 0.5, {"max_order": 2}, 0),
+        (60, 600, 0.5, {}, 0),
+        (111, 512, 0.5, {}, 0),
+        (111, 512, 0.5, {"max_sieve_players": 110}, 2),
+        (111, 511, 0.5, {}, 2),
+        (111, 512, 0.4, {}, 2),
+        (111, 512, 0.5, {"max_triple_players": 111, "max_sieve_players": 0}, 0),
+        (30, 600, 0.5, {"max_order": 4}, 2),
+        (30, 600, 0.5, {"max_order": 4, "max_triple_players": 2}, 0),
+    ],
+    ids=["order 2", "all triples screened", "all triples sieved", "no sieve", "too few masks for the sieve",
+         "no sieve at this alpha", "a larger screen", "order 4", "no prior of triples"],
+)  # fmt: skip
+def test_proxies_are_fitted_only_for_orders_that_no_screen_covers(
+    n_players, n_masks, alpha, options, n_proxies, proxy_backends
+):
+    game = planted_interactions(n_players, 0, noise_ceiling=0.9, n_pairs=3, n_triples=1, alpha=alpha)
+    fit([game], n_masks, n_rounds=5, **{"max_order": 3, **options})
+    assert len(proxy_backends) == n_proxies
+
+
+def test_settings_of_the_proxy_have_no_effect_where_none_is_fitted():
+    games = [planted_interactions(60, 1, noise_ceiling=0.9)]
+    plain = fit(games, 600)[0]
+    other = fit(games, 600, backend="lightgbm", max_depth=8, learning_rate=1.0, n_rounds=1)[0]
+    assert plain.interactions() == other.interactions()
+    assert plain.spectra_[0].terms == other.spectra_[0].terms
+
+
+def test_same_seed_same_result():
     games = [planted_interactions(60, 1, noise_ceiling=0.9)]
     first, second = (fit(games, 600)[0] for _ in range(2))
     assert first.interactions() == second.interactions()
     assert first.spectra_[0].terms == second.spectra_[0].terms
-    assert clone(first).get_params() == first.get_params()
+
+
+def test_a_clone_has_the_same_settings():
+    model = ProxySPEX(alpha=0.3, max_order=4, seed=5, backend="lightgbm", max_pair_players=9, q_method="BY")
+    assert clone(model).get_params() == model.get_params()
 
 
 def test_replicates_and_antithetic_partners_are_never_divided():
@@ -166,7 +244,7 @@ def test_replicates_and_antithetic_partners_are_never_divided():
     assert (r2(outputs, model.cross_fitted_) < 0.05).all()
 
 
-def test_antithetic_masks_tell_pairs_as_well_as_plain_ones():
+def test_antithetic_masks_identify_pairs_as_plain_masks_do():
     game = duplicates(30, [(1, 2), (3, 4)], 0, noise_sd=0.6)
     half = game.draw_masks(500, 0)
     masks = np.concatenate([half, ~half])
@@ -177,17 +255,28 @@ def test_antithetic_masks_tell_pairs_as_well_as_plain_ones():
         assert abs(found.value + 1.0) < 4 * found.stderr
 
 
-def test_fixed_size_masks_are_recognised_and_effects_take_the_minimum_norm():
+@pytest.fixture(scope="module")
+def fixed_size():
+    """A fit to masks of 15 of 30 players, where players 0 to 4 have a main effect of 1."""
     rng = np.random.default_rng(0)
     masks = np.zeros((900, 30), dtype=bool)
     for row in masks:
         row[rng.choice(30, 15, replace=False)] = True
     outputs = masks @ np.where(np.arange(30) < 5, 1.0, 0.0) + 0.3 * rng.normal(size=900)
-    model = ProxySPEX(max_order=2).fit(masks, outputs)
-    assert model.fixed_size_
-    assert abs(model.effects_[0].mean()) < 1e-9
-    differences = model.effects_[0, :5].mean() - model.effects_[0, 5:].mean()
-    assert abs(differences - 1.0) < 0.1
+    return ProxySPEX(max_order=2).fit(masks, outputs)
+
+
+def test_fixed_size_masks_are_recognised(fixed_size):
+    assert fixed_size.fixed_size_
+
+
+def test_effects_of_fixed_size_masks_take_the_minimum_norm(fixed_size):
+    assert abs(fixed_size.effects_[0].mean()) < 1e-9
+
+
+def test_differences_of_effects_are_identified_by_fixed_size_masks(fixed_size):
+    difference = fixed_size.effects_[0, :5].mean() - fixed_size.effects_[0, 5:].mean()
+    assert abs(difference - 1.0) < 0.1
 
 
 def test_sample_weights_silence_rows_that_are_nearly_worthless():
@@ -210,19 +299,40 @@ def test_a_player_screen_that_is_not_exhaustive_still_looks_at_the_strongest():
     assert model.n_considered_ == 30 * 29 // 2
 
 
-def test_too_many_players_for_one_gram_matrix_are_told_apart_all_the_same():
+@pytest.fixture(scope="module")
+def many_players():
+    """Copies 30 and 170 of 300 players: masks, outputs, fits of all players and of the strongest 60."""
     game = clusters_of_copies(300, [(30, 170)], 0, noise_sd=0.5, effect=3.0, background=0.0)
     masks = game.draw_masks(1500, 0)
     outputs = game.observe(masks, 1)
     data = check_data(masks, outputs, 0.5)
-    whole, part = (fit_block(data, BlockSettings(0.5, 2, max_dense_players=limit)) for limit in (300, 60))
-    assert len(part.players) < 150 and {30, 170} <= set(part.players.tolist())
-    assert part.main.shape == (1, 300) and np.isfinite(part.main_stderr).all()
+    return masks, outputs, *(fit_block(data, BlockSettings(0.5, 2, max_dense_players=limit)) for limit in (300, 60))
+
+
+def test_the_joint_fit_of_the_strongest_players_holds_those_that_matter(many_players):
+    _, _, _, part = many_players
+    assert len(part.players) < 150
+    assert {30, 170} <= set(part.players.tolist())
+
+
+def test_players_outside_the_joint_fit_have_the_main_effects_of_a_fit_of_all(many_players):
+    _, _, whole, part = many_players
+    assert part.main.shape == (1, 300)
+    assert np.isfinite(part.main_stderr).all()
     assert np.abs(part.main - whole.main).max() < 0.35 * np.median(whole.main_stderr) + 0.02
+
+
+def test_the_joint_fit_of_the_strongest_players_finds_the_same_pair_and_predicts_alike(many_players):
+    masks, _, whole, part = many_players
     assert whole.reported[0].members[0] == part.reported[0].members[0] == (30, 170)
     assert np.abs(whole.spectra[0].evaluate(masks) - part.spectra[0].evaluate(masks)).mean() < 0.05
+
+
+def test_a_datamodel_of_the_strongest_players_has_a_coefficient_for_every_player(many_players):
+    masks, outputs, _, _ = many_players
     linear = Datamodel(max_dense_players=60).fit(masks, outputs)
-    assert linear.coef_.shape == (1, 300) and r2(outputs, linear.predict(masks)) > 0.5
+    assert linear.coef_.shape == (1, 300)
+    assert r2(outputs, linear.predict(masks)) > 0.5
 
 
 def test_players_of_a_fold_are_chosen_without_it():

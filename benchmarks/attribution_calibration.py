@@ -34,9 +34,9 @@ from attribution.linear.cross_fitted import fit_linear  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.screening.screen import set_columns  # noqa: E402
-from attribution.statistics.false_discovery import LED, QValues, adjust, fit_q_values  # noqa: E402
+from attribution.statistics.false_discovery import QValues, adjust, fit_q_values  # noqa: E402
 from attribution.statistics.p_values import two_sided_p  # noqa: E402
-from attribution.statistics.z_histogram import Z_STEP  # noqa: E402
+from attribution.statistics.z_histogram import Z_STEP, Stratum  # noqa: E402
 
 LEVEL = 0.05
 TAILS = (2.0, 3.0, 4.0, 4.5, 5.0, 5.5)  # |z| whose frequency is compared with chance
@@ -99,23 +99,23 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     inside = np.abs(fitted.main - main) <= 1.96 * fitted.main_stderr
     result["main"] = [int(inside.sum()), int(inside.size)]
     if mode == "null":
-        # A sieve counts what it turns away as nil: only the tails of its triples tell anything.
+        # A sieve counts rejected triples as |z| = 0: only the tails of its triples are informative.
         result["tails"] = {
-            str(stratum): {"tests": int(counts.sum())}
+            _name(stratum): {"tests": int(counts.sum())}
             | {str(z): int(counts[round(z / Z_STEP) :].sum()) for z in TAILS}
-            for stratum, counts in fitted.considered.counts.items()
+            for stratum, counts in fitted.z_histograms.counts.items()
         }
         edge = math.ceil(1.96 / Z_STEP)
         for order in (2, 3) if n <= 110 else (2,):
-            counts = fitted.considered.counts[order]
+            counts = fitted.z_histograms.counts[Stratum(order)]
             result[f"considered{order}"] = [int(counts[:edge].sum()), int(counts.sum())]
     else:
         result |= _coverage_of_planted(masks, outputs, alpha, fitted, truth)
     for method in ("BH", "BY"):
-        _, rule = fit_q_values([fitted.considered], method)
+        _, rule = fit_q_values([fitted.z_histograms], method)
         found = true = covered = 0
         for target, reported in enumerate(fitted.reported):
-            q = rule.of(reported.p_value, reported.stratum)
+            q = rule.of(reported.p_value, reported.strata)
             for position in np.flatnonzero(q <= LEVEL):
                 value = truth[target].get(reported.members[position], 0.0)
                 found += 1
@@ -148,20 +148,22 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
 
 def families(fitted: Any, truth: list[dict[tuple[int, ...], float]]) -> dict[str, dict[str, list[int]]]:
     """{way to define the family of q-values: {order: [found, true] at q <= .05}}, Benjamini-Hochberg throughout."""
-    counts = {stratum: held for stratum, held in fitted.considered.counts.items() if stratum > 1}
-    orders = sorted({stratum % LED for stratum in counts})
-    merged = {order: sum(held for stratum, held in counts.items() if stratum % LED == order) for order in orders}
+    counts = {stratum: held for stratum, held in fitted.z_histograms.counts.items() if stratum.order > 1}
+    orders = sorted({stratum.order for stratum in counts})
+    merged = {
+        Stratum(order): sum(held for stratum, held in counts.items() if stratum.order == order) for order in orders
+    }
     stored = QValues.fit(counts, "BH")
     flat = QValues.fit(merged, "BH")
     alone = {
-        order: QValues.fit({s: held for s, held in counts.items() if s % LED == order}, "BH") for order in orders
+        order: QValues.fit({s: held for s, held in counts.items() if s.order == order}, "BH") for order in orders
     }
     result: dict[str, dict[str, list[int]]] = {}
     for target, reported in enumerate(fitted.reported):
         for position, members in enumerate(reported.members):
-            p, stratum = reported.p_value[position : position + 1], int(reported.stratum[position])
+            p, stratum = reported.p_value[position : position + 1], reported.strata[position]
             order = len(members)
-            ways = {"stored": stored.of(p, stratum), "no stratum of led sets": flat.of(p, order),
+            ways = {"stored": stored.of(p, stratum), "no stratum by heredity": flat.of(p, Stratum(order)),
                     "a family for each order": alone[order].of(p, stratum)}  # fmt: skip
             for way, q in ways.items():
                 if q[0] <= LEVEL:
@@ -236,10 +238,15 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     return "\n".join(rows)
 
 
+def _name(stratum: Stratum) -> str:
+    """The key of a stratum in a results file."""
+    return f"{stratum.order} by heredity" if stratum.by_heredity else str(stratum.order)
+
+
 def _family_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
     """Of the ways to define the family of q-values, by order; and of the tails of |z| where nothing is planted."""
     rows, planted = [], sum(line["planted"] for line in lines)
-    for way in ("stored", "no stratum of led sets", "a family for each order"):
+    for way in ("stored", "no stratum by heredity", "a family for each order"):
         for order in ("2", "3"):
             found = [line["families"].get(way, {}).get(order, [0, 0]) for line in lines]
             total, true = (sum(row[i] for row in found) for i in (0, 1))
@@ -254,10 +261,10 @@ def _family_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
     if mode != "null":
         return rows
     for stratum, title in (
-        ("2", "pairs"),
-        (str(LED + 2), "pairs that main effects lead to"),
-        ("3", "triples"),
-        (str(LED + 3), "triples that pairs lead to"),
+        (_name(Stratum(2)), "pairs"),
+        (_name(Stratum(2, by_heredity=True)), "pairs by heredity"),
+        (_name(Stratum(3)), "triples"),
+        (_name(Stratum(3, by_heredity=True)), "triples by heredity"),
     ):
         held = [line["tails"][stratum] for line in lines if stratum in line["tails"]]
         tests = sum(entry["tests"] for entry in held)

@@ -89,10 +89,10 @@ def block_of(way: str, masks: np.ndarray, outputs: np.ndarray, held: np.ndarray)
     settings = WAYS[way]
     booster = BoosterSettings(max_depth=max(3, settings["max_order"]))
     fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(alpha=0.5, booster=booster, **settings))
-    _, rule = fit_q_values([fitted.considered], "BH")
+    _, rule = fit_q_values([fitted.z_histograms], "BH")
     found: Sets = []
     for reported in fitted.reported:
-        q = rule.of(reported.p_value, reported.stratum)
+        q = rule.of(reported.p_value, reported.strata)
         found.append([reported.members[k] for k in np.flatnonzero(q <= 0.1)])
     return found, np.column_stack([spectrum.evaluate(held) for spectrum in fitted.spectra])
 

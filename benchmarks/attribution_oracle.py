@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from attribution.fourier.basis import basis
 from attribution.screening.screen import set_columns
-from attribution.statistics.false_discovery import Considered, QValues
+from attribution.statistics.false_discovery import QValues
 from attribution.statistics.p_values import two_sided_p
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, ZHistograms
 
 Bound = Literal["everything else known", "main effects unknown"]
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ def bound(masks: NDArray[np.bool_], outputs: Array, games: Sequence[Any], kind: 
     # What is left when all that is known is taken away, and with it every planted set.
     left = np.column_stack([outputs[:, k] - _known(game, phi, kind) for k, game in enumerate(games)])
     weighted = (left - away @ (away.T @ left)) / s2
-    considered, members_of, z_of_all = Considered(), {}, {}
+    z_histograms, members_of, z_of_all = ZHistograms(), {}, {}
     for order in (2, 3):
         planted = {
             (target, members): _planted_z(phi, away, s2, weighted[:, target], members, game.spectrum.terms[members])
@@ -55,8 +55,8 @@ def bound(masks: NDArray[np.bool_], outputs: Array, games: Sequence[Any], kind: 
             if len(members) == order
         }
         screen = _screen if math.comb(masks.shape[1], order) <= MAX_SETS else _draw
-        members_of[order], z_of_all[order] = screen(phi, away, s2, weighted, order, planted, considered)
-    rule = QValues.fit(considered.counts, "BH")
+        members_of[order], z_of_all[order] = screen(phi, away, s2, weighted, order, planted, z_histograms)
+    rule = QValues.fit(z_histograms.counts, "BH")
     records: list[dict[str, Any]] = [
         {"ranked": [], "reported": [], "r2": math.nan, "cpu_seconds": math.nan} for _ in games
     ]
@@ -74,7 +74,7 @@ Planted = dict[tuple[int, tuple[int, ...]], float]  # {(target, members): z}
 
 
 def _screen(
-    phi: Array, away: Array, s2: float, weighted: Array, order: int, planted: Planted, considered: Considered
+    phi: Array, away: Array, s2: float, weighted: Array, order: int, planted: Planted, z_histograms: ZHistograms
 ) -> tuple[Found, Array]:
     """z of all sets of one order on all targets: counts them, and hands back the large ones."""
     players, away_t, weighted_t = (a.astype(np.float32) for a in (phi, away.T, weighted.T))
@@ -90,7 +90,7 @@ def _screen(
         z = (weighted_t @ columns) / np.sqrt(spread)
         for last, target, value in at.get(lead, []):
             z[target, last - first] = value
-        considered.add_tests(order, z)
+        z_histograms.add_tests(Stratum(order), z)
         targets, positions = np.nonzero(np.abs(z) >= SMALLEST)
         found += [(int(t), (*lead, int(p) + first)) for t, p in zip(targets, positions, strict=True)]
         sizes += z[targets, positions].tolist()
@@ -98,18 +98,18 @@ def _screen(
 
 
 def _draw(
-    phi: Array, away: Array, s2: float, weighted: Array, order: int, planted: Planted, considered: Considered
+    phi: Array, away: Array, s2: float, weighted: Array, order: int, planted: Planted, z_histograms: ZHistograms
 ) -> tuple[Found, Array]:
     """As _screen, but sets that are not planted get standard normal z; their members are negative numbers."""
     edges = two_sided_p(np.arange(N_Z_BINS + 1) * Z_STEP)
     edges[-1] = 0.0
     generator = np.random.default_rng(0)
     found, sizes = list(planted), list(planted.values())
-    considered.add_tests(order, np.array(sizes))
+    z_histograms.add_tests(Stratum(order), np.array(sizes))
     for target in range(weighted.shape[1]):
         n_planted = sum(of == target for of, _ in planted)
         counts = generator.multinomial(math.comb(phi.shape[1], order) - n_planted, -np.diff(edges))
-        considered.add(order, counts)
+        z_histograms.add(Stratum(order), counts)
         first = int(SMALLEST_DRAWN / Z_STEP)
         large = np.repeat(np.arange(first, N_Z_BINS), counts[first:]) * Z_STEP
         found += [(target, (-1 - k,)) for k in range(len(large))]

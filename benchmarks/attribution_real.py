@@ -84,11 +84,11 @@ def main() -> None:
     counts = np.concatenate([np.ones((1, len(y))), counts])  # the first row is the sample itself
     scores = {name: resampled_r2(y, np.concatenate(p, axis=1), counts) for name, p in predicted.items()}
     is_open = adjust(np.concatenate(gate_p), "BH") <= 0.05
-    _, rule = fit_q_values([block.considered for block in blocks], "BH")
+    _, rule = fit_q_values([block.z_histograms for block in blocks], "BH")
     found: list[tuple[int, ...]] = []
     for block in blocks:
         for reported in block.reported:
-            q = rule.of(reported.p_value, reported.stratum)
+            q = rule.of(reported.p_value, reported.strata)
             found += [reported.members[k] for k in np.flatnonzero(q <= 0.05)]
     began = time.process_time()
     sets = pool_sets(assign_q_values(tables), masks, alpha=0.5)

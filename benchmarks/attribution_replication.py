@@ -28,13 +28,14 @@ from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.screening.screen import set_columns  # noqa: E402
-from attribution.statistics.false_discovery import LED, LEVEL, fit_q_values  # noqa: E402
+from attribution.statistics.false_discovery import LEVEL, fit_q_values  # noqa: E402
+from attribution.statistics.z_histogram import Stratum  # noqa: E402
 from benchmarks.attribution_real import recorded  # noqa: E402
 
 STRATA = {
-    LED + 2: "pairs, both members with main effects",
+    Stratum(2, by_heredity=True): "pairs, both members with main effects",
     2: "other pairs",
-    LED + 3: "triples that pairs lead to",
+    Stratum(3, by_heredity=True): "triples that pairs lead to",
     3: "other triples",
 }
 
@@ -44,7 +45,7 @@ class Finding:
     """A set that one half lists, and the other half's estimate; both in the outputs' units."""
 
     members: tuple[int, ...]
-    stratum: int
+    stratum: Stratum
     shrunken: float
     again: float
     again_stderr: float
@@ -63,17 +64,17 @@ def analysed(masks: np.ndarray, outputs: np.ndarray, block: int) -> list[BlockFi
 
 def findings(fits: list[BlockFit], masks: np.ndarray, residuals: np.ndarray) -> list[Finding]:
     """What `fits` list, estimated with the residuals (m, t) of the other half's datamodels on its masks (m, n)."""
-    _, rule = fit_q_values([fit.considered for fit in fits], "BH")
+    _, rule = fit_q_values([fit.z_histograms for fit in fits], "BH")
     phi, found, target = basis(masks, 0.5), [], 0
     for fit in fits:
         for reported in fit.reported:
-            listed = np.flatnonzero(rule.of(reported.p_value, reported.stratum) <= LEVEL)
+            listed = np.flatnonzero(rule.of(reported.p_value, reported.strata) <= LEVEL)
             r = residuals[:, target]
             for k in listed:
                 scores = set_columns(phi, np.array([reported.members[k]]))[:, 0] * r
                 found.append(
                     Finding(
-                        reported.members[k], int(reported.stratum[k]), float(reported.shrunken[k]),
+                        reported.members[k], reported.strata[k], float(reported.shrunken[k]),
                         float(scores.mean()), float(scores.std() / np.sqrt(len(r))),
                     )
                 )  # fmt: skip

@@ -27,8 +27,7 @@ from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Proxy, fit_proxy
 from attribution.screening.screen import set_columns
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.false_discovery import Considered
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, ZHistograms, add_to_histogram
 
 Array = np.ndarray
 N_BAGS = 8
@@ -43,7 +42,7 @@ class Block:
         self.masks, self.new_masks = masks, new_masks
         self.linear = fit_linear(self.setup.phi, outputs, self.setup.folds)
         self.residual = outputs - self.linear.predicted
-        self.candidates, self.selections = search(self.setup, self.linear, Considered())
+        self.candidates, self.selections = search(self.setup, self.linear, ZHistograms())
         self.design = Design.of(self.setup.phi, None, self.setup.folds)
         self.pairs = np.column_stack(np.triu_indices(masks.shape[1], 1))
 
@@ -136,8 +135,8 @@ def second_screen(block: Block) -> dict[str, Array]:
     """Screen again with the spectrum's cross-fitted residuals; what is in the spectrum stays a candidate."""
     first = block.selections
     better = block.y - np.column_stack([chosen.predicted for chosen in first])
-    pairs = find_pairs(block.setup, better, block.main_z(), Considered())
-    larger = find_larger(block.setup, better, pairs, Considered())
+    pairs = find_pairs(block.setup, better, block.main_z(), ZHistograms())
+    larger = find_larger(block.setup, better, pairs, ZHistograms())
     second = [joined([pair, *parts]) for pair, parts in zip(pairs, larger, strict=True)]
     both = []
     for old, new, chosen in zip(block.candidates, second, first, strict=True):

@@ -121,4 +121,4 @@ def _sets(blocks: list[BlockAnalysis], config: CampaignConfig, data: TargetBlock
 
 def _sets_considered(block: BlockAnalysis) -> int:
     """(set, target) combinations of two or more members that a block looked at."""
-    return sum(block.considered.n_tests(order) for order in block.considered.counts if order > 1)
+    return sum(block.z_histograms.n_tests(stratum) for stratum in block.z_histograms.counts if stratum.order > 1)

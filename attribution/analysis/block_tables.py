@@ -17,8 +17,9 @@ from attribution.masks.inputs import CheckedData, check_data, check_masks, check
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend, fit_proxy
 from attribution.statistics import faithfulness
-from attribution.statistics.false_discovery import LEVEL, Considered, Method, adjust, fit_q_values
+from attribution.statistics.false_discovery import LEVEL, Method, adjust, fit_q_values
 from attribution.statistics.p_values import two_sided_p
+from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
 
 Columns = dict[str, Any]
@@ -40,9 +41,9 @@ class BlockAnalysis:
     effects: Columns
     interactions: Columns
     faithfulness: Columns
-    considered: Considered
+    z_histograms: ZHistograms
     fixed_size: bool
-    strata: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    strata: list[Stratum] = field(default_factory=list)
     residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
@@ -133,9 +134,9 @@ def tables_of(
         effects=_effects(fitted, ids),
         interactions=_interactions(fitted, ids, classes, players, higher_is_better),
         faithfulness=faith,
-        considered=fitted.considered,
+        z_histograms=fitted.z_histograms,
         fixed_size=data.fixed_size,
-        strata=np.concatenate([reported.stratum for reported in fitted.reported]),
+        strata=[stratum for reported in fitted.reported for stratum in reported.strata],
         residuals=fitted.residuals.astype(np.float32),
     )
 
@@ -148,7 +149,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
     """
     if not blocks:
         return []
-    main_rule, set_rule = fit_q_values([block.considered for block in blocks], method)
+    main_rule, set_rule = fit_q_values([block.z_histograms for block in blocks], method)
     gate_q = adjust(np.concatenate([block.faithfulness["gate_p"] for block in blocks]), "BH")
     result, start = [], 0
     for block in blocks:
@@ -159,7 +160,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
         result.append(
             replace(
                 block,
-                effects={**block.effects, "q_value": main_rule.of(block.effects["p_value"], 1)},
+                effects={**block.effects, "q_value": main_rule.of(block.effects["p_value"], Stratum(1))},
                 interactions={
                     **block.interactions,
                     "q_value": set_rule.of(block.interactions["p_value"], block.strata),

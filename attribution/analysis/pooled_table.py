@@ -14,8 +14,9 @@ from attribution.analysis.pooled_tests import PooledTests, TargetPool
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.fourier.kinds import kind_of
 from attribution.masks.row_groups import make_row_groups
-from attribution.statistics.false_discovery import LED, LEVEL, Considered, Method, QValues
+from attribution.statistics.false_discovery import LEVEL, Method, QValues
 from attribution.statistics.p_values import z_of
+from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
 
 Columns = dict[str, Any]
@@ -110,37 +111,37 @@ def pool_sets(
     if len(pool.targets) < 2:
         return _columns([], pool, np.zeros(0), {}, {}, higher_is_better)
     reported = _reported(blocks)
-    considered = Considered()
+    z_histograms = ZHistograms()
     kept: list[PooledTests] = []
     screened = len(pool.players)
     step = max(1, screened // 16)
     for first in range(0, screened, step):
         last = min(first + step, screened)
         found = pool.pairs(range(first, last))
-        considered.add_tests(2, z_of(found.p_value))
+        z_histograms.add_tests(Stratum(2), z_of(found.p_value))
         # Nothing above this can reach KEPT_LEVEL unless a share of all pairs passes, which the reported ones see to.
         stays = (found.p_value <= 0.02) | np.array([tuple(pair) in reported for pair in found.members.tolist()], bool)
         kept.append(found.take(stays))
         if progress is not None:
             progress(last)
-    strata = [2] * len(kept)
+    strata = [Stratum(2)] * len(kept)
     inside = set(pool.players.tolist())
     stratum_of = _strata(blocks)
-    for stratum in sorted({stratum_of[members] for members in reported}):
-        order = stratum % LED
+    for stratum in sorted({stratum_of[members] for members in reported}, key=lambda own: (own.by_heredity, own.order)):
+        order = stratum.order
         others = [s for s in reported if stratum_of[s] == stratum and (order > 2 or not set(s) <= inside)]
         n_considered = min(
             comb(masks.shape[1], order) - (comb(screened, 2) if order == 2 else 0),
-            sum(block.considered.n_tests(stratum) for block in blocks),
+            sum(block.z_histograms.n_tests(stratum) for block in blocks),
         )
         if not others:
             continue
         found = pool.of_sets(np.array(sorted(others), dtype=np.int64))
-        considered.add_tests(stratum, z_of(found.p_value))
-        considered.add_tests(stratum, np.zeros(max(0, n_considered - len(others))))
+        z_histograms.add_tests(stratum, z_of(found.p_value))
+        z_histograms.add_tests(stratum, np.zeros(max(0, n_considered - len(others))))
         kept.append(found)
         strata.append(stratum)
-    rule = QValues.fit(considered.counts, method)
+    rule = QValues.fit(z_histograms.counts, method)
     q_values = [rule.of(part.p_value, stratum) for part, stratum in zip(kept, strata, strict=True)]
     alone = {members: sum(q <= LEVEL for q, _ in rows) for members, rows in reported.items()}
     kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
@@ -159,12 +160,12 @@ def _reported(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tup
     return found
 
 
-def _strata(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], int]:
-    """Member set -> its stratum: that of sets which smaller ones lead to where that is so on some target."""
-    found: dict[tuple[int, ...], int] = {}
+def _strata(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], Stratum]:
+    """Member set -> its stratum: that of sets by heredity where that is so on some target."""
+    found: dict[tuple[int, ...], Stratum] = {}
     for block in blocks:
-        for members, stratum in zip(map(tuple, block.interactions["members"]), block.strata.tolist(), strict=True):
-            found[members] = max(found.get(members, 0), stratum)
+        for members, stratum in zip(map(tuple, block.interactions["members"]), block.strata, strict=True):
+            found[members] = max(found.get(members, stratum), stratum)
     return found
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.screening.heredity import LEADING_Z
+from attribution.screening.heredity import HEREDITY_Z
 from attribution.statistics.p_values import two_sided_p
 from attribution.types import Array, Float32
 
@@ -89,7 +89,7 @@ class TargetPool:
         z = self.phi[:, player + 1 :].T @ (self.sums[0] * self.phi[:, [player]])
         mine, theirs = self.main_z[player], self.main_z[player + 1 :]
         weight = np.minimum(np.abs(mine), np.abs(theirs))
-        led = weight >= LEADING_Z
+        led = weight >= HEREDITY_Z
         weight *= weight
         weight *= -np.sign(mine) * (mine * theirs > 0)
         members = np.column_stack([np.full(len(later), player), later])
@@ -129,7 +129,7 @@ class TargetPool:
         # Of an odd number of copies the interaction has the sign of the main effects, of an even number the other.
         turn = 1.0 if members.shape[1] % 2 else -1.0
         weight = np.asarray(smallest**2 * alike * (turn * np.sign(own[:, 0])), dtype=np.float32)
-        return weight, smallest >= LEADING_Z
+        return weight, smallest >= HEREDITY_Z
 
     def _tested(
         self,

@@ -216,7 +216,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.effects_ = fitted.main / sigma
         self.effect_stderrs_ = fitted.main_stderr / sigma
         self.cross_fitted_ = fitted.predicted
-        _, rule = fit_q_values([fitted.considered], cast(Method, self.q_method))
+        _, rule = fit_q_values([fitted.z_histograms], cast(Method, self.q_method))
         self.n_considered_ = rule.n_tests
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
@@ -308,7 +308,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return [
             interactions_of(
                 fitted, target,
-                q_values=rule.of(fitted.reported[target].p_value, fitted.reported[target].stratum),
+                q_values=rule.of(fitted.reported[target].p_value, fitted.reported[target].strata),
                 gate_open=bool(self.gate_open_[target]),
                 higher_is_better=higher_is_better,
                 player_classes=player_labels,

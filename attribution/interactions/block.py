@@ -30,9 +30,9 @@ from attribution.linear.cross_fitted import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.false_discovery import LEVEL, Considered, fit_q_values
+from attribution.statistics.false_discovery import LEVEL, fit_q_values
 from attribution.statistics.p_values import gate_p_values, two_sided_p, z_of
-from attribution.statistics.z_histogram import Z_STEP
+from attribution.statistics.z_histogram import Z_STEP, Stratum, ZHistograms
 from attribution.types import Array
 
 __all__ = ["BlockFit", "BlockSettings", "fit_block"]
@@ -45,7 +45,7 @@ class BlockFit:
     linear: the datamodel, over `players` (all of them up to max_dense_players). spectra: t Spectrum. main (t, n),
     main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
     predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
-    considered: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
+    z_histograms: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
     mixture: what several alphas mean for outputs and units.
     """
 
@@ -59,7 +59,7 @@ class BlockFit:
     gate_p: Array
     level: NDArray[np.int64]
     reported: list[Reported]
-    considered: Considered
+    z_histograms: ZHistograms
     residuals: Array
     mixture: AlphaMixture
 
@@ -83,19 +83,19 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     y = setup.data.outputs
     device = settings.booster.device
     linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed, device=device)
-    considered = Considered()
-    candidates, chosen = search(setup, linear, considered)
+    z_histograms = ZHistograms()
+    candidates, chosen = search(setup, linear, z_histograms)
     predicted = np.column_stack([selection.predicted for selection in chosen])
     gate_p = gate_p_values(y, linear.predicted, predicted, data.weight, data.groups)
     residual = y - predicted
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
     main, main_stderr = main_effects(setup, residual, fold_main)
     z_main = _ratio(main, main_stderr)
-    considered.add_tests(1, z_of(two_sided_p(z_main)))
-    shrunken = EffectPrior.fit(considered.counts[1], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
-    significant = fit_q_values([considered], "BH")[1].reached_at(LEVEL)
+    z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main)))
+    shrunken = EffectPrior.fit(z_histograms.counts[Stratum(1)], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
+    significant = fit_q_values([z_histograms], "BH")[1].reached_at(LEVEL)
     reported = [
-        report(setup, residual[:, target], candidates[target], chosen[target], considered, significant)
+        report(setup, residual[:, target], candidates[target], chosen[target], z_histograms, significant)
         for target in range(setup.n_targets)
     ]
     return BlockFit(
@@ -109,17 +109,17 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         gate_p=gate_p,
         level=np.array([selection.level for selection in chosen], dtype=np.int64),
         reported=reported,
-        considered=considered,
+        z_histograms=z_histograms,
         residuals=y - linear.predicted,
         mixture=setup.mixture,
     )
 
 
 def search(
-    setup: BlockSetup, linear: LinearFit, considered: Considered
+    setup: BlockSetup, linear: LinearFit, z_histograms: ZHistograms
 ) -> tuple[list[Candidates], list[Selection]]:
     """Every target's candidates and which of them enter its spectrum. All that is looked at is counted into
-    `considered`.
+    `z_histograms`.
 
     Larger sets are looked for on what the pairs leave: where pairs explain much, the residuals are smaller and triples
     that the datamodel's would hide stand out."""
@@ -127,10 +127,10 @@ def search(
     residual = y - linear.predicted
     design = Design.of(setup.phi, setup.data.weight, setup.folds)
     main_z = _ratio(*main_effects(setup, residual, linear.fold_coef))[:, setup.players]
-    pairs = find_pairs(setup, residual, main_z, considered)
+    pairs = find_pairs(setup, residual, main_z, z_histograms)
     chosen = select_all(setup, design, linear, pairs, targets)
     left = y - np.column_stack([selection.predicted for selection in chosen])
-    larger = find_larger(setup, left, pairs, considered)
+    larger = find_larger(setup, left, pairs, z_histograms)
     candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
     again = [target for target in targets if any(may_enter(part) for part in larger[target])]
     anew = dict(zip(again, select_all(setup, design, linear, [candidates[t] for t in again], again), strict=True))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.interactions.setup import N_FOLDS, BlockSetup
-from attribution.screening.hits import Hits
+from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum
 from attribution.types import Array
 
 LEAST_REPORTED = 2.5  # |z| below which no set is reported, whatever enters: nobody could name its sign
@@ -35,8 +35,8 @@ class Candidates:
         Posterior mean of z and probability that the effect is null, without each fold and (last row) on all masks.
     cut : ndarray of shape (n_sets,)
         Smallest |z| of the set's own test at which it is reported.
-    stratum : ndarray of int, shape (n_sets,)
-        Stratum of the family of q-values in which the set is counted.
+    by_heredity : ndarray of bool, shape (n_sets,)
+        True if smaller sets singled it out (screening/heredity.py): a stratum of its own among the q-values.
     """
 
     members: NDArray[np.int64]
@@ -47,7 +47,13 @@ class Candidates:
     mean: Array
     nil: Array
     cut: Array
-    stratum: NDArray[np.int64]
+    by_heredity: NDArray[np.bool_]
+
+    @property
+    def strata(self) -> list[Stratum]:
+        """The stratum of each set among the q-values."""
+        orders = (self.members >= 0).sum(axis=1)
+        return [Stratum(int(order), bool(own)) for order, own in zip(orders, self.by_heredity, strict=True)]
 
     def z(self, folds: NDArray[np.int64]) -> Array:
         """The sets' z on some folds: (c,)."""
@@ -58,7 +64,7 @@ class Candidates:
         """Some of the sets: which (c,)."""
         return Candidates(
             self.members[which], self.sums[:, which], self.squares[:, which], self.proposed[:, which],
-            self.screened[which], self.mean[:, which], self.nil[:, which], self.cut[which], self.stratum[which],
+            self.screened[which], self.mean[:, which], self.nil[:, which], self.cut[which], self.by_heredity[which],
         )  # fmt: skip
 
     def without(self, others: Sequence[Candidates]) -> Candidates:
@@ -70,10 +76,10 @@ class Candidates:
 
 def with_prior(
     setup: BlockSetup,
-    hit: Hits,
+    hit: ScreenedSets,
     prior: EffectPrior,
     cut: float,
-    stratum: int,
+    stratum: Stratum,
     proposed: NDArray[np.bool_] | None = None,
     screened: bool = True,
     least: float = 0.0,
@@ -92,7 +98,7 @@ def with_prior(
         nil[row, np.abs(z) < least] = 1.0
     return Candidates(
         hit.members, hit.sums, hit.squares, np.ones((2, n_sets), dtype=bool) if proposed is None else proposed,
-        np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum),
+        np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum.by_heredity),
     )  # fmt: skip
 
 
@@ -112,7 +118,7 @@ def no_candidates() -> Candidates:
     nothing, rows = np.zeros((N_FOLDS, 0)), np.zeros((N_FOLDS + 1, 0))
     return Candidates(
         np.zeros((0, 2), np.int64), nothing, nothing, np.zeros((2, 0), bool), np.zeros(0, bool), rows, rows,
-        np.zeros(0), np.zeros(0, np.int64),
+        np.zeros(0), np.zeros(0, bool),
     )  # fmt: skip
 
 

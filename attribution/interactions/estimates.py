@@ -14,9 +14,9 @@ from attribution.interactions.selection import Selection
 from attribution.interactions.setup import BlockSetup
 from attribution.masks.player_subset import player_blocks
 from attribution.screening.screen import set_columns
-from attribution.statistics.false_discovery import Considered
 from attribution.statistics.p_values import clustered_mean, two_sided_p, z_of
 from attribution.statistics.selective_intervals import conditional_estimate
+from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
 
 
@@ -26,8 +26,8 @@ class Reported:
 
     value, stderr: centre and standard error of the interval that allows for having been reported
     (selective_intervals.py). raw, raw_stderr: the one-step estimate. shrunken: its posterior mean. p_value: two-sided,
-    of the raw estimate. kept: in the target's spectrum. stratum: of the family of q-values
-    (statistics/false_discovery.py)."""
+    of the raw estimate. kept: in the target's spectrum. by_heredity: singled out by smaller
+    sets, and so of their stratum among the q-values (statistics/false_discovery.py)."""
 
     members: list[tuple[int, ...]]
     value: Array
@@ -37,7 +37,12 @@ class Reported:
     shrunken: Array
     p_value: Array
     kept: NDArray[np.bool_]
-    stratum: NDArray[np.int64]
+    by_heredity: NDArray[np.bool_]
+
+    @property
+    def strata(self) -> list[Stratum]:
+        """The stratum of each set among the q-values."""
+        return [Stratum(len(own), bool(by)) for own, by in zip(self.members, self.by_heredity, strict=True)]
 
 
 def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[Array, Array]:
@@ -94,8 +99,8 @@ def report(
     residual: Array,
     candidates: Candidates,
     selection: Selection,
-    considered: Considered,
-    significant: Mapping[int, float],
+    z_histograms: ZHistograms,
+    significant: Mapping[Stratum, float],
 ) -> Reported:
     """Values, errors and p-values of one target's sets that are reported.
 
@@ -104,7 +109,7 @@ def report(
 
     A screened set is tested on all masks: its whole family is counted.
     A set that a proxy put forward is tested by the half that did not (by the second, where both did).
-    In `considered` a screened set's |z| of the screen is replaced by that of its final test, and proposed sets are
+    In `z_histograms` a screened set's |z| of the screen is replaced by that of its final test, and proposed sets are
     added."""
     z_screen = np.abs(candidates.z(setup.every))
     wanted = np.flatnonzero((z_screen >= candidates.cut) | ~candidates.screened)
@@ -113,7 +118,7 @@ def report(
     screened, cut = candidates.screened[wanted], candidates.cut[wanted]
     first_half = ~setup.half_of_fold
     by_second = candidates.proposed[0, wanted]
-    raw, raw_stderr, freedom = np.zeros(len(wanted)), np.zeros(len(wanted)), np.ones(len(wanted))
+    raw, raw_stderr, df = np.zeros(len(wanted)), np.zeros(len(wanted)), np.ones(len(wanted))
     for now, folds in (
         (screened, setup.every),
         (~screened & by_second, setup.every[~first_half]),
@@ -126,16 +131,17 @@ def report(
         mean, raw_stderr[now] = clustered_mean(
             scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows]
         )
-        freedom[now] = max(len(np.unique(setup.data.groups[rows])) - 1, 1)
+        df[now] = max(len(np.unique(setup.data.groups[rows])) - 1, 1)
         raw[now] = mean + share @ selection.fold_sets[np.ix_(folds, wanted[now])]
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
-    p_value = two_sided_p(z, freedom)
+    p_value = two_sided_p(z, df)
     orders = (candidates.members[wanted] >= 0).sum(axis=1)
-    strata = candidates.stratum[wanted]
-    for stratum in np.unique(strata):
-        now = strata == stratum
-        considered.add_tests(int(stratum), z_of(p_value[now & ~screened]))
-        considered.move(int(stratum), z_screen[wanted][now & screened], z_of(p_value[now & screened]))
+    by_heredity = candidates.by_heredity[wanted]
+    strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
+    for stratum in sorted(set(strata)):
+        now = (orders == stratum.order) & (by_heredity == stratum.by_heredity)
+        z_histograms.add_tests(stratum, z_of(p_value[now & ~screened]))
+        z_histograms.replace(stratum, z_screen[wanted][now & screened], z_of(p_value[now & screened]))
     # A screened set had to pass the cut with the datamodel's residuals, which are larger than the spectrum's: in
     # units of its final error the cut lies higher by as much.
     screen_stderr = np.sqrt(candidates.squares[:, wanted].sum(axis=0)) / float(setup.weight.sum())
@@ -145,7 +151,7 @@ def report(
     cut = cut * np.maximum(looser, 1.0)
     shown = np.flatnonzero(np.abs(z) >= cut)
     shown = shown[np.argsort(p_value[shown], kind="stable")]
-    firm = np.array([significant.get(int(stratum), np.inf) for stratum in strata[shown]])
+    firm = np.array([significant.get(strata[position], np.inf) for position in shown])
     chosen_from = np.where(z_of(p_value[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
     centre, error = conditional_estimate(z[shown], chosen_from)
     unit = np.array([setup.mixture.unit(int(order)) for order in orders[shown]])
@@ -154,5 +160,5 @@ def report(
         [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
         centre * raw_stderr[shown] * unit, error * raw_stderr[shown] * unit, raw[shown] * unit,
         raw_stderr[shown] * unit,
-        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown], strata[shown],
+        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown], by_heredity[shown],
     )  # fmt: skip

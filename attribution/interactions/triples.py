@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from attribution.interactions.candidates import LEAST_REPORTED, Candidates, report_cut, with_prior
 from attribution.interactions.setup import N_FOLDS, BlockSetup
-from attribution.screening.heredity import are_among, led_triples
-from attribution.screening.hits import Hits
+from attribution.screening.heredity import are_among, triples_by_heredity
 from attribution.screening.screen import screen_triples, set_statistics
+from attribution.screening.screened_sets import ScreenedSets
 from attribution.screening.sieve import sieve_triples
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.false_discovery import LED, Considered, QValues
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
+from attribution.statistics.false_discovery import QValues
+from attribution.statistics.p_values import z_threshold
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, ZHistograms, add_to_histogram
 from attribution.types import Array
 
 Parts = list[list[Candidates]]
@@ -29,50 +30,50 @@ _EVERY_TARGET = 500  # players up to which the sieve costs next to nothing; of m
 
 
 def find_triples(
-    setup: BlockSetup, residual: Array, pairs: list[Candidates], considered: Considered
+    setup: BlockSetup, residual: Array, pairs: list[Candidates], z_histograms: ZHistograms
 ) -> tuple[Parts, EffectPrior | None, bool]:
     """Every target's triples that stand out, in parts; the prior of the last look; whether all triples were looked at.
 
     residual: (m, t), out of fold, of what the pairs are part of. All that are looked at are counted into
-    `considered`, by their |z| on all masks."""
+    `z_histograms`, by their |z| on all masks."""
     sums = setup.row_groups.sums(residual, 3)
-    led = _led(setup, sums, pairs, considered)
+    led = _led(setup, sums, pairs, z_histograms)
     found: Parts = [[own] for own in led]
     players = strongest_players(setup, setup.settings.max_triple_players)
     prior = None
     if len(players) >= 3:
-        prior = _screen(setup, sums, players, considered, found, led)
+        prior = _screen(setup, sums, players, z_histograms, found, led)
     every = len(players) == setup.n_players
     if not every and _can_sieve(setup):
         targets = _worth_a_sieve(setup, pairs)
-        _sieve(setup, sums, players, considered, found, led, targets)
+        _sieve(setup, sums, players, z_histograms, found, led, targets)
         every = len(targets) == setup.n_targets
     return found, prior, every
 
 
 def _led(
-    setup: BlockSetup, sums: Array, pairs: list[Candidates], considered: Considered
+    setup: BlockSetup, sums: Array, pairs: list[Candidates], z_histograms: ZHistograms
 ) -> list[Candidates]:
     """Every target's triples that contain two large pairs (heredity.py); the screens leave them out."""
-    least = max(_LEADS, tail_z(10.0, comb(min(setup.n_players, setup.settings.max_pair_players), 2)))
+    least = max(_LEADS, z_threshold(10.0, comb(min(setup.n_players, setup.settings.max_pair_players), 2)))
     hits = []
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for target, own in enumerate(pairs):
         z = np.abs(own.z(setup.every))
         leading = z >= least
-        triples = led_triples(own.members[leading], z[leading], _MOST_LED)
+        triples = triples_by_heredity(own.members[leading], z[leading], _MOST_LED)
         hits.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, triples, sums[:, target]))
         add_to_histogram(counts, _size(hits[-1]))
-    considered.add(LED + 3, counts)
+    z_histograms.add(Stratum(3, by_heredity=True), counts)
     prior = EffectPrior.fit(counts, Z_STEP)
-    return [with_prior(setup, hit, prior, LEAST_REPORTED, LED + 3) for hit in hits]
+    return [with_prior(setup, hit, prior, LEAST_REPORTED, Stratum(3, by_heredity=True)) for hit in hits]
 
 
 def _screen(
     setup: BlockSetup,
     sums: Array,
     players: NDArray[np.int64],
-    considered: Considered,
+    z_histograms: ZHistograms,
     found: Parts,
     led: list[Candidates],
 ) -> EffectPrior:
@@ -80,7 +81,7 @@ def _screen(
 
     led: per target the triples found by heredity, which are counted and tested by themselves."""
     n_sets = comb(len(players), 3)
-    keep_z, usual_z = tail_z(10.0, n_sets), tail_z(5.0, n_sets)
+    keep_z, usual_z = z_threshold(10.0, n_sets), z_threshold(5.0, n_sets)
     row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     hits = list(
@@ -94,13 +95,13 @@ def _screen(
         uncounted = np.zeros_like(counts)
         add_to_histogram(uncounted, np.abs(others.z(setup.every))[known[others.members].all(axis=1)])
         counts -= uncounted
-    considered.add(3, counts)
+    z_histograms.add(Stratum(3), counts)
     prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
-    cut = report_cut(setup, QValues.fit({3: counts}, "BH").q.get(3), prior, keep_z, usual_z)
+    cut = report_cut(setup, QValues.fit({Stratum(3): counts}, "BH").q.get(Stratum(3)), prior, keep_z, usual_z)
     for target, hit in enumerate(hits):
-        hit = Hits(players[hit.members], hit.sums, hit.squares)
+        hit = ScreenedSets(players[hit.members], hit.sums, hit.squares)
         hit = _of_sets(hit, ~are_among(hit.members, led[target].members, setup.n_players))
-        found[target].append(with_prior(setup, hit, prior, cut, 3))
+        found[target].append(with_prior(setup, hit, prior, cut, Stratum(3)))
     return prior
 
 
@@ -116,7 +117,7 @@ def _worth_a_sieve(setup: BlockSetup, pairs: list[Candidates]) -> NDArray[np.int
     would have to be. (What pairs show says nothing about the noise of triples: heredity.py.)"""
     if setup.n_players <= _EVERY_TARGET:
         return np.arange(setup.n_targets)
-    least = tail_z(0.05, comb(setup.n_players, 3))
+    least = z_threshold(0.05, comb(setup.n_players, 3))
     large = np.array([(np.abs(own.z(setup.every)) >= least).sum() for own in pairs])
     return np.flatnonzero(large >= 2)
 
@@ -125,7 +126,7 @@ def _sieve(
     setup: BlockSetup,
     sums: Array,
     screened: NDArray[np.int64],
-    considered: Considered,
+    z_histograms: ZHistograms,
     found: Parts,
     led: list[Candidates],
     targets: NDArray[np.int64],
@@ -153,16 +154,18 @@ def _sieve(
     prior_counts = counts.copy()
     prior_counts[unsure] = _nil_counts(n_tests)[unsure]
     counts[0] += n_tests - int(counts.sum())
-    considered.add(3, counts)
+    z_histograms.add(Stratum(3), counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
-    cut = max(tail_z(5.0, n_sets), _SURELY_SEEN)
+    cut = max(z_threshold(5.0, n_sets), _SURELY_SEEN)
     # Of millions of triples dozens would pass for likely by chance, and together they open gates
     # (docs/NEGATIVE_RESULTS.md): a fit is for those that chance hardly brings.
-    least = tail_z(0.05, n_sets)
+    least = z_threshold(0.05, n_sets)
     for target, (hit, proposed) in zip(targets.tolist(), kept, strict=True):
-        standing_out = _largest_size(hit) >= tail_z(10.0, n_sets)
+        standing_out = _largest_size(hit) >= z_threshold(10.0, n_sets)
         found[target].append(
-            with_prior(setup, _of_sets(hit, standing_out), prior, cut, 3, proposed[:, standing_out], least=least)
+            with_prior(
+                setup, _of_sets(hit, standing_out), prior, cut, Stratum(3), proposed[:, standing_out], least=least
+            )
         )
 
 
@@ -179,13 +182,6 @@ def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(-strength, kind="stable")[:limit])
 
 
-def tail_z(expected: float, n_tests: float) -> float:
-    """The |z| that `expected` of n_tests nil effects exceed by chance; 0 where all may."""
-    from scipy.special import ndtri
-
-    return float(max(0.0, -ndtri(min(0.5, expected / 2.0 / max(n_tests, 1.0)))))
-
-
 def _nil_counts(n_tests: int) -> NDArray[np.int64]:
     """The histogram of |z| that n_tests nil effects are expected to have."""
     from scipy.special import ndtr
@@ -194,17 +190,17 @@ def _nil_counts(n_tests: int) -> NDArray[np.int64]:
     return np.rint(n_tests * 2 * np.diff(-ndtr(-edges))).astype(np.int64)
 
 
-def _size(hit: Hits) -> Array:
+def _size(hit: ScreenedSets) -> Array:
     """|z| of sets on all masks."""
     return np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
 
 
-def _largest_size(hit: Hits) -> Array:
+def _largest_size(hit: ScreenedSets) -> Array:
     """The largest |z| of all masks or all but one fold: what is kept by it is kept whatever a held-out fold says."""
     sums, squares = hit.sums.sum(axis=0), hit.squares.sum(axis=0)
     without = np.abs(sums - hit.sums) / np.sqrt(np.maximum(squares - hit.squares, 1e-300))
     return np.asarray(np.maximum(_size(hit), without.max(axis=0)))
 
 
-def _of_sets(hit: Hits, which: NDArray[np.bool_]) -> Hits:
-    return Hits(hit.members[which], hit.sums[:, which], hit.squares[:, which])
+def _of_sets(hit: ScreenedSets, which: NDArray[np.bool_]) -> ScreenedSets:
+    return ScreenedSets(hit.members[which], hit.sums[:, which], hit.squares[:, which])

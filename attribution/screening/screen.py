@@ -1,8 +1,8 @@
 """Exhaustive screens: a statistic for every pair (or triple) of players on every target, by matrix products.
 
-For residuals r of the datamodel (out of fold) the one-step estimate of F({i,j}) is mean(phi_i phi_j r), and all
-pairs of one target at once are Phi' diag(r) Phi: m n^2 multiplications, no fit, no hierarchy assumed. Sums are
-kept per fold, so that the statistic "without fold k" and those of both halves come from the same pass.
+For out-of-fold residuals r of the datamodel the one-step estimate of F({i,j}) is mean(phi_i phi_j r). All pairs of one
+target are Phi' diag(r) Phi: m n^2 multiplications, without a fit and without assuming heredity. Sums are kept per
+fold, so that one pass gives the statistics on all masks, without any fold, and on either half.
 """
 
 from __future__ import annotations
@@ -13,44 +13,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.masks.row_groups import RowGroups
-from attribution.screening.hits import Hits
+from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.z_histogram import add_to_histogram
 from attribution.types import Floating
+
+_SETS_AT_ONCE = 512  # a choice: the columns of so many sets fit a core's cache
 
 
 def screen_pairs(
     row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    keep_z: float | NDArray[np.float64],
+    retain_threshold: float | NDArray[np.float64],
     counts: NDArray[np.int64],
     unit_variance: bool,
-    levels: NDArray[np.int8] | None = None,
+    classes: NDArray[np.int8] | None = None,
     *,
     device: str = "cpu",
-) -> Iterator[Hits]:
-    """Screen all pairs of one target after the other.
+) -> Iterator[ScreenedSets]:
+    """Screen all pairs, target after target, by m n^2 multiplications each.
 
-    folds: (u,) of each row group. residual_sums: (u, t), from RowGroups.sums(residual, 2). keep_z: a pair is handed
-    back when |z| reaches it on all masks or without some fold. counts: (N_Z_BINS,) histogram of |z| on all masks,
-    added to in place. unit_variance: phi_i^2 = 1 (alpha = 1/2). levels: (t, n), a pair's level being the lesser of its
-    members'; keep_z is then (levels,) and counts (levels, N_Z_BINS). device: "cpu" is NumPy, another one torch's
-    (screen_torch.py).
+    Parameters
+    ----------
+    row_groups : RowGroups
+        Basis of n players at u merged rows.
+    folds : (u,) int64
+        Fold of each merged row.
+    residual_sums : (u, t) float64
+        RowGroups.sums(residual, 2) of out-of-fold residuals.
+    retain_threshold : float or (N_SIZE_CLASSES,) float64
+        Pairs are returned if |z| reaches it on all masks or on all but one fold; one per size class with `classes`.
+    counts : (N_Z_BINS,) or (N_SIZE_CLASSES, N_Z_BINS) int64
+        Histogram of |z| on all masks, of all pairs; added to in place.
+    unit_variance : bool
+        Whether phi_i^2 = 1, i.e. alpha = 1/2 for all masks.
+    classes : (t, n) int8 or None
+        Size class of each player (heredity.py); a pair has the smaller one of its members.
+    device : str
+        "cpu" for NumPy, else the torch device of screen_torch.py.
+
+    Yields
+    ------
+    ScreenedSets
+        The pairs of one target that reach the threshold.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
     """
     if device != "cpu":
         from attribution.screening.screen_torch import screen_on_device
 
         yield from screen_on_device(
-            2, device, row_groups, folds, residual_sums, keep_z, counts, unit_variance, levels
+            2, device, row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes
         )
         return
     n_folds, n_players = int(folds.max()) + 1, row_groups.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
-    phi = [
-        np.ascontiguousarray(row_groups.phi[rows].T) for rows in parts
-    ]  # players first: slices stay contiguous
+    phi = [np.ascontiguousarray(row_groups.phi[rows].T) for rows in parts]  # players first: slices stay contiguous
     squared = None if unit_variance else [p * p for p in phi]
-    # Blocks of rows of the (n, n) matrix: only the part right of the diagonal is computed, and stays in cache.
+    # Blocks of rows of the (n, n) matrix: only the part right of the diagonal is computed, and fits the cache.
     width = max(32, -(-n_players // 8))
     starts = range(0, n_players, width)
     triangles = [np.arange(start, n_players)[None, :] > np.arange(start, min(start + width, n_players))[:, None]
@@ -71,22 +94,22 @@ def screen_pairs(
                     [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
                 )
             total_z, largest = _largest_z(sums, squares)
-            least: float | NDArray[np.float32]
-            if levels is None:
-                least = float(keep_z)
+            threshold: float | NDArray[np.float32]
+            if classes is None:
+                threshold = float(retain_threshold)
                 add_to_histogram(counts, total_z[triangle])
             else:
-                level = np.minimum(levels[target, start:stop, None], levels[target, None, start:])
-                least = np.asarray(keep_z, dtype=np.float32)[level]
-                add_to_histogram(counts, total_z[triangle], level[triangle])
-            first, second = np.nonzero((largest >= least) & triangle)
+                own = np.minimum(classes[target, start:stop, None], classes[target, None, start:])
+                threshold = np.asarray(retain_threshold, dtype=np.float32)[own]
+                add_to_histogram(counts, total_z[triangle], own[triangle])
+            first, second = np.nonzero((largest >= threshold) & triangle)
             kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
             found.append((
                 np.column_stack([first + start, second + start]),
                 sums[:, first, second].astype(np.float64),
                 kept_squares.astype(np.float64),
             ))  # fmt: skip
-        yield Hits(
+        yield ScreenedSets(
             np.concatenate([members for members, _, _ in found]),
             np.concatenate([kept for _, kept, _ in found], axis=1),
             np.concatenate([kept for _, _, kept in found], axis=1),
@@ -97,19 +120,23 @@ def screen_triples(
     row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    keep_z: float,
+    retain_threshold: float,
     counts: NDArray[np.int64],
     unit_variance: bool,
     *,
     device: str = "cpu",
-) -> Iterator[Hits]:
-    """Screen all triples of one target after the other: a pair screen of the later players for each first one.
+) -> Iterator[ScreenedSets]:
+    """Screen all triples, target after target, by m n^3 / 3 multiplications each.
 
-    m n^3 / 3 multiplications. Arguments as of screen_pairs, residual_sums from RowGroups.sums(residual, 3)."""
+    Every player in turn is the first of a triple, and the pairs of later players are screened as in `screen_pairs`,
+    whose parameters these are; residual_sums is RowGroups.sums(residual, 3).
+    """
     if device != "cpu":
         from attribution.screening.screen_torch import screen_on_device
 
-        yield from screen_on_device(3, device, row_groups, folds, residual_sums, keep_z, counts, unit_variance)
+        yield from screen_on_device(
+            3, device, row_groups, folds, residual_sums, retain_threshold, counts, unit_variance
+        )
         return
     n_players = row_groups.phi.shape[1]
     parts = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
@@ -134,7 +161,7 @@ def screen_triples(
                 )
             total_z, largest = _largest_z(sums, squares)
             add_to_histogram(counts, total_z[triangle])
-            first, second = np.nonzero((largest >= keep_z) & triangle)
+            first, second = np.nonzero((largest >= retain_threshold) & triangle)
             if len(first) == 0:
                 continue
             members.append(
@@ -143,18 +170,18 @@ def screen_triples(
             kept.append(sums[:, first, second].astype(np.float64))
             kept_squares.append(np.broadcast_to(squares, sums.shape)[:, first, second].astype(np.float64))
         if members:
-            yield Hits(
+            yield ScreenedSets(
                 np.concatenate(members), np.concatenate(kept, axis=1), np.concatenate(kept_squares, axis=1)
             )
         else:
             nothing = np.zeros((len(parts), 0))
-            yield Hits(np.zeros((0, 3), np.int64), nothing, nothing)
+            yield ScreenedSets(np.zeros((0, 3), np.int64), nothing, nothing)
 
 
 def _largest_z(sums: Floating, squares: Floating) -> tuple[Floating, Floating]:
-    """|z| on all masks, and the largest |z| of all masks or all but one fold.
+    """Compute |z| on all masks, and an upper bound of |z| on all masks or all but one fold.
 
-    The latter is bounded from above (smallest variance, most helpful fold): it only decides what is handed back."""
+    The bound takes the smallest variance and the most helpful fold. It only decides which sets are returned."""
     total, variance = sums.sum(axis=0), squares.sum(axis=0)
     total_z = np.abs(total) * _inverse_root(variance)
     largest = total_z.copy()
@@ -168,19 +195,33 @@ def _inverse_root(variance: Floating) -> Floating:
     return np.float32(1.0) / np.sqrt(np.maximum(variance, np.float32(1e-30)))
 
 
-_SETS_AT_ONCE = 512  # whose columns stay in cache
-
-
 def set_statistics(
     row_groups: RowGroups,
     folds: NDArray[np.int64],
     n_folds: int,
     members: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-) -> Hits:
-    """The same statistics for given sets of one order: members (c, order), residual_sums (u,)."""
+) -> ScreenedSets:
+    """Compute the screens' statistics for given sets of one order.
+
+    Parameters
+    ----------
+    row_groups, folds :
+        As in `screen_pairs`.
+    n_folds : int
+        Number of folds, k.
+    members : (c, order) int64
+        Players of each set.
+    residual_sums : (u,) float64
+        RowGroups.sums(residual, order) of one target.
+
+    Returns
+    -------
+    ScreenedSets
+        The same sets, with float64 sums and squares (k, c).
+    """
     used, place = np.unique(members, return_inverse=True)
-    players = np.ascontiguousarray(row_groups.phi[:, used].T)  # players first: a set's columns are read as they lie
+    players = np.ascontiguousarray(row_groups.phi[:, used].T)  # players first: a set's columns are contiguous
     place = place.reshape(members.shape)
     of_fold = (folds[:, None] == np.arange(n_folds)).astype(np.float64)
     weights = np.concatenate([of_fold * residual_sums[:, None], of_fold * residual_sums[:, None] ** 2], axis=1)
@@ -194,11 +235,11 @@ def set_statistics(
         sums[:, now] = (columns @ weights[:, :n_folds]).T
         columns *= columns
         squares[:, now] = (columns @ weights[:, n_folds:]).T
-    return Hits(members, sums, squares)
+    return ScreenedSets(members, sums, squares)
 
 
 def set_columns(phi: Floating, members: NDArray[np.int64]) -> Floating:
-    """phi_S of every row: phi (m, n), members (c, order) padded with -1 -> (m, c)."""
+    """Evaluate phi_S at every row: phi (m, n), members (c, order) padded with -1 -> (m, c)."""
     columns = np.ones((len(phi), len(members)), dtype=phi.dtype)
     for position in range(members.shape[1]):
         player = members[:, position]

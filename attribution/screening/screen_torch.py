@@ -1,8 +1,8 @@
 """The exhaustive screens of screen.py in torch, for a GPU: the same sets, sums and counts, up to rounding.
 
-Pairs and triples are one computation. A row is the set without its last player, a column that player, and all sets of
-one target are (rows' products times the residuals) times the players, one batched product over the folds; of it the
-part where the last player follows the row's is looked at. Only what is handed back comes to the host.
+Pairs and triples are one computation. A row is a set without its last player, a column is that player. All sets of one
+target are (products of the row's players times the residuals) times (the players), one batched product over the folds;
+only the part in which the last player follows the row's players is used. Only retained sets are copied to the host.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from attribution.device import exact_products, torch_device
 from attribution.masks.row_groups import RowGroups
-from attribution.screening.hits import Hits
+from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 if TYPE_CHECKING:
     import torch
 
-_BLOCK_BYTES = 2**28  # of a block of rows on the device
+_BLOCK_BYTES = 2**28  # device memory of one block of rows; a choice
 
 
 def screen_on_device(
@@ -31,30 +31,48 @@ def screen_on_device(
     row_groups: RowGroups,
     folds: NDArray[np.int64],
     residual_sums: NDArray[np.float64],
-    keep_z: float | NDArray[np.float64],
+    retain_threshold: float | NDArray[np.float64],
     counts: NDArray[np.int64],
     unit_variance: bool,
-    levels: NDArray[np.int8] | None = None,
+    classes: NDArray[np.int8] | None = None,
     *,
     block_bytes: int = _BLOCK_BYTES,
-) -> Iterator[Hits]:
-    """Screen all sets of `order` players of one target after the other, as screen.screen_pairs describes it.
+) -> Iterator[ScreenedSets]:
+    """Screen all sets of `order` players, target after target, on a torch device.
 
-    levels: (t, n), a set's level being the least of its members'; keep_z is then (levels,) and counts (levels,
-    N_Z_BINS). block_bytes: what the products in hand may take on the device. Raises AttributionError for a device that
-    is not there."""
+    Parameters
+    ----------
+    order : int
+        Number of members, 2 or 3.
+    device : str
+        Name of the torch device.
+    row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes :
+        As in screen.screen_pairs.
+    block_bytes : int
+        Device memory that the products of one block may take, in bytes.
+
+    Yields
+    ------
+    ScreenedSets
+        The sets of one target that reach the threshold.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
+    """
     screen = _Screen(order, torch_device(device), row_groups, folds, unit_variance, block_bytes)
-    least = np.atleast_1d(np.asarray(keep_z, dtype=np.float32))
+    thresholds = np.atleast_1d(np.asarray(retain_threshold, dtype=np.float32))
     for target in range(residual_sums.shape[1]):
-        level = np.zeros(row_groups.phi.shape[1], np.int8) if levels is None else levels[target]
+        own = np.zeros(row_groups.phi.shape[1], np.int8) if classes is None else classes[target]
         with exact_products():
-            hits, found = screen.target(residual_sums[:, target], least, level)
+            retained, found = screen.target(residual_sums[:, target], thresholds, own)
         counts += found.reshape(counts.shape)
-        yield hits
+        yield retained
 
 
 class _Screen:
-    """What all targets share on the device.
+    """Arrays on the device that all targets share.
 
     phi: (k, n, l) float32, the basis of every fold's row groups, players first, padded with zeros to the longest fold.
     left: (rows, order - 1), every set without its last player, in order.
@@ -84,14 +102,14 @@ class _Screen:
         self.left = torch.from_numpy(left).to(device)
         self.last = left[:, -1]
         self.players = torch.arange(n_players, device=device)
-        # Of a row: its products, with the residuals, and squared; sums and squares; and what is made of those.
+        # Bytes of a row: its products, also weighted and squared; sums and squares; z and masks of those.
         per_row = 4 * (len(self.parts) * (3 * self.longest + 3 * n_players) + 12 * n_players)
         self.at_once = max(1, block_bytes // per_row)
 
     def target(
-        self, residual: NDArray[np.float64], least: NDArray[np.float32], level: NDArray[np.int8]
-    ) -> tuple[Hits, NDArray[np.int64]]:
-        """Sets of one target whose |z| reaches their level's `least`, and the histograms of all (levels, N_Z_BINS)."""
+        self, residual: NDArray[np.float64], thresholds: NDArray[np.float32], classes: NDArray[np.int8]
+    ) -> tuple[ScreenedSets, NDArray[np.int64]]:
+        """Screen one target: sets whose |z| reaches their class's threshold, and histograms (classes, N_Z_BINS)."""
         import torch
 
         padded = np.zeros((len(self.parts), 1, self.longest), dtype=np.float32)
@@ -99,25 +117,25 @@ class _Screen:
             padded[fold, 0, : len(rows)] = residual[rows]
         r = torch.from_numpy(padded).to(self.device)
         spread = (r.double() ** 2).sum(dim=2, keepdim=True).float()
-        counts = torch.zeros(len(least) * N_Z_BINS, dtype=torch.int64, device=self.device)
-        threshold = torch.from_numpy(least).to(self.device)
-        own_level = torch.from_numpy(level.astype(np.int64)).to(self.device)
-        found = [self._block(start, r, spread, threshold, own_level, counts)
+        counts = torch.zeros(len(thresholds) * N_Z_BINS, dtype=torch.int64, device=self.device)
+        threshold = torch.from_numpy(thresholds).to(self.device)
+        own_class = torch.from_numpy(classes.astype(np.int64)).to(self.device)
+        found = [self._block(start, r, spread, threshold, own_class, counts)
                  for start in range(0, len(self.left), self.at_once)]  # fmt: skip
         members, sums, squares = zip(*found, strict=True)
-        hits = Hits(np.concatenate(members), np.concatenate(sums, axis=1), np.concatenate(squares, axis=1))
-        return hits, counts.cpu().numpy()
+        retained = ScreenedSets(np.concatenate(members), np.concatenate(sums, axis=1), np.concatenate(squares, axis=1))
+        return retained, counts.cpu().numpy()
 
     def _block(
         self,
         start: int,
         r: torch.Tensor,
         spread: torch.Tensor,
-        least: torch.Tensor,
-        level: torch.Tensor,
+        thresholds: torch.Tensor,
+        classes: torch.Tensor,
         counts: torch.Tensor,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """A block of rows: members, sums and squares of what is handed back; adds all to `counts`."""
+        """Screen a block of rows: members, sums and squares of retained sets; adds every set to `counts`."""
         import torch
 
         left = self.left[start : start + self.at_once]
@@ -130,17 +148,17 @@ class _Screen:
         squares = spread if self.squared is None else weighted**2 @ self.squared[:, first:].mT
         total_z, largest = _largest_z(sums, squares)
         follows = self.players[first:] > left[:, -1:]
-        of_set = torch.minimum(level[left].amin(dim=1)[:, None], level[first:])
+        of_set = torch.minimum(classes[left].amin(dim=1)[:, None], classes[first:])
         bins = (total_z * (1.0 / Z_STEP)).clamp(max=N_Z_BINS - 1).long() + of_set * N_Z_BINS
         counts.scatter_add_(0, bins.flatten(), follows.flatten().long())
-        row, column = torch.nonzero((largest >= least[of_set]) & follows, as_tuple=True)
+        row, column = torch.nonzero((largest >= thresholds[of_set]) & follows, as_tuple=True)
         members = torch.cat([left[row], column[:, None] + first], dim=1)
         kept, kept_squares = (values.expand_as(sums)[:, row, column].double() for values in (sums, squares))
         return members.cpu().numpy(), kept.cpu().numpy(), kept_squares.cpu().numpy()
 
 
 def _largest_z(sums: torch.Tensor, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """As screen._largest_z: |z| on all masks, and the largest of all masks or all but one fold, from above."""
+    """Compute |z| on all masks and an upper bound of |z| without any one fold, as screen._largest_z."""
     import torch
 
     total, variance = sums.sum(dim=0), squares.sum(dim=0)

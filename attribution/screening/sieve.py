@@ -1,10 +1,10 @@
-"""All triples of a thousand players, by a sieve: most are turned away on the few masks that say most.
+"""All triples of up to a thousand players by a sieve: most are rejected on the most informative masks alone.
 
-The statistic of a triple is sum phi_S r over masks. Masks of large |r| carry it: of normal residuals the eighth of the
-masks where |r| is largest holds half of sum r^2, so a triple whose z is 7 on all masks has 5 on them (its mean there is
-z times the root of their share). On these masks alone every triple is computed, in 8-bit integers, and what reaches the
-threshold is computed again on all masks, exactly. The false discovery rate counts every triple; those that were turned
-away count as nil (|z| = 0), which makes q-values larger, never smaller.
+The statistic of a triple is sum phi_S r over masks. Masks of large |r| carry it: of normal residuals, the eighth of the
+masks with the largest |r| holds half of sum r^2, so a triple whose z is 7 on all masks has 5 on these (its mean there
+is z times the root of their share). On these masks every triple is computed, in 8-bit integers. Triples that reach the
+threshold are recomputed exactly on all masks. The false discovery rate counts every triple; rejected triples count as
+|z| = 0, which makes q-values larger, never smaller.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.masks.row_groups import RowGroups
-from attribution.screening.hits import Hits
 from attribution.screening.screen import set_statistics
+from attribution.screening.screened_sets import ScreenedSets
 
-_BLOCKS = 8  # of rows of each product, so that little is computed left of the diagonal
+_BLOCKS = 8  # blocks of rows of each product, so that little is computed left of the diagonal; a choice
 
 
 def sieve_triples(
@@ -28,20 +28,39 @@ def sieve_triples(
     residual_sums: NDArray[np.float64],
     n_sieve_masks: int,
     n_survivors: int,
-) -> list[tuple[Hits, NDArray[np.bool_]]]:
-    """Every target's triples that survive in either half of the masks: statistics on all masks, and (2, c) in which
-    half. A set that its own masks let through would seem to predict them, so it may only serve the other half's.
+) -> list[tuple[ScreenedSets, NDArray[np.bool_]]]:
+    """Find every target's triples that survive the sieve on either half of the masks.
 
-    row_groups: of the players to look among, at alpha = 1/2 (phi is +-1). folds, second_half: (u,). residual_sums:
-    (u, t), from RowGroups.sums(residual, 3). n_sieve_masks: masks of largest |r| used for the first look, of each half.
-    n_survivors: how many nil triples a target is expected to pass on. n^3 n_sieve_masks / 2 multiplications of bytes a
-    target.
+    Parameters
+    ----------
+    row_groups : RowGroups
+        Basis of n players at u merged rows, at alpha = 1/2 (phi is +1 or -1).
+    folds : (u,) int64
+        Fold of each merged row.
+    second_half : (u,) bool
+        Half of the masks that each merged row belongs to.
+    residual_sums : (u, t) float64
+        RowGroups.sums(residual, 3) of out-of-fold residuals.
+    n_sieve_masks : int
+        Number of masks of each half that the sieve uses, those of largest |r|.
+    n_survivors : int
+        Expected number of null triples of a target that survive.
+
+    Returns
+    -------
+    list of (ScreenedSets, (2, c) bool)
+        For each target, the surviving triples with their statistics on all masks, and the halves they survived in. A
+        set selected on one half may only be used to predict the other; otherwise selection leaks into the cross-fit.
+
+    Notes
+    -----
+    n^3 n_sieve_masks / 2 multiplications of bytes per target.
     """
     from scipy.special import ndtri
 
     n_players = row_groups.phi.shape[1]
     signs = np.ascontiguousarray(row_groups.phi.T).astype(np.int8)
-    passing = -float(ndtri(min(0.25, n_survivors / (4 * comb(n_players, 3)))))
+    sieve_threshold = -float(ndtri(min(0.25, n_survivors / (4 * comb(n_players, 3)))))
     n_folds = int(folds.max()) + 1
     code = np.array([n_players**2, n_players, 1])
     result = []
@@ -51,7 +70,7 @@ def sieve_triples(
         for half in (~second_half, second_half):
             inside = np.flatnonzero(half)
             rows = np.sort(inside[np.argsort(-np.abs(r[inside]), kind="stable")[:n_sieve_masks]])
-            of_half.append(_let_through(signs, rows, r[rows], passing))
+            of_half.append(_sieve_half(signs, rows, r[rows], sieve_threshold))
         codes, first = np.unique(np.concatenate(of_half) @ code, return_index=True)
         members = np.concatenate(of_half)[first]
         proposed = np.array([np.isin(codes, found @ code) for found in of_half])
@@ -59,24 +78,24 @@ def sieve_triples(
     return result
 
 
-def _let_through(
-    signs: NDArray[np.int8], rows: NDArray[np.int64], few: NDArray[np.float64], passing: float
+def _sieve_half(
+    signs: NDArray[np.int8], rows: NDArray[np.int64], residual: NDArray[np.float64], sieve_threshold: float
 ) -> NDArray[np.int64]:
-    """Triples (c, 3) with |z| >= passing on some masks: signs (n, u), rows of masks, few: their residuals."""
-    largest = float(np.abs(few).max(initial=0.0))
+    """List the triples (c, 3) with |z| >= sieve_threshold on some masks: signs (n, u), rows (s,), residual (s,)."""
+    largest = float(np.abs(residual).max(initial=0.0))
     if largest == 0.0:
         return np.zeros((0, 3), np.int64)
-    rounded = np.rint(few * (127 / largest)).astype(np.int8)
+    rounded = np.rint(residual * (127 / largest)).astype(np.int8)
     spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
-    return _survivors(np.ascontiguousarray(signs[:, rows]), rounded, passing * spread)
+    return _survivors(np.ascontiguousarray(signs[:, rows]), rounded, sieve_threshold * spread)
 
 
 def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:
-    """Triples (c, 3) with |sum signs_i signs_j signs_k weights| >= threshold; signs (n, m), weights (m,)."""
+    """List the triples (c, 3) with |sum signs_i signs_j signs_k weights| >= threshold; signs (n, m), weights (m,)."""
     import torch
 
     n_players = len(signs)
-    # Columns begin at multiples of eight, so that eight comparisons are looked over as one number.
+    # Columns begin at multiples of eight, so that eight comparisons are tested as one 64-bit number.
     players = torch.from_numpy(np.pad(signs, ((0, -n_players % 8), (0, 0))))
     limit = int(np.ceil(threshold))
     found: list[NDArray[np.int64]] = []

@@ -8,7 +8,7 @@ correction needs no inverse). Its variance is that of phi_S r, summed up by what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
 from attribution.statistics.p_values import two_sided_p, z_of
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, ZHistograms
 from attribution.types import Array
 
 Method = Literal["BY", "BH"]
 
 LEVEL = 0.05
-LED = 100  # added to the order of sets that smaller ones lead to (heredity.py): a stratum of their own
-LED_SHARE = {2: 0.5, 3: 0.1}  # of their order's weight beforehand; their share of its tests where that is more
+# Prior share of their order's weight that sets by heredity have; their share of its tests where that is larger.
+HEREDITY_SHARE = {2: 0.5, 3: 0.1}
 _BEFOREHAND = 10.0  # findings that the weights beforehand are worth
 
 
@@ -40,50 +40,13 @@ def adjust(p: Array, method: Method = "BH") -> Array:
     return result
 
 
-@dataclass
-class Considered:
-    """What a block of targets hands back for the campaign-wide step: how often each |z| was seen, by order.
-
-    counts: {stratum: (N_Z_BINS,)} over every (set, target) considered; where a test is not normal, the |z| of its
-    p-value. A stratum is an order, or LED + order. Bounded, whatever the campaign's size.
-    """
-
-    counts: dict[int, NDArray[np.int64]] = field(default_factory=dict)
-
-    def __add__(self, other: Considered) -> Considered:
-        result = Considered({order: counts.copy() for order, counts in self.counts.items()})
-        for order, counts in other.counts.items():
-            result.add(order, counts)
-        return result
-
-    def add(self, stratum: int, counts: NDArray[np.int64]) -> None:
-        """Add a histogram of |z|."""
-        self.counts[stratum] = self.counts[stratum] + counts if stratum in self.counts else counts.copy()
-
-    def add_tests(self, stratum: int, z: Array) -> None:
-        """Add tests one by one."""
-        counts = np.zeros(N_Z_BINS, dtype=np.int64)
-        add_to_histogram(counts, z)
-        self.add(stratum, counts)
-
-    def move(self, stratum: int, before: Array, after: Array) -> None:
-        """Take tests counted at |z| = before out and count them at `after`."""
-        added, removed = np.zeros(N_Z_BINS, dtype=np.int64), np.zeros(N_Z_BINS, dtype=np.int64)
-        add_to_histogram(added, after)
-        add_to_histogram(removed, before)
-        self.add(stratum, added - removed)
-
-    def n_tests(self, stratum: int) -> int:
-        return int(self.counts[stratum].sum()) if stratum in self.counts else 0
-
-
 @dataclass(frozen=True)
 class QValues:
     """The rule p -> q of one family: {stratum: (N_Z_BINS,) q at the lower edge of every bin of |z|}.
 
     Weighted Benjamini-Hochberg (Genovese, Roeder and Wasserman 2006): a stratum with the share w of the family's weight
     and N_s of its N tests has p N_s / (w N) in place of p. Beforehand every order has the same share, so that a million
-    triples do not drown the pairs, and the sets that smaller ones lead to have LED_SHARE of their order's. To these
+    triples do not drown the pairs, and sets by heredity have HEREDITY_SHARE of their order's. To these
     shares, worth _BEFOREHAND findings, each stratum's findings by itself are added (weights learned from the p-values
     themselves, as in Ignatiadis et al. 2016; the first one of a stratum may be chance and adds nothing): of as many
     false findings as the level allows over all, a stratum then has its share, where many pairs would otherwise pay for
@@ -91,13 +54,13 @@ class QValues:
     taken at the edge below, so q is never too small (and some 1% too large at |z| = 6).
     """
 
-    q: dict[int, Array]
+    q: dict[Stratum, Array]
     n_tests: int
 
     @staticmethod
-    def fit(counts: Mapping[int, NDArray[np.int64]], method: Method) -> QValues:
+    def fit(counts: Mapping[Stratum, NDArray[np.int64]], method: Method) -> QValues:
         """The rule for the tests in `counts`, {stratum: (N_Z_BINS,)}, as one family."""
-        counts = {order: held for order, held in counts.items() if held.sum() > 0}
+        counts = {stratum: held for stratum, held in counts.items() if held.sum() > 0}
         n_tests = int(sum(held.sum() for held in counts.values()))
         if not counts:
             return QValues({}, 0)
@@ -116,48 +79,54 @@ class QValues:
         q[order] = np.minimum(np.minimum.accumulate(ratio[::-1])[::-1], 1.0)
         return QValues(dict(zip(counts, q.reshape(len(counts), N_Z_BINS), strict=True)), n_tests)
 
-    def reached_at(self, level: float) -> dict[int, float]:
+    def reached_at(self, level: float) -> dict[Stratum, float]:
         """{stratum: smallest |z| whose q is at most `level`}, without the strata where none is."""
         passing = {stratum: np.flatnonzero(q <= level) for stratum, q in self.q.items()}
         return {stratum: float(bins[0]) * Z_STEP for stratum, bins in passing.items() if len(bins)}
 
-    def of(self, p: Array, strata: NDArray[np.integer] | int) -> Array:
-        """q of each p-value of the family, given the stratum of its set."""
+    def of(self, p: Array, strata: Stratum | Sequence[Stratum]) -> Array:
+        """Return q of each p-value of the family, given the stratum of its set: one of all, or one of each."""
         p = np.asarray(p, dtype=np.float64)
         bins = np.minimum(z_of(p) / Z_STEP, N_Z_BINS - 1).astype(np.int64)
         result = np.ones(p.shape)
-        which = np.broadcast_to(strata, p.shape)
+        if isinstance(strata, Stratum):
+            return self.q[strata][bins] if strata in self.q else result
         for stratum, q in self.q.items():
-            now = which == stratum
+            now = np.array([own == stratum for own in strata], dtype=bool)
             result[now] = q[bins[now]]
         return result
 
 
-def fit_q_values(considered: Sequence[Considered], method: Method) -> tuple[QValues, QValues]:
+def fit_q_values(blocks: Sequence[ZHistograms], method: Method) -> tuple[QValues, QValues]:
     """The rules for main effects and for interactions, over all blocks of a campaign.
 
     The two are separate families. Main effects are mostly real, and counted together with them a false pair would
     be forgiven because so many true main effects were found: the rate would hold overall and fail among pairs.
     """
-    total = Considered()
-    for block in considered:
+    total = ZHistograms()
+    for block in blocks:
         total = total + block
-    main = {order: counts for order, counts in total.counts.items() if order == 1}
-    larger = {stratum: counts for stratum, counts in total.counts.items() if stratum > 1}
+    main = {stratum: counts for stratum, counts in total.counts.items() if stratum.order == 1}
+    larger = {stratum: counts for stratum, counts in total.counts.items() if stratum.order > 1}
     return QValues.fit(main, method), QValues.fit(larger, method)
 
 
-def _shares(counts: Mapping[int, NDArray[np.int64]], p_edge: Array, method: Method) -> dict[int, float]:
+def _shares(
+    counts: Mapping[Stratum, NDArray[np.int64]], p_edge: Array, method: Method
+) -> dict[Stratum, float]:
     """Each stratum's share of the family's weight: equal between orders and divided within them, then by findings."""
     n_tests = {stratum: int(held.sum()) for stratum, held in counts.items()}
-    orders = {stratum % LED for stratum in n_tests}
-    shares: dict[int, float] = {}
+    orders = {stratum.order for stratum in n_tests}
+    shares: dict[Stratum, float] = {}
     for order in orders:
-        led, others = n_tests.get(LED + order, 0), n_tests.get(order, 0)
-        of_led = max(LED_SHARE.get(order, 0.0), led / (led + others)) if led else 0.0
-        if not others:
-            of_led = 1.0
-        shares |= {LED + order: of_led / len(orders), order: (1 - of_led) / len(orders)}
+        hereditary, plain = Stratum(order, by_heredity=True), Stratum(order)
+        n_hereditary, n_plain = n_tests.get(hereditary, 0), n_tests.get(plain, 0)
+        share = 0.0
+        if n_hereditary:
+            share = max(HEREDITY_SHARE.get(order, 0.0), n_hereditary / (n_hereditary + n_plain))
+        if not n_plain:
+            share = 1.0
+        shares |= {hereditary: share / len(orders), plain: (1 - share) / len(orders)}
     found = {stratum: max(0, _findings(held, p_edge, method) - 1) for stratum, held in counts.items()}
     total = _BEFOREHAND + sum(found.values())
     return {stratum: (_BEFOREHAND * shares[stratum] + found[stratum]) / total for stratum in n_tests}

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from attribution.types import Array
 
 
-def two_sided_p(z: Array, freedom: float | Array | None = None) -> Array:
+def two_sided_p(z: Array, df: float | Array | None = None) -> Array:
     """Two-sided p-value; 1 where z is NaN (an effect that cannot be told is not evidence).
 
-    freedom: degrees of freedom of Student's t, for an effect that was taken out of the residuals its error comes from:
+    df: degrees of freedom of Student's t, for an effect that was taken out of the residuals its error comes from:
     that alone makes z the larger, by a factor sqrt(1 + z^2 / m). None: normal."""
     from scipy.special import ndtr, stdtr
 
-    p = 2.0 * (ndtr(-np.abs(z)) if freedom is None else stdtr(freedom, -np.abs(z)))
+    p = 2.0 * (ndtr(-np.abs(z)) if df is None else stdtr(df, -np.abs(z)))
     return np.where(np.isfinite(z), np.clip(p, 0.0, 1.0), 1.0)
 
 
@@ -26,16 +26,23 @@ def z_of(p: Array) -> Array:
     return np.minimum(np.abs(ndtri(np.clip(p, 1e-315, 1.0) / 2.0)), 38.0)
 
 
-def clustered_mean(values: Array, weight: Array | None, clusters: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Weighted mean of each column and its standard error clustered by `clusters`: (m, c) -> (c,), (c,).
+def z_threshold(expected_false: float, n_tests: float) -> float:
+    """Return the |z| that `expected_false` of n_tests null effects exceed by chance; 0 where that is half or more."""
+    from scipy.special import ndtri
+
+    return float(max(0.0, -ndtri(min(0.5, expected_false / 2.0 / max(n_tests, 1.0)))))
+
+
+def clustered_mean(values: Array, weight: Array | None, groups: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Weighted mean of each column and its standard error clustered by `groups`: (m, c) -> (c,), (c,).
 
     Liang and Zeger's sandwich for a mean, with the g/(g-1) correction."""
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
     mean = (w @ values) / total
     deviations = (values - mean) * w[:, None]
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     if len(starts) == len(values):
         squares = (deviations**2).sum(axis=0)
     else:
@@ -45,7 +52,7 @@ def clustered_mean(values: Array, weight: Array | None, clusters: NDArray[np.int
 
 
 def gate_p_values(
-    outputs: Array, datamodel: Array, spectrum: Array, weight: Array | None, clusters: NDArray[np.int64]
+    outputs: Array, datamodel: Array, spectrum: Array, weight: Array | None, groups: NDArray[np.int64]
 ) -> Array:
     """One-sided p per target that the spectrum's squared error is the smaller one; all arrays (m, t).
 
@@ -54,8 +61,8 @@ def gate_p_values(
     from scipy.stats import t as student
 
     gain = (outputs - datamodel) ** 2 - (outputs - spectrum) ** 2
-    mean, stderr = clustered_mean(gain, weight, clusters)
-    n = len(np.unique(clusters))
+    mean, stderr = clustered_mean(gain, weight, groups)
+    n = len(np.unique(groups))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = student.sf(mean / stderr, n - 1)
     return np.where(stderr > 0, p, 1.0)

@@ -1,15 +1,16 @@
-"""Histogram of |z| that stands for the tests nobody reports, so that q-values can count them."""
+"""Histograms of |z| over all tests of a campaign, reported or not, so that q-values can count them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.types import Floating
+from attribution.types import Array, Floating
 
 Z_STEP = 0.002  # width of a bin of |z|
-
-
 N_Z_BINS = 19_000  # |z| up to 38, beyond which a two-sided p-value underflows
 
 
@@ -20,3 +21,61 @@ def add_to_histogram(counts: NDArray[np.int64], z: Floating, row: NDArray[np.int
     if row is not None:
         bins += np.ravel(row).astype(np.int64) * N_Z_BINS
     counts += np.bincount(bins, minlength=counts.size).reshape(counts.shape)
+
+
+class Stratum(NamedTuple):
+    """A family of hypotheses within a campaign's tests: sets of one order, by heredity or not.
+
+    Attributes
+    ----------
+    order : int
+        Number of members of the sets; 1 for main effects.
+    by_heredity : bool
+        Whether smaller sets singled these out: pairs of players that have main effects, and triples that contain two
+        significant pairs (screening/heredity.py).
+    """
+
+    order: int
+    by_heredity: bool = False
+
+
+@dataclass
+class ZHistograms:
+    """The |z| of every (set, target) that a block of targets tested, counted by stratum.
+
+    The size is bounded whatever the campaign's size, so that a block can return it for the campaign-wide q-values.
+
+    Attributes
+    ----------
+    counts : dict of Stratum to (N_Z_BINS,) int64
+        Number of tests in each bin of |z|. Where a test is not normal, its |z| is that of its p-value.
+    """
+
+    counts: dict[Stratum, NDArray[np.int64]] = field(default_factory=dict)
+
+    def __add__(self, other: ZHistograms) -> ZHistograms:
+        result = ZHistograms({stratum: counts.copy() for stratum, counts in self.counts.items()})
+        for stratum, counts in other.counts.items():
+            result.add(stratum, counts)
+        return result
+
+    def add(self, stratum: Stratum, counts: NDArray[np.int64]) -> None:
+        """Add a histogram of |z|, (N_Z_BINS,)."""
+        self.counts[stratum] = self.counts[stratum] + counts if stratum in self.counts else counts.copy()
+
+    def add_tests(self, stratum: Stratum, z: Array) -> None:
+        """Add tests one by one: z (c,)."""
+        counts = np.zeros(N_Z_BINS, dtype=np.int64)
+        add_to_histogram(counts, z)
+        self.add(stratum, counts)
+
+    def replace(self, stratum: Stratum, before: Array, after: Array) -> None:
+        """Count tests at |z| = `after` that were counted at `before`; both (c,)."""
+        added, removed = np.zeros(N_Z_BINS, dtype=np.int64), np.zeros(N_Z_BINS, dtype=np.int64)
+        add_to_histogram(added, after)
+        add_to_histogram(removed, before)
+        self.add(stratum, added - removed)
+
+    def n_tests(self, stratum: Stratum) -> int:
+        """Return the number of tests of one stratum."""
+        return int(self.counts[stratum].sum()) if stratum in self.counts else 0

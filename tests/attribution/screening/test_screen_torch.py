@@ -11,9 +11,9 @@ import torch
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
 from attribution.masks.row_groups import RowGroups, make_row_groups
-from attribution.screening.hits import Hits
 from attribution.screening.screen import screen_pairs, screen_triples
 from attribution.screening.screen_torch import screen_on_device
+from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 SCREENS = {2: screen_pairs, 3: screen_triples}
@@ -32,7 +32,7 @@ def setting(alpha: float, order: int, weighted: bool = False) -> tuple[RowGroups
     return row_groups, np.minimum(rng.integers(0, 7, 300), 5), row_groups.sums(residual, order)
 
 
-def same(found: list[Hits], expected: list[Hits]) -> None:
+def same(found: list[ScreenedSets], expected: list[ScreenedSets]) -> None:
     """The same sets in the same order. Sums of 300 terms of size 1 to 2 in float32 are good to 1e-4, whatever the order
     of the additions."""
     assert len(found) == len(expected)
@@ -77,7 +77,7 @@ def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> 
         largest = np.maximum(z, without / np.sqrt(squares - hits.squares.max(axis=0)))
         level = levels[target][hits.members].min(axis=1)
         kept = largest >= least[level]
-        expected.append(Hits(hits.members[kept], hits.sums[:, kept], hits.squares[:, kept]))
+        expected.append(ScreenedSets(hits.members[kept], hits.sums[:, kept], hits.squares[:, kept]))
         of_pair = np.minimum.outer(levels[target], levels[target])[np.triu_indices(37, 1)]
         by_level += np.bincount(of_pair, minlength=3)
     same(found, expected)

@@ -12,7 +12,10 @@ from attribution.masks.inputs import check_data
 from attribution.masks.row_groups import make_row_groups
 from attribution.screening.screen import set_columns
 from attribution.screening.sieve import sieve_triples
-from attribution.statistics.false_discovery import LED, fit_q_values
+from attribution.statistics.false_discovery import fit_q_values
+from attribution.statistics.z_histogram import Stratum
+
+TRIPLES = (Stratum(3), Stratum(3, by_heredity=True))
 
 
 def row_groups_and_residual(n_players, n_masks, planted, size, seed=0):
@@ -60,11 +63,11 @@ def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
         fitted = fit_block(
             check_data(masks, outputs, 0.5), BlockSettings(0.5, max_sieve_players=most, n_sieve_masks=400, **settings)
         )
-        _, rule = fit_q_values([fitted.considered], "BH")
+        _, rule = fit_q_values([fitted.z_histograms], "BH")
         reported = fitted.reported[0]
-        q = rule.of(reported.p_value, reported.stratum)
+        q = rule.of(reported.p_value, reported.strata)
         found[most] = {members for members, value in zip(reported.members, q, strict=True) if value <= 0.05}
-        counted = sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3))
+        counted = sum(fitted.z_histograms.n_tests(stratum) for stratum in TRIPLES)
         assert counted == (60 * 59 * 58 // 6 if most else 20 * 19 * 18 // 6)
     assert (40, 50, 59) not in found[0] and (40, 50, 59) in found[60]
 
@@ -80,7 +83,7 @@ def test_of_very_many_players_targets_without_large_pairs_are_left_out(monkeypat
     settings = {"max_triple_players": 20, "n_proxy_sets": 0, "n_sieve_masks": 400}
     fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(0.5, **settings))
     strongest, every = 20 * 19 * 18 // 6, 60 * 59 * 58 // 6
-    assert sum(fitted.considered.n_tests(stratum) for stratum in (3, LED + 3)) == strongest + every
+    assert sum(fitted.z_histograms.n_tests(stratum) for stratum in TRIPLES) == strongest + every
     assert (40, 50, 59) in fitted.reported[0].members and (41, 51, 58) not in fitted.reported[1].members
 
 

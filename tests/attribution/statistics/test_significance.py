@@ -7,10 +7,10 @@ import pytest
 
 from attribution.errors import AttributionError
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.false_discovery import Considered, QValues, adjust, fit_q_values
+from attribution.statistics.false_discovery import QValues, adjust, fit_q_values
 from attribution.statistics.p_values import clustered_mean, gate_p_values, two_sided_p, z_of
 from attribution.statistics.selective_intervals import conditional_estimate, conditional_interval
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, add_to_histogram
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, ZHistograms, add_to_histogram
 
 
 def test_clustered_error_of_replicates_is_that_of_their_means():
@@ -51,8 +51,8 @@ def test_q_values_from_histograms_are_those_of_all_p_values_and_never_smaller():
     z = np.abs(np.concatenate([rng.normal(size=20_000), rng.normal(4.5, 1, 60)]))
     p = two_sided_p(z)
     exact = adjust(p, "BH")
-    rule = QValues.fit({2: histogram(z)}, "BH")
-    found = rule.of(p, 2)
+    rule = QValues.fit({Stratum(2): histogram(z)}, "BH")
+    found = rule.of(p, Stratum(2))
     assert (found >= exact - 1e-9).all()
     small = exact < 0.2
     assert (found[small] < 1.05 * exact[small] + 1e-4).all()
@@ -64,41 +64,41 @@ def test_blocks_of_targets_give_the_q_values_of_one_family():
     rng.shuffle(z)
     blocks = []
     for part in np.split(z, 6):
-        block = Considered()
-        block.add_tests(2, part)
+        block = ZHistograms()
+        block.add_tests(Stratum(2), part)
         blocks.append(block)
-    whole = Considered()
-    whole.add_tests(2, z)
+    whole = ZHistograms()
+    whole.add_tests(Stratum(2), z)
     together, alone = fit_q_values(blocks, "BH")[1], fit_q_values([whole], "BH")[1]
     assert together.n_tests == alone.n_tests == 9030
-    assert np.array_equal(together.q[2], alone.q[2])
+    assert np.array_equal(together.q[Stratum(2)], alone.q[Stratum(2)])
 
 
 def test_a_million_triples_do_not_drown_the_pairs_and_both_count():
     pairs, triples = histogram(np.array([4.6] * 4 + [0.5] * 996)), histogram(np.full(1_000_000, 0.5))
-    both = QValues.fit({2: pairs, 3: triples}, "BH")
-    alone = QValues.fit({2: pairs}, "BH")
+    both = QValues.fit({Stratum(2): pairs, Stratum(3): triples}, "BH")
+    alone = QValues.fit({Stratum(2): pairs}, "BH")
     p = two_sided_p(np.array([4.6]))
-    assert both.of(p, 2)[0] <= 2.01 * alone.of(p, 2)[0]
-    assert both.of(p, 3)[0] > 0.5
+    assert both.of(p, Stratum(2))[0] <= 2.01 * alone.of(p, Stratum(2))[0]
+    assert both.of(p, Stratum(3))[0] > 0.5
 
 
 def test_main_effects_do_not_vouch_for_interactions():
-    block = Considered()
-    block.add_tests(1, np.full(500, 8.0))
-    block.add_tests(2, np.concatenate([[3.9], np.full(10_000, 0.3)]))
+    block = ZHistograms()
+    block.add_tests(Stratum(1), np.full(500, 8.0))
+    block.add_tests(Stratum(2), np.concatenate([[3.9], np.full(10_000, 0.3)]))
     main, larger = fit_q_values([block], "BH")
     p = two_sided_p(np.array([3.9]))
-    assert larger.of(p, 2)[0] > 0.5
-    assert main.of(two_sided_p(np.array([8.0])), 1)[0] < 1e-10
+    assert larger.of(p, Stratum(2))[0] > 0.5
+    assert main.of(two_sided_p(np.array([8.0])), Stratum(1))[0] < 1e-10
 
 
-def test_a_moved_test_is_counted_once():
-    block = Considered()
-    block.add_tests(2, np.array([1.0, 2.0, 3.0]))
-    block.move(2, np.array([2.0]), np.array([5.0]))
-    assert block.n_tests(2) == 3
-    assert block.counts[2][int(5.0 / Z_STEP)] == 1
+def test_a_replaced_test_is_counted_once():
+    block = ZHistograms()
+    block.add_tests(Stratum(2), np.array([1.0, 2.0, 3.0]))
+    block.replace(Stratum(2), np.array([2.0]), np.array([5.0]))
+    assert block.n_tests(Stratum(2)) == 3
+    assert block.counts[Stratum(2)][int(5.0 / Z_STEP)] == 1
 
 
 def test_p_and_z_are_inverse_and_unknown_is_no_evidence():
@@ -126,20 +126,20 @@ def test_shrinkage_recovers_the_mean_of_what_was_drawn():
     truth = np.where(rng.random(200_000) < 0.02, rng.normal(0, 4, 200_000), 0.0)
     z = truth + rng.normal(size=200_000)
     prior = EffectPrior.fit(histogram(z), Z_STEP)
-    mean, nil = prior.shrink(z)
+    mean, p_null = prior.shrink(z)
     assert abs(prior.weights[0] - 0.98) < 0.006
     assert ((mean - truth) ** 2).mean() < 0.5 * ((np.where(np.abs(z) > 3, z, 0) - truth) ** 2).mean() + 0.03
     largest = np.argsort(-np.abs(z))[:2000]
     assert abs((np.abs(mean) - np.sign(z) * truth)[largest].mean()) < 0.1  # selected, and yet not inflated
-    confident = nil < 0.05
+    confident = p_null < 0.05
     assert (truth[confident] == 0).mean() < 0.05
 
 
 def test_noise_alone_is_shrunk_to_nothing():
     z = np.random.default_rng(6).normal(size=50_000)
-    mean, nil = EffectPrior.fit(histogram(z), Z_STEP).shrink(z)
+    mean, p_null = EffectPrior.fit(histogram(z), Z_STEP).shrink(z)
     assert np.abs(mean).max() < 0.7
-    assert nil.min() > 0.6
+    assert p_null.min() > 0.6
 
 
 def test_gate_sees_a_better_model_and_not_an_equal_or_a_worse_one():

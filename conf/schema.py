@@ -7,9 +7,12 @@ Unknown keys and values out of range are errors.
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, create_model, field_validator, model_validator
+
+from training.recipe import Recipe, recipe_settings
 
 # Members of the largest set considered, and of the largest set to certify: attribution's MAX_ORDER (tests/conf).
 MAX_ORDER = 6
@@ -59,32 +62,39 @@ class DatasetConfig(Section):
     )
 
 
-class RecipeConfig(Section):
-    """How one model is trained. Everything in it is part of the campaign's identity."""
+def _recipe_fields() -> dict[str, Any]:
+    """Types, defaults, bounds and descriptions of the recipe section, from the fields of `training.recipe.Recipe`."""
+    made: dict[str, Any] = {}
+    types = get_type_hints(Recipe)
+    for name, setting in recipe_settings().items():
+        if name == "nominal_alpha":  # the share of players in a mask: sampler.alpha, or a stage's own
+            continue
+        bounds = setting.configured_bounds
+        limits: dict[str, Any] = {}
+        if bounds is not None:
+            limits["gt" if bounds.open_low else "ge"] = bounds.low
+            if math.isfinite(bounds.high):
+                limits["lt" if bounds.open_high else "le"] = bounds.high
+        kind = Literal[tuple(setting.choices)] if setting.choices else types[name]
+        default = Recipe.__dataclass_fields__[name].default
+        made[name] = (kind, Field(default=default, description=setting.description, **limits))
+    return made
 
-    architecture: Literal["resnet", "resnet9"] = "resnet"
-    width: int = Field(default=8, ge=1, le=1024, description="Channels of the first stage.")
-    blocks: int = Field(default=1, ge=1, le=100, description="Residual blocks in each of the three stages.")
-    batch_size: int = Field(default=25, ge=2)
-    epochs: float = Field(default=15, gt=0, description="Passes over a training set of the expected size.")
-    learning_rate: float = Field(default=0.2, gt=0, description="Peak of the one-cycle schedule.")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0)
-    warmup_fraction: float = Field(default=0.2, ge=0, lt=1, description="Share of the steps before the peak.")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    flip: bool = Field(default=False, description="Mirror training images at random.")
-    crop_padding: int = Field(default=0, ge=0, le=64, description="Pixels of padding before a random crop.")
-    cutout: int = Field(default=0, ge=0, le=64, description="Side of a square blanked out at random; 0 for none.")
-    flip_at_test: bool = Field(default=False, description="Average the logits over an image and its mirror.")
-    average_last: float = Field(
-        default=0.0, ge=0.0, le=1.0, description="Share of the steps at the end over which the weights are averaged."
-    )
-    output: Literal["margin_lse", "margin_max"] = Field(
-        default="margin_lse", description="What is recorded for each target: correct logit minus logsumexp, or max."
-    )
-    batching: Literal["packed", "slot_aligned"] = Field(
-        default="packed", description="Absent examples are left out and batches close up, or keep a slot of weight 0."
+
+if TYPE_CHECKING:
+
+    class RecipeConfig(Section):
+        """How one model is trained."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    RecipeConfig = create_model(
+        "RecipeConfig",
+        __base__=Section,
+        __module__=__name__,
+        __doc__="How one model is trained. Everything in it is part of the campaign's identity.",
+        **_recipe_fields(),
     )
 
 

@@ -30,9 +30,9 @@ from flows.store.derived import about, comparison_key, plain, read_derived
 from flows.store.examples import full_identity, load
 from flows.store.roles import RowRange
 from training import Dataset
+from training.architectures import another_architecture
 
 ARMS = ("curated", "random", "main_effects", "embedding")  # and "full", at its own size
-SMALLEST_RESNET9 = 12  # pixels a side
 FEW_SEEDS = 20
 
 
@@ -213,15 +213,15 @@ def _deterministic_arms(
 
 
 def _recipe(config: CampaignConfig, dataset: Dataset, architecture: str) -> dict[str, Any]:
-    """The campaign's recipe, or the second one: the other architecture where the images allow it, else a larger net.
+    """The campaign's recipe, or the second one: another architecture that takes such images, else a larger network.
 
     Outputs are margin_max, so that an output above 0 means exactly that the example is classified correctly.
     """
     chosen = {**config.recipe.model_dump(mode="json"), "output": "margin_max"}
     if architecture == "first":
         return chosen
-    if min(dataset.train.images.shape[1:3]) >= SMALLEST_RESNET9:
-        other = "resnet9" if chosen["architecture"] == "resnet" else "resnet"
+    other = another_architecture(chosen["architecture"], min(dataset.train.images.shape[1:3]))
+    if other is not None:
         return {**chosen, "architecture": other}
     return {**chosen, "width": 2 * chosen["width"], "blocks": chosen["blocks"] + 1}
 

@@ -46,12 +46,18 @@ def files(package: str) -> list[Path]:
     [
         ("training", {"attribution", "flows", "conf", "ray", "prefect"}),
         ("attribution", {"training", "flows", "conf", "ray", "prefect"}),
-        ("conf", {"training", "attribution", "flows", "ray", "prefect", "torch"}),
+        ("conf", {"attribution", "flows", "ray", "prefect", "torch"}),
     ],
 )
 def test_imports_run_downward_only(package: str, forbidden: set[str]) -> None:
     offending = {path.name: bad for path in files(package) if (bad := imported_packages(path) & forbidden)}
     assert offending == {}
+
+
+def test_a_configuration_knows_of_training_its_recipe_alone() -> None:
+    """`training.recipe.Recipe` defines the recipe section; `training` below it loads no torch (tested below)."""
+    of_training = {module for path in files("conf") for module in imported_modules(path) if "training" in module}
+    assert of_training == {"training.recipe"}
 
 
 # Each line may import from the lines below it, not from those above; folders of one line do not import each other,
@@ -75,7 +81,7 @@ ORDER = {
         ["retrain"],
         ["engine"],
         ["data"],
-        ["masks", "recipe", "randomness", "cache"],
+        ["masks", "recipe", "architectures", "randomness", "cache"],
         ["errors"],
     ],
     "flows": [

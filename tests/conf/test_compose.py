@@ -46,10 +46,32 @@ def test_no_two_recipes_are_the_same() -> None:
     assert [(a, b) for a in names for b in names if a < b and recipes[a] == recipes[b]] == []
 
 
-def test_recipe_fields_of_the_schema_are_those_of_the_library_less_alpha() -> None:
-    from training import Recipe
+def test_the_recipe_section_is_made_from_the_library_s_recipe() -> None:
+    """Order, defaults, descriptions and bounds; nominal_alpha is the sampler's."""
+    from training.recipe import Recipe, recipe_settings
 
-    assert {*RecipeConfig.model_fields, "nominal_alpha"} == set(Recipe.__dataclass_fields__)
+    settings = recipe_settings()
+    assert [name for name in settings if name != "nominal_alpha"] == list(RecipeConfig.model_fields)
+    assert Recipe(**RecipeConfig().model_dump()) == Recipe()
+    properties = RecipeConfig.model_json_schema()["properties"]
+    assert {name: found["description"] for name, found in properties.items()} == {
+        name: setting.description for name, setting in settings.items() if name != "nominal_alpha"
+    }
+    assert properties["momentum"] | {"minimum": 0, "exclusiveMaximum": 1} == properties["momentum"]
+    assert properties["learning_rate"]["exclusiveMinimum"] == 0
+    assert (properties["width"]["minimum"], properties["width"]["maximum"]) == (1, 1024)
+    assert properties["architecture"]["enum"] == ["resnet", "resnet9"]
+    assert properties["width"]["type"] == "integer" and properties["flip"]["type"] == "boolean"
+
+
+def test_every_value_that_a_configuration_accepts_is_one_that_the_library_accepts() -> None:
+    from training.recipe import recipe_settings
+
+    for name, setting in recipe_settings().items():
+        if setting.bounds is None or setting.configured_bounds is None:
+            continue
+        for end in (setting.configured_bounds.low, setting.configured_bounds.high):
+            assert setting.bounds.hold(end) or not setting.configured_bounds.hold(end), name
 
 
 @pytest.mark.parametrize(

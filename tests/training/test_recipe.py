@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training import RECIPES, Recipe, TrainingInputError
+from training.recipe import recipe_settings
 
 
 def test_steps_are_those_of_a_training_set_of_the_nominal_size():
@@ -50,6 +51,12 @@ def test_values_out_of_range_are_named(field, value, said):
     with pytest.raises(TrainingInputError) as raised:
         Recipe(**{field: value})
     assert said in str(raised.value)
+
+
+def test_the_docstring_has_every_setting_with_its_description():
+    written = " ".join(Recipe.__doc__.split())
+    for field in dataclasses.fields(Recipe):
+        assert f"{field.name} : {field.type} {recipe_settings()[field.name].description}" in written
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from training.data.dataset import Dataset, ImageSet
 from training.engine.averaging import WeightAverage, renew_statistics
 from training.engine.batches import Batches, member_draws
-from training.engine.models import build_model, initialise
-from training.engine.modes import ExecutionMode, prepare
+from training.engine.models import EnsembleNetwork, FeatureReader, build_model, initialise
+from training.engine.modes import ExecutionMode, make_forward
 from training.engine.outputs import OUTPUT_FUNCTIONS, accuracy
 from training.engine.slots import Slots, n_slots, slot_draws
 from training.errors import TrainingInputError
@@ -27,6 +27,25 @@ _PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independe
 LOSS_SCALE = {"float16": 2.0**10}  # keeps small gradients above float16's smallest number; a power of two is exact
 STEADY_MEMBERS = 4
 """Networks of at least this many members, an even number, round alike on a CPU: see `Engine.train`."""
+
+
+@dataclass(frozen=True)
+class FeatureResult:
+    """What K models compute of every training example.
+
+    Parameters
+    ----------
+    features : (K, n_train, width) float32 array
+        What the last layer reads; every model has coordinates of its own.
+    logits : (K, n_train, n_classes) float32 array
+        The last layer's result.
+    diverged : (K,) bool array
+        Whether a loss became infinite or NaN during training.
+    """
+
+    features: np.ndarray
+    logits: np.ndarray
+    diverged: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -93,17 +112,56 @@ class Engine:
                 parts.append((rows, result))
         return ChunkResult(*(_in_place(parts, field.name) for field in fields(ChunkResult)))
 
-    def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
-        """Train and evaluate members of which either all or none have something to train on."""
+    def features(self, present: np.ndarray, seeds: list[int]) -> FeatureResult:
+        """Train one model per row and read what its last layer reads of every training example.
+
+        Parameters
+        ----------
+        present : (K, n_train) bool array
+            The examples each model is trained on.
+        seeds : list of int
+            K training seeds.
+
+        Returns
+        -------
+        FeatureResult
+            Features and logits of all training examples, of those left out too.
+
+        Notes
+        -----
+        The models are trained in the engine's own execution mode. Their features are computed in it as well, except in
+        the mode `native`: its compiled evaluation returns logits only, so torch evaluates the compiled training's
+        weights by grouped convolutions.
+        """
+        model = self._initialised(seeds)
+        finite = self._fit(model, present, seeds)
+        ensemble_size = len(seeds)
+        pixels = self.evaluated[0][0]
+        with torch.no_grad():
+            read, logits = (
+                self._values(make_forward(network.eval(), self.mode, ensemble_size), pixels, ensemble_size)
+                for network in (FeatureReader(model, ensemble_size), model)
+            )
+        return FeatureResult(read.float().cpu().numpy(), logits.float().cpu().numpy(), ~finite.cpu().numpy())
+
+    def _initialised(self, seeds: list[int]) -> EnsembleNetwork:
+        """Build the network of K models with the initial weights of their seeds, on the engine's device."""
         model = build_model(self.recipe, len(seeds), self.image_shape, self.n_classes)
         model.to(self.dtype)
         initialise(model, seeds)
         model.to(self.device)
-        if present.any():
-            finite = self._steps(model, present, seeds)
-        else:
-            finite = torch.ones(len(seeds), dtype=torch.bool, device=self.device)
-        return self._evaluate(model, present, finite)
+        return model
+
+    def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
+        """Train and evaluate models of which either all or none have something to train on."""
+        model = self._initialised(seeds)
+        return self._evaluate(model, present, self._fit(model, present, seeds))
+
+    def _fit(self, model: EnsembleNetwork, present: np.ndarray, seeds: list[int]) -> Tensor:
+        """Train in place; (K,) bool, whether each model's loss stayed finite. Without any example nothing is done."""
+        if not present.any():
+            return torch.ones(len(seeds), dtype=torch.bool, device=self.device)
+        return self._steps(model, present, seeds)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Products in the way's own type where it has one; weights, statistics and losses stay as they are."""
@@ -120,7 +178,7 @@ class Engine:
         rows, words = self._draws(present, seeds)
         slots = Slots(model, recipe, rows, present) if recipe.batching == "slot_aligned" else None
         weights = FlatParameters(model)
-        forward = prepare(model, self.mode, ensemble_size)
+        forward = make_forward(model, self.mode, ensemble_size)
         loss_scale = LOSS_SCALE.get(self.mode.arithmetic, 1.0)
         average = WeightAverage(recipe, self.n_steps) if recipe.average_last else None
         finite = torch.ones(ensemble_size, dtype=torch.bool, device=self.device)
@@ -188,8 +246,8 @@ class Engine:
     def _evaluate(self, model: nn.Module, present: np.ndarray, finite: Tensor) -> ChunkResult:
         model.eval()
         ensemble_size = len(present)
-        forward = prepare(model, self.mode, ensemble_size)
-        logits = [self._logits(forward, pixels, ensemble_size) for pixels, _ in self.evaluated]
+        forward = make_forward(model, self.mode, ensemble_size)
+        logits = [self._values(forward, pixels, ensemble_size) for pixels, _ in self.evaluated]
         return self._result(logits, present, finite)
 
     def _result(self, logits: list[Tensor], present: np.ndarray, finite: Tensor) -> ChunkResult:
@@ -207,8 +265,8 @@ class Engine:
             audit_accuracy=accuracy(logits[2], labels[2]).cpu().numpy(),
         )
 
-    def _logits(self, forward: Callable[[Tensor], Tensor], pixels: Tensor, ensemble_size: int) -> Tensor:
-        """Logits (K, n, n_classes) of (n, channels, height, width), the same images for all members."""
+    def _values(self, forward: Callable[[Tensor], Tensor], pixels: Tensor, ensemble_size: int) -> Tensor:
+        """Logits (K, n, n_classes), or features (K, n, width), of (n, channels, height, width) for all K models."""
         height, width, _ = self.image_shape
         if not len(pixels):
             return torch.zeros(ensemble_size, 0, self.n_classes, dtype=self.dtype, device=self.device)

@@ -29,7 +29,7 @@ def make_engine(
 
     Raises TrainingInputError for a device, type or way that does not exist and a recipe these images cannot have.
     """
-    chosen = usable(ExecutionMode.parse(mode), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
+    chosen = available(ExecutionMode.parse(mode), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
     if chosen.name == "native":
         from training.engine.native.engine import NativeEngine
 
@@ -37,12 +37,12 @@ def make_engine(
     return Engine(dataset, recipe, device=device, dtype=dtype, mode=chosen)
 
 
-def why_not(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
+def unsupported_reason(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
     """Why this recipe cannot be trained that way here; empty when it can."""
     if mode.name == "native":
-        from training.engine.native.engine import why_not_native
+        from training.engine.native.engine import native_unsupported_reason
 
-        return why_not_native(recipe, device, dtype)
+        return native_unsupported_reason(recipe, device, dtype)
     if mode.name == "vmap" and recipe.batching != "packed":
         return "vmap trains packed batches only"
     if mode.arithmetic and dtype.itemsize != 4:
@@ -52,9 +52,9 @@ def why_not(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: to
     return ""
 
 
-def usable(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> ExecutionMode:
+def available(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> ExecutionMode:
     """The way itself, or what comes closest to it here; a way that cannot be had is said in the log."""
-    reason = why_not(mode, recipe, device, dtype)
+    reason = unsupported_reason(mode, recipe, device, dtype)
     if not reason:
         return mode
     plain = mode.name in ("native", "vmap")

@@ -1,4 +1,4 @@
-"""Features of the project's own networks: what the last layer sees of every training example."""
+"""Features of the project's own networks: what the last layer reads of every training example."""
 
 from __future__ import annotations
 
@@ -15,21 +15,52 @@ def embed(
     seeds: list[int],
     *,
     masks: np.ndarray | None = None,
+    ensemble_size: int = 32,
     device: str = "cpu",
+    mode: str = "grouped",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features and logits of all training examples, under networks trained on them.
+    """Train networks and return their features and logits of all training examples.
 
-    seeds: one network each, trained together. masks: (n_networks, n_players) bool, what each is trained on; all
-    players when None. Returns features (n_networks, n_train, width), what the last layer reads, each network's own
-    coordinates, and logits (n_networks, n_train, n_classes), both float32. With masks, a network's logits of examples
-    it was not trained on are out of sample. NaN where a network diverged.
+    Parameters
+    ----------
+    dataset : Dataset
+        Images and players.
+    recipe : Recipe
+        How each network is trained.
+    seeds : list of int
+        One training seed a network.
+    masks : (n_networks, n_players) bool array, optional
+        The players each network is trained on, at least one each; all players by default. With masks, a network's
+        logits of the examples that it was not trained on are out of sample.
+    ensemble_size : int
+        Networks trained together (K); the last of them may be fewer.
+    device : str
+        A torch device.
+    mode : str
+        Execution mode of the training, see `training.engine.modes`. The features are computed in it too, except in
+        `native`, whose trained weights torch evaluates (`training.engine.engine.Engine.features`).
 
-    Raises TrainingInputError for masks that do not match the seeds or the players.
+    Returns
+    -------
+    features : (n_networks, n_train, width) float32 array
+        What the last layer reads, in coordinates of each network's own. NaN where a network diverged.
+    logits : (n_networks, n_train, n_classes) float32 array
+        NaN where a network diverged.
+
+    Raises
+    ------
+    TrainingInputError
+        For masks that do not match the seeds or the players, an ensemble size below 1, and an unknown device or mode.
+
+    Examples
+    --------
+    >>> from training import Recipe, load_dataset
+    >>> digits = load_dataset("digits", n_train=20, n_targets=10, n_audit=10)
+    >>> features, logits = embed(digits, Recipe(epochs=1), seeds=[0, 1])
+    >>> features.shape, logits.shape
+    ((2, 20, 32), (2, 20, 10))
     """
-    import torch
-
-    from training.engine.engine import Engine
-    from training.engine.models import build_model, initialise
+    from training.engine.factory import make_engine
 
     present = np.ones((len(seeds), dataset.n_players), dtype=bool) if masks is None else np.asarray(masks)
     if present.shape != (len(seeds), dataset.n_players) or not present.any(axis=1).all():
@@ -37,25 +68,15 @@ def embed(
             f"one mask per seed with at least one player is needed, ({len(seeds)}, {dataset.n_players}); got "
             f"{present.shape}."
         )
-    engine = Engine(dataset, recipe, device=device)
-    model = build_model(recipe, len(seeds), engine.image_shape, engine.n_classes)
-    initialise(model, [int(seed) for seed in seeds])
-    model.to(engine.device)
-    finite = engine._steps(model, present[:, dataset.players], [int(seed) for seed in seeds])
-    model.eval()
-    caught: list[torch.Tensor] = []
-    head = model.get_submodule("head")
-    handle = head.register_forward_pre_hook(lambda module, given: caught.append(given[0].detach()))
-    try:
-        with torch.no_grad():
-            logits = engine._logits(model, engine.evaluated[0][0], len(seeds))
-    finally:
-        handle.remove()
-    if recipe.flip_at_test:
-        caught = [(a + b) / 2 for a, b in zip(caught[::2], caught[1::2], strict=True)]
-    # The last layer reads (batch, K * width); see layers.MemberLinear.
-    read = torch.cat([part.view(len(part), len(seeds), -1).transpose(0, 1) for part in caught], dim=1)
-    features, classes = read.float().cpu().numpy(), logits.float().cpu().numpy()
-    diverged = ~finite.cpu().numpy()
-    features[diverged], classes[diverged] = np.nan, np.nan
-    return features, classes
+    if ensemble_size < 1:
+        raise TrainingInputError(f"ensemble_size must be at least 1; got {ensemble_size}.")
+    engine = make_engine(dataset, recipe, device=device, mode=mode)
+    examples = present[:, dataset.players]
+    parts = []
+    for start in range(0, len(seeds), ensemble_size):
+        rows = slice(start, start + ensemble_size)
+        part = engine.features(examples[rows], [int(seed) for seed in seeds[rows]])
+        part.features[part.diverged] = np.nan
+        part.logits[part.diverged] = np.nan
+        parts.append(part)
+    return np.concatenate([part.features for part in parts]), np.concatenate([part.logits for part in parts])

@@ -7,8 +7,6 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from training.engine.layers import MemberConv, MemberLinear, Residual
-
 
 class VmapNetwork:
     """Maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) with the weights of `model`.
@@ -21,8 +19,8 @@ class VmapNetwork:
         self.model, self.ensemble_size = model, ensemble_size
         self.single = copy.deepcopy(model).to("meta")
         for module in self.single.modules():
-            if isinstance(module, (MemberConv, MemberLinear, Residual)):
-                module.ensemble_size = 1
+            if hasattr(module, "ensemble_size"):
+                module.ensemble_size = 1  # type: ignore[assignment]
             if isinstance(module, nn.BatchNorm2d):
                 module.num_features //= ensemble_size
                 module.num_batches_tracked = None  # counts batches, of no use with a fixed momentum

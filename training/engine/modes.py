@@ -64,9 +64,24 @@ class ExecutionMode:
         return cls(name, "channels_last" in options, "compiled" in options, *arithmetic)
 
 
-def prepare(model: nn.Module, mode: ExecutionMode, ensemble_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) this way, with the model's
-    own weights and statistics."""
+def make_forward(model: nn.Module, mode: ExecutionMode, ensemble_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the function that computes the model's result in an execution mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A network of K models, or a `training.engine.models.FeatureReader` of one.
+    mode : ExecutionMode
+        How to compute. The mode `native` computes like `grouped` here: its compiled code needs no torch module.
+    ensemble_size : int
+        Networks trained together (K).
+
+    Returns
+    -------
+    callable
+        Maps images (batch, K * channels, height, width) to (K, batch, values), with the weights and statistics that
+        `model` has when it is called.
+    """
     import torch
 
     from training.engine.layers import MemberConv

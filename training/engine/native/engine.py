@@ -8,6 +8,7 @@ result depends on nothing but its mask and its seed, bit for bit, whatever K is.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.architectures import ARCHITECTURES
 from training.engine.averaging import WeightAverage
 from training.engine.batches import field_of, member_draws
 from training.engine.engine import ChunkResult, Engine
-from training.engine.models import build_model, initialise
+from training.engine.models import EnsembleNetwork
 from training.engine.native.library import NoLibrary, library
 from training.recipe import Recipe
 
@@ -30,7 +32,7 @@ KNOWN_FIELDS = frozenset(
 )
 
 
-def why_not_native(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
+def native_unsupported_reason(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
     """Why this recipe cannot be trained by compiled code here; empty when it can."""
     unknown = [
         field.name for field in fields(recipe)
@@ -38,8 +40,11 @@ def why_not_native(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> 
     ]
     if unknown:
         return f"it does not know recipe.{unknown[0]}"
-    if recipe.architecture != "resnet" or recipe.batching != "packed":
-        return "it trains packed batches of the architecture resnet only"
+    if not ARCHITECTURES[recipe.architecture].native:
+        able = [name for name, architecture in ARCHITECTURES.items() if architecture.native]
+        return f"it trains the architecture {' or '.join(able)} only"
+    if recipe.batching != "packed":
+        return "it trains packed batches only"
     if device.type != "cpu":
         return "it runs on a CPU only"
     try:
@@ -67,22 +72,37 @@ class NativeEngine(Engine):
 
     def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
         ensemble_size = len(seeds)
-        model = build_model(self.recipe, ensemble_size, self.image_shape, self.n_classes).to(self.dtype)
-        initialise(model, seeds)
-        parameters = _by_member([parameter.detach() for parameter in model.parameters()], ensemble_size)
-        running = _by_member(_running_statistics(model), ensemble_size)
+        model = self._initialised(seeds)
+        parameters, running = _weights(model, ensemble_size)
         finite = np.ones(ensemble_size, dtype=bool)
         logits = [self._empty_logits(ensemble_size, len(labels)) for _, labels in self.evaluated]
 
         def one(member: int) -> None:
-            if present[member].any():
-                finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
+            finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
             for (pixels, _), found in zip(self.evaluated, logits, strict=True):
                 self._logits_of(pixels, parameters[member], running[member], found[member])
 
-        with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), ensemble_size)) as pool:
-            list(pool.map(one, range(ensemble_size)))
+        self._for_each(one, ensemble_size)
         return self._result([torch.from_numpy(found) for found in logits], present, torch.from_numpy(finite))
+
+    def _fit(self, model: EnsembleNetwork, present: np.ndarray, seeds: list[int]) -> Tensor:
+        ensemble_size = len(seeds)
+        parameters, running = _weights(model, ensemble_size)
+        finite = np.ones(ensemble_size, dtype=bool)
+
+        def one(member: int) -> None:
+            finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
+
+        self._for_each(one, ensemble_size)
+        _put_back(parameters, [parameter.detach() for parameter in model.parameters()])
+        _put_back(running, _running_statistics(model))
+        return torch.from_numpy(finite)
+
+    @staticmethod
+    def _for_each(task: Callable[[int], None], ensemble_size: int) -> None:
+        """Run the task once for each model, as many at a time as torch has threads."""
+        with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), ensemble_size)) as pool:
+            list(pool.map(task, range(ensemble_size)))
 
     def _empty_logits(self, ensemble_size: int, n_examples: int) -> np.ndarray:
         return np.zeros((ensemble_size, n_examples, self.n_classes), dtype=str(self.dtype).removeprefix("torch."))
@@ -90,7 +110,9 @@ class NativeEngine(Engine):
     def _steps_of(
         self, member: int, present: np.ndarray, seed: int, parameters: np.ndarray, running: np.ndarray
     ) -> bool:
-        """Train one member in place; whether its loss stayed finite."""
+        """Train one model in place, without any example not at all; return whether its loss stayed finite."""
+        if not present.any():
+            return True
         recipe, windows = self.recipe, self.batches.windows
         draws = member_draws(seed, present, self.n_steps * recipe.batch_size)
         rows, words = torch.from_numpy(draws.rows), torch.from_numpy(draws.words.view(np.int64))
@@ -162,9 +184,22 @@ class NativeEngine(Engine):
         return _Shape(channels, height, width, self.recipe.width, self.recipe.blocks, self.n_classes)
 
 
+def _weights(model: EnsembleNetwork, ensemble_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the parameters and of the running statistics, one row a model."""
+    parameters = [parameter.detach() for parameter in model.parameters()]
+    return _by_member(parameters, ensemble_size), _by_member(_running_statistics(model), ensemble_size)
+
+
 def _by_member(tensors: list[Tensor], ensemble_size: int) -> np.ndarray:
-    """(members, numbers of one member): tensors whose first axis runs member by member, one behind the other."""
+    """(K, numbers of one model): tensors whose first axis runs model by model, joined in their order."""
     return np.ascontiguousarray(torch.cat([found.reshape(ensemble_size, -1) for found in tensors], dim=1).numpy())
+
+
+def _put_back(rows: np.ndarray, tensors: list[Tensor]) -> None:
+    """Write rows made by `_by_member` into the tensors they were made of."""
+    sizes = [found.numel() // len(rows) for found in tensors]
+    for part, found in zip(torch.from_numpy(rows).split(sizes, dim=1), tensors, strict=True):
+        found.copy_(part.reshape(found.shape))
 
 
 def _running_statistics(model: nn.Module) -> list[Tensor]:

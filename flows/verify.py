@@ -89,7 +89,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
             "(curate.keep_share) and run `coterie curate` again"
         )
     least = found.solution is not None
-    features = player_features(config, dataset)
+    features = player_features(config, campaign, dataset)
     sizes, names = curve_sizes(config, n, n_declared), architectures(config)
     blocks: list[dict[str, Any]] = []
     for size in [n_declared, *sizes]:

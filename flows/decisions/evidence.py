@@ -143,7 +143,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
         surrogate=surrogate,
         look_alikes=alike,
         coverage=coverage,
-        features=player_features(config, dataset) if _needs_features(config, campaign) else None,
+        features=player_features(config, campaign, dataset) if _needs_features(config, campaign) else None,
     )
 
 

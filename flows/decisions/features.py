@@ -5,16 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from conf.schema import CampaignConfig
-from flows.compute.work import resolve_device
+from flows.compute.execution_mode import AUTO, kept_choice
+from flows.compute.work import TrainingJob, resolve_device
+from flows.store.campaign import Campaign
 from training import Dataset, Recipe, training_seed
 from training.engine.features import embed
 
 
-def player_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+def player_features(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> np.ndarray:
     """(k, n_players, d): features of the campaign's own recipe trained on everything; a group has its mean's."""
     recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
     seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
-    features, _ = embed(dataset, recipe, seeds, device=resolve_device(config.compute.device))
+    features, _ = embed(
+        dataset,
+        recipe,
+        seeds,
+        ensemble_size=config.compute.ensemble_size,
+        device=resolve_device(config.compute.device),
+        mode=_mode(config, campaign, dataset),
+    )
     if dataset.n_players == len(dataset.train):
         return features[:, np.argsort(dataset.players)]
     counts = np.bincount(dataset.players, minlength=dataset.n_players)
@@ -22,3 +31,12 @@ def player_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
     for network, rows in zip(total, features, strict=True):
         np.add.at(network, dataset.players, rows)
     return total / counts[None, :, None]
+
+
+def _mode(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> str:
+    """The execution mode the campaign's models were trained in, as configured or as chosen by its calibration."""
+    if config.compute.mode != AUTO:
+        return config.compute.mode
+    recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
+    kept = kept_choice(campaign, TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device))
+    return "grouped" if kept is None else str(kept["mode"])

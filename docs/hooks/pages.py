@@ -18,6 +18,9 @@ import reference_pages  # noqa: E402
 
 FROM_ROOT = ("CONTRIBUTING.md", "CHANGELOG.md")
 BENCHMARKS = "benchmarks"
+LINK = re.compile(
+    r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)"
+)
 
 
 def pages() -> dict[str, str]:
@@ -82,6 +85,4 @@ def site_links(markdown: str, address: str) -> str:
                 return f"{found['image']}[{text}]({up}{there.relative_to(base).as_posix()}{anchor})"
         return text if there.exists() else found[0]  # a link to nothing stays, and fails the build
 
-    return re.sub(
-        r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)", rewrite, markdown
-    )
+    return LINK.sub(rewrite, markdown)

@@ -36,7 +36,7 @@ def commands() -> dict[str, Any]:
     """Return the commands of `coterie` by name, as Click sees them."""
     import typer.main
 
-    from flows.cli.main import app
+    from flows.cli.commands import app
 
     return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -52,7 +52,7 @@ def commands_page() -> str:
         "`KEY=VALUE` sets any key of the [configuration](configuration.md).",
         "",
     ]
-    from flows.cli.main import EXIT_CODES
+    from flows.cli.commands import EXIT_CODES
 
     for name, command in sorted(commands().items()):
         lines += [f"## coterie {name}", "", " ".join((command.help or "").split("\n\n")[0].split()), ""]
@@ -99,12 +99,12 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `conf/schema.py`, which checks every configuration. A key that is not listed is an error, and so "
-        "is a value out of range.",
+        "Generated from `conf/schema.py`, which checks every configuration. A key that is not listed is an "
+        "error, and so is a value out of range.",
         "",
-        "The default is the schema's. The configurations that ship (`quickstart`, `cifar2`, …) choose their own values: "
-        "the files of `conf/` list them. Which keys belong to a campaign's identity, so that changing them needs another "
-        "folder, is said in [Own configuration](../how-to/configuration-file.md).",
+        "The default is the schema's. The configurations that ship (`quickstart`, `cifar2`, …) choose their own values "
+        "in the files of `conf/`. [A configuration file of your own](../how-to/configuration-file.md) has the keys that "
+        "may change while a campaign's folder stays.",
         "",
     ]
     section = ""
@@ -255,9 +255,14 @@ def package_page(name: str) -> str:
     module_name, about = PACKAGES[name]
     module = importlib.import_module(module_name)
     lines = [f"# {module_name}", "", about, ""]
-    for public in sorted(module.__all__, key=lambda text: (text.isupper(), not text[0].isupper(), text.lower())):
+    for public in sorted(module.__all__, key=_reading_order):
         lines += [f"::: {where(module, public)}", ""]
     return "\n".join(lines)
+
+
+def _reading_order(name: str) -> tuple[bool, bool, bool, str]:
+    """Classes, then functions, then constants; errors last."""
+    return name.endswith(("Error", "Warning")), name.isupper(), not name[0].isupper(), name.lower()
 
 
 def where(module: Any, public: str) -> str:
@@ -273,4 +278,4 @@ def _one_line(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")

@@ -103,8 +103,8 @@ def configuration_page() -> str:
         "error, and so is a value out of range.",
         "",
         "The default is the schema's. The configurations that ship (`quickstart`, `cifar2`, …) choose their own values "
-        "in the files of `conf/`. [A configuration file of your own](../how-to/configuration-file.md) has the keys that "
-        "may change while a campaign's folder stays.",
+        "in the files of `conf/`. [A configuration file of your own](../how-to/configuration-file.md) has the keys "
+        "that may change while a campaign's folder stays.",
         "",
     ]
     section = ""

@@ -63,13 +63,15 @@ class Campaign:
 
 
 def booster(campaign: Campaign, device: str, n_rounds: int) -> float:
-    settings = BoosterSettings(max_depth=3, learning_rate=0.03, n_rounds=n_rounds, patience=0, device=device)
+    settings = BoosterSettings(
+        max_depth=3, learning_rate=0.03, n_estimators=n_rounds, early_stopping_rounds=0, device=device
+    )
     trees = fit_booster(campaign.masks, campaign.outputs, settings)
     return float(r2(campaign.unseen, trees.predict(campaign.held)).mean())
 
 
 def lightgbm(campaign: Campaign, device: str, n_rounds: int) -> float:
-    settings = BoosterSettings(max_depth=3, learning_rate=0.03, n_rounds=n_rounds, patience=0)
+    settings = BoosterSettings(max_depth=3, learning_rate=0.03, n_estimators=n_rounds, early_stopping_rounds=0)
     proxy = fit_proxy(campaign.masks, campaign.outputs, settings, backend="lightgbm")
     return float(r2(campaign.unseen, proxy.predict(campaign.held)).mean())
 

@@ -62,7 +62,7 @@ def bound(masks: NDArray[np.bool_], outputs: Array, games: Sequence[Any], kind: 
     ]
     for order, found in members_of.items():
         z = z_of_all[order]
-        for (target, members), size, q in zip(found, np.abs(z), rule.of(two_sided_p(z), order), strict=True):
+        for (target, members), size, q in zip(found, np.abs(z), rule.of(two_sided_p(z), Stratum(order)), strict=True):
             records[target]["ranked"].append([list(members), 1e-6 * float(size) - math.log(q)])
             if q <= 0.1:
                 records[target]["reported"].append(list(members))

@@ -72,7 +72,7 @@ def first_ways(masks: Array, y: Array, new_masks: Array, fold: int) -> dict[str,
     linear = fit_linear(phi, y, inner)
     base = new @ linear.coef.T + linear.intercept
     block = fit_block(check_data(masks, y, 0.5), BlockSettings(alpha=0.5))
-    settings, validation = BoosterSettings(n_rounds=600), inner == 0
+    settings, validation = BoosterSettings(n_estimators=600), inner == 0
     proxy = fit_proxy(masks, y, settings, validation=validation)
     residual = y - linear.predicted
     second = fit_proxy(masks, residual, settings, validation=validation)

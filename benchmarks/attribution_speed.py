@@ -70,7 +70,7 @@ def main() -> None:
         r2(unseen, model.predict(held)),
     )
 
-    settings = BoosterSettings(max_depth=3, learning_rate=0.03, n_rounds=given.rounds, patience=0)
+    settings = BoosterSettings(max_depth=3, learning_rate=0.03, n_estimators=given.rounds, early_stopping_rounds=0)
     began = time.process_time()
     trees = fit_booster(masks, outputs, settings)
     row(f"booster, depth 3, {given.rounds} rounds", (time.process_time() - began) / given.targets,

@@ -150,7 +150,7 @@ def second_screen(block: Block) -> dict[str, Array]:
 def bagged(block: Block) -> dict[str, Array]:
     """Boosters on bootstrap samples, stopped on what each left out: their mean prediction, and their candidates."""
     single = fit_proxy(
-        block.masks, block.y, BoosterSettings(n_rounds=600), validation=block.setup.folds == 0
+        block.masks, block.y, BoosterSettings(n_estimators=600), validation=block.setup.folds == 0
     ).predict(block.new_masks)
     mean = _Bag(block.masks, block.y).predict(block.new_masks)
     spectrum = block.predict(block.candidates, block.selections)
@@ -180,7 +180,7 @@ def bagged(block: Block) -> dict[str, Array]:
 def residual_correction(block: Block) -> dict[str, Array]:
     """ProxySHAP's correction: every coefficient of the proxy plus the mean of phi_S times the proxy's residual."""
     folds, n = block.setup.folds, block.setup.n_players
-    settings, result = BoosterSettings(n_rounds=600), {}
+    settings, result = BoosterSettings(n_estimators=600), {}
     one = fit_proxy(block.masks, block.y, settings, validation=folds == 0)
     inside = block.y - one.predict(block.masks)
     residual, base = np.empty_like(block.y), np.zeros((len(block.new), block.y.shape[1]))

@@ -23,8 +23,9 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
     Its spectrum can be read exactly, and every set in it is one that some tree has used, real or not: a good
     predictor where interactions are many, no evidence for any of them.
 
-    backend: "booster" (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_rounds,
-    patience, device: as in BoosterSettings. After fit: proxy_; n_trees_ is the number of trees of each target.
+    backend: "booster" (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_estimators,
+    early_stopping_rounds, device: as in BoosterSettings. After fit: proxy_; n_trees_ is the number of
+    trees of each target.
     """
 
     def __init__(
@@ -33,8 +34,8 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         backend: str = "booster",
         max_depth: int = 3,
         learning_rate: float = 0.05,
-        n_rounds: int = 400,
-        patience: int = 40,
+        n_estimators: int = 400,
+        early_stopping_rounds: int = 40,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
@@ -42,8 +43,8 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         self.backend = backend
         self.max_depth = max_depth
         self.learning_rate = learning_rate
-        self.n_rounds = n_rounds
-        self.patience = patience
+        self.n_estimators = n_estimators
+        self.early_stopping_rounds = early_stopping_rounds
         self.seed = seed
         self.device = device
 
@@ -58,8 +59,8 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         settings = BoosterSettings(
             max_depth=int(self.max_depth),
             learning_rate=self.learning_rate,
-            n_rounds=int(self.n_rounds),
-            patience=int(self.patience),
+            n_estimators=int(self.n_estimators),
+            early_stopping_rounds=int(self.early_stopping_rounds),
             device=self.device,
         )
         self.proxy_: Proxy = fit_proxy(

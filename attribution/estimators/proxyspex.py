@@ -40,7 +40,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         Depth of the proxy's trees, 1 to 8; None for max(3, max_order). Without effect where no proxy is fitted.
     learning_rate : float
         Shrinkage of the proxy's trees, in (0, 1]. Without effect where no proxy is fitted.
-    n_rounds : int
+    n_estimators : int
         Largest number of trees of one target. Without effect where no proxy is fitted.
     max_pair_players : int
         Pairs are screened among this many players: all, or those of largest main effect.
@@ -96,7 +96,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
       large pairs.
 
     So with the defaults no proxy is fitted up to 110 players, nor up to 500 players at alpha = 1/2 with 512 or more
-    distinct masks. `backend`, `max_depth`, `learning_rate` and `n_rounds` then have no effect.
+    distinct masks. `backend`, `max_depth`, `learning_rate` and `n_estimators` then have no effect.
 
     **Departures from the published ProxySPEX** (Butler et al. 2025, arXiv 2505.17495). Masks and outputs are given, the
     method draws none. All main effects stay in the model. Candidates are screened exhaustively where that is
@@ -133,7 +133,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         *,
         max_depth: int | None = None,
         learning_rate: float = 0.05,
-        n_rounds: int = 400,
+        n_estimators: int = 400,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
         max_sieve_players: int = 1000,
@@ -146,7 +146,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.backend = backend
         self.max_depth = max_depth
         self.learning_rate = learning_rate
-        self.n_rounds = n_rounds
+        self.n_estimators = n_estimators
         self.max_pair_players = max_pair_players
         self.max_triple_players = max_triple_players
         self.max_sieve_players = max_sieve_players
@@ -292,7 +292,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             booster=BoosterSettings(
                 max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,
-                n_rounds=self.n_rounds,
+                n_estimators=self.n_estimators,
                 device=self.device,
             ),
         )

@@ -10,25 +10,49 @@ from numpy.typing import NDArray
 from attribution.errors import AttributionError
 from attribution.types import Float32
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 8  # 2^8 leaves: a deeper tree on single bits would hold sets of more members than anything reports
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoosterSettings:
-    """How the trees are grown; the names are LightGBM's where it has them.
+    """Settings of the boosted trees, named as in LightGBM's scikit-learn interface.
 
-    n_rounds: largest number of trees per target. patience: rounds without a better validation error after which
-    a target stops (0: never; then no validation masks are used). device: "cpu" (NumPy), or a torch device such as
-    "cuda", where the whole block then does its large products too. It is never chosen for you: rounding differs
-    between devices, and with it the last digits of a result.
+    Attributes
+    ----------
+    max_depth : int
+        Depth of every tree, 1 to 8. Trees are grown level by level to this depth.
+    learning_rate : float
+        Shrinkage of each tree, in (0, 1].
+    n_estimators : int
+        Largest number of trees per target.
+    min_child_samples : int
+        Smallest number of masks in a child (sum of weights, if rows have weights).
+    reg_lambda : float
+        L2 penalty of leaf values.
+    early_stopping_rounds : int
+        Rounds without a lower validation error after which a target stops; 0 uses no validation masks.
+    device : str
+        "cpu" (NumPy), or a torch device such as "cuda", on which the whole block then computes its large products
+        too. The device is never chosen automatically: rounding differs between devices, and so do the last digits
+        of a result.
+
+    Raises
+    ------
+    AttributionError
+        If a value is outside its range.
+
+    Examples
+    --------
+    >>> BoosterSettings(max_depth=2, n_estimators=100).learning_rate
+    0.05
     """
 
     max_depth: int = 3
     learning_rate: float = 0.05
-    n_rounds: int = 400
+    n_estimators: int = 400
     min_child_samples: int = 20
-    l2: float = 0.0
-    patience: int = 40
+    reg_lambda: float = 0.0
+    early_stopping_rounds: int = 40
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -36,21 +60,31 @@ class BoosterSettings:
             raise AttributionError(f"max_depth must lie in 1..{_MAX_DEPTH}; got {self.max_depth}.")
         if not 0.0 < self.learning_rate <= 1.0:
             raise AttributionError(f"learning_rate must lie in (0, 1]; got {self.learning_rate}.")
-        if self.n_rounds < 1 or self.min_child_samples < 1 or self.l2 < 0 or self.patience < 0:
-            raise AttributionError(
-                "n_rounds and min_child_samples must be at least 1, l2 and patience at least 0; got "
-                f"{self.n_rounds}, {self.min_child_samples}, {self.l2}, {self.patience}."
-            )
+        for name, smallest in (
+            ("n_estimators", 1), ("min_child_samples", 1), ("reg_lambda", 0), ("early_stopping_rounds", 0)
+        ):  # fmt: skip
+            if getattr(self, name) < smallest:
+                raise AttributionError(f"{name} must be at least {smallest}; got {getattr(self, name)}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoostedTrees:
     """Complete trees of one depth for every target, in heap order (children of k: 2k+1 absent, 2k+2 present).
 
-    players: (n_rounds, n_targets, 2^depth - 1) int32, -1 where a node was not split (its masks go to the absent
-    side). leaves: (n_rounds, n_targets, 2^depth) float32, shrinkage applied. bias: (n_targets,) float64.
-    n_trees: (n_targets,) int, how many rounds each target uses; later ones are no part of its model.
-    validation_error: (n_rounds, n_targets) float64 mean squared error, NaN where none was measured.
+    Attributes
+    ----------
+    players : (n_rounds, n_targets, 2^depth - 1) int32
+        Player that each inner node splits on; -1 where it was not split (its masks go to the absent side).
+    leaves : (n_rounds, n_targets, 2^depth) float32
+        Leaf values, shrinkage applied, in the outputs' units.
+    bias : (n_targets,) float64
+        Constant of each target.
+    n_trees : (n_targets,) int64
+        Number of rounds that each target uses; later rounds are not part of its model.
+    n_players : int
+        Number of players.
+    validation_error : (n_rounds, n_targets) float64
+        Mean squared error on the validation masks after each round, NaN where it was not measured.
     """
 
     players: NDArray[np.int32]
@@ -62,10 +96,11 @@ class BoostedTrees:
 
     @property
     def depth(self) -> int:
+        """Depth of every tree."""
         return int(self.leaves.shape[2]).bit_length() - 1
 
     def predict(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """The trees' sum at each mask: (m, n_players) bool -> (m, n_targets) float64."""
+        """Predict every target: masks (m, n_players) bool -> (m, n_targets) float64."""
         columns = split_columns(masks)
         n_rounds, n_targets, _ = self.players.shape
         result = np.repeat(self.bias[:, None], columns.shape[1], axis=1)
@@ -80,14 +115,14 @@ class BoostedTrees:
 
 
 def split_columns(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(m, n) bool -> (n + 1, m) uint8: one row per player, and a row of zeros for "not split"."""
+    """Transpose masks (m, n) bool to (n + 1, m) uint8: a row per player, and a row of zeros for "not split"."""
     columns = np.zeros((masks.shape[1] + 1, masks.shape[0]), dtype=np.uint8)
     columns[:-1] = masks.T
     return columns
 
 
 def leaf_of(columns: NDArray[np.uint8], players: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
-    """The leaf of every mask: columns (n + 1, m), players (t, 2^depth - 1) -> (t, m) int64."""
+    """Find the leaf of every mask: columns (n + 1, m), players (t, 2^depth - 1) -> (t, m) int64."""
     n_inner = players.shape[1]
     rows = columns[players]  # -1 and n_players both read the row of zeros
     node = rows[:, 0].astype(np.int64)

@@ -4,7 +4,7 @@ All targets share one mask matrix and masks are bits, so the sums a histogram bo
 product: (residuals of all targets and nodes) @ X. Trees are grown level by level to a fixed depth, one tree per
 target and round, by the ordinary second-order gain for squared error (as LightGBM and XGBoost compute it):
 
-    gain = S_L^2/(n_L + l2) + S_R^2/(n_R + l2) - S^2/(n + l2)
+    gain = S_L^2/(n_L + lambda) + S_R^2/(n_R + lambda) - S^2/(n + lambda)
 
 Only present children are summed; absent = parent - present. Counts of the first two levels come from the Gram
 matrix X^T X, counts of the third from a store of vectors X^T (x_i x_j) that fills as pairs of players recur,
@@ -34,10 +34,29 @@ def fit_booster(
 ) -> BoostedTrees:
     """Fit one boosted model per target.
 
-    masks: (m, n) bool. outputs: (m, t) float. validation: (m,) bool, rows held out for early stopping (each
-    target keeps the trees up to its best round on them); none: every target keeps all n_rounds trees.
-    sample_weight: (m,) positive weights, scaled to mean 1; min_child_samples then counts weight. Raises
-    AttributionError where nothing is left to fit on, and for a device that is not there.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks of all players.
+    outputs : (m, t) float
+        Outputs of all targets.
+    settings : BoosterSettings
+        How the trees are grown.
+    validation : (m,) bool or None
+        Rows held out for early stopping: each target keeps the trees up to its best round on them. None: every target
+        keeps all n_estimators trees.
+    sample_weight : (m,) float or None
+        Positive weights, scaled to mean 1; min_child_samples then counts weight.
+
+    Returns
+    -------
+    BoostedTrees
+        The trees of all targets.
+
+    Raises
+    ------
+    AttributionError
+        If every row is held out, or the device does not exist.
     """
     held = np.zeros(len(masks), dtype=bool) if validation is None else np.asarray(validation, dtype=bool)
     if held.all():
@@ -78,12 +97,12 @@ class _Fit:
         settings = self.settings
         n_targets = len(self.residual)
         depth = settings.max_depth
-        players = np.full((settings.n_rounds, n_targets, 2**depth - 1), -1, dtype=np.int32)
-        leaves = np.zeros((settings.n_rounds, n_targets, 2**depth), dtype=np.float32)
+        players = np.full((settings.n_estimators, n_targets, 2**depth - 1), -1, dtype=np.int32)
+        leaves = np.zeros((settings.n_estimators, n_targets, 2**depth), dtype=np.float32)
         active = np.arange(n_targets)
-        stopping = EarlyStopping(self.start, settings.n_rounds, settings.patience)
+        stopping = EarlyStopping(self.start, settings.n_estimators, settings.early_stopping_rounds)
         n_grown = 0
-        for round_index in range(settings.n_rounds):
+        for round_index in range(settings.n_estimators):
             grown_players, grown_leaves = self._grow()
             players[round_index, active] = np.where(grown_players == self.n_players, -1, grown_players)
             leaves[round_index, active] = grown_leaves * self.start.scale[active, None]
@@ -92,7 +111,7 @@ class _Fit:
                 continue
             leaf = leaf_of(self.held_columns, grown_players)
             self.held_residual -= np.take_along_axis(grown_leaves, leaf, axis=1)
-            stopping.see(active, (self.held_residual**2) @ self.start.held_weight)
+            stopping.record(active, (self.held_residual**2) @ self.start.held_weight)
             going = stopping.going[active]
             if not going.any():
                 break
@@ -102,9 +121,13 @@ class _Fit:
                 self.residual = np.ascontiguousarray(self.residual[going])
                 self.held_residual = self.held_residual[going]
         return BoostedTrees(
-            players[:n_grown], leaves[:n_grown], self.start.bias, stopping.n_trees, self.n_players,
-            stopping.error[:n_grown],
-        )  # fmt: skip
+            players=players[:n_grown],
+            leaves=leaves[:n_grown],
+            bias=self.start.bias,
+            n_trees=stopping.n_trees,
+            n_players=self.n_players,
+            validation_error=stopping.error[:n_grown],
+        )
 
     def _grow(self) -> tuple[NDArray[np.int64], Float32]:
         """Grow one tree per target on the current residuals and subtract it from them."""
@@ -133,7 +156,7 @@ class _Fit:
             counts = _interleave(counts - present_counts, present_counts)
             parts = _interleave(parts - present_parts, present_parts)
         rate = np.float32(self.settings.learning_rate)
-        safe = np.maximum(count_total, np.float32(1e-12)) + np.float32(self.settings.l2)
+        safe = np.maximum(count_total, np.float32(1e-12)) + np.float32(self.settings.reg_lambda)
         leaves = np.where(count_total > 0, rate * sum_total / safe, np.float32(0)).astype(np.float32)
         self.residual -= np.take_along_axis(leaves, leaf_of(self.columns, players), axis=1)
         return players, leaves
@@ -142,19 +165,19 @@ class _Fit:
         self, sums: Float32, counts: Float32, sum_total: Float32, count_total: Float32
     ) -> NDArray[np.int64]:
         """The player of largest gain for every node, or n_players where no split is allowed or pays."""
-        l2, least = np.float32(self.settings.l2), np.float32(self.settings.min_child_samples)
+        penalty, least = np.float32(self.settings.reg_lambda), np.float32(self.settings.min_child_samples)
         total = count_total[:, :, None]
         rest = total - counts
         allowed = (counts >= least) & (rest >= least)
-        if l2 == 0:
+        if penalty == 0:
             # S_L^2/n_L + S_R^2/n_R - S^2/n in one squared difference: fewer passes, and no cancellation.
             mean = (sum_total / np.maximum(count_total, np.float32(1e-12)))[:, :, None]
             gain: Float32 = (sums - mean * counts).astype(np.float32, copy=False)
             gain *= gain
             gain /= np.maximum(counts * rest, np.float32(1e-12))
         else:
-            gain = sums**2 / (counts + l2) + (sum_total[:, :, None] - sums) ** 2 / (rest + l2)
-            gain -= (sum_total**2 / (count_total + l2))[:, :, None]
+            gain = sums**2 / (counts + penalty) + (sum_total[:, :, None] - sums) ** 2 / (rest + penalty)
+            gain -= (sum_total**2 / (count_total + penalty))[:, :, None]
         gain[~allowed] = -1.0
         chosen = np.asarray(gain.argmax(axis=2), dtype=np.int64)
         return np.where(_at(gain, chosen) > 1e-10, chosen, np.int64(self.n_players))

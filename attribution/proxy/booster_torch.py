@@ -48,12 +48,14 @@ def fit_on_device(
         ]
     n_rounds = max(len(block.players) for block in blocks)
     return BoostedTrees(
-        np.concatenate([_to_length(block.players, n_rounds, -1) for block in blocks], axis=1),
-        np.concatenate([_to_length(block.leaves, n_rounds, 0.0) for block in blocks], axis=1),
-        np.concatenate([block.bias for block in blocks]),
-        np.concatenate([block.n_trees for block in blocks]),
-        masks.shape[1],
-        np.concatenate([_to_length(block.validation_error, n_rounds, np.nan) for block in blocks], axis=1),
+        players=np.concatenate([_to_length(block.players, n_rounds, -1) for block in blocks], axis=1),
+        leaves=np.concatenate([_to_length(block.leaves, n_rounds, 0.0) for block in blocks], axis=1),
+        bias=np.concatenate([block.bias for block in blocks]),
+        n_trees=np.concatenate([block.n_trees for block in blocks]),
+        n_players=masks.shape[1],
+        validation_error=np.concatenate(
+            [_to_length(block.validation_error, n_rounds, np.nan) for block in blocks], axis=1
+        ),
     )
 
 
@@ -110,12 +112,12 @@ class _Block:
 
         settings, start = self.settings, self.start
         n_targets, depth = len(start.residual), settings.max_depth
-        players = np.full((settings.n_rounds, n_targets, 2**depth - 1), -1, dtype=np.int32)
-        leaves = np.zeros((settings.n_rounds, n_targets, 2**depth), dtype=np.float32)
-        stopping = EarlyStopping(start, settings.n_rounds, settings.patience)
+        players = np.full((settings.n_estimators, n_targets, 2**depth - 1), -1, dtype=np.int32)
+        leaves = np.zeros((settings.n_estimators, n_targets, 2**depth), dtype=np.float32)
+        stopping = EarlyStopping(start, settings.n_estimators, settings.early_stopping_rounds)
         active = np.arange(n_targets)
-        for first in range(0, settings.n_rounds, _ROUNDS_AT_ONCE):
-            rounds = range(first, min(first + _ROUNDS_AT_ONCE, settings.n_rounds))
+        for first in range(0, settings.n_estimators, _ROUNDS_AT_ONCE):
+            rounds = range(first, min(first + _ROUNDS_AT_ONCE, settings.n_estimators))
             grown = [self._round(stopping.used) for _ in rounds]
             some = slice(rounds.start, rounds.stop)
             players[some, active] = torch.stack([tree for tree, _, _ in grown]).cpu().numpy()
@@ -124,7 +126,7 @@ class _Block:
             if not stopping.used:
                 continue
             for error in torch.stack([error for _, _, error in grown]).cpu().numpy():
-                stopping.see(active, error)
+                stopping.record(active, error)
             going = stopping.going[active]
             if not going.any():
                 break
@@ -132,11 +134,15 @@ class _Block:
                 active = active[going]
                 kept = torch.from_numpy(np.flatnonzero(going)).to(self.shared.device)
                 self.residual, self.held_residual = self.residual[kept], self.held_residual[kept]
-        n_grown = stopping.n_rounds if stopping.used else settings.n_rounds
+        n_grown = stopping.n_rounds if stopping.used else settings.n_estimators
         return BoostedTrees(
-            players[:n_grown], leaves[:n_grown], start.bias, stopping.n_trees, self.shared.n_players,
-            stopping.error[:n_grown],
-        )  # fmt: skip
+            players=players[:n_grown],
+            leaves=leaves[:n_grown],
+            bias=start.bias,
+            n_trees=stopping.n_trees,
+            n_players=self.shared.n_players,
+            validation_error=stopping.error[:n_grown],
+        )
 
     def _round(self, stops: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Grow one tree per target and subtract it: players (t, 2^depth - 1) int32, -1 for "not split", leaves
@@ -183,7 +189,7 @@ class _Block:
                 sums = _interleave(sums - product[:, 0], product[:, 0])
                 counts = _interleave(counts - product[:, 1], product[:, 1])
             node = 2 * node + bit
-        safe = count_total.clamp(min=1e-12) + self.settings.l2
+        safe = count_total.clamp(min=1e-12) + self.settings.reg_lambda
         leaves = torch.where(count_total > 0, self.settings.learning_rate * sum_total / safe, 0.0)
         return torch.cat(players, dim=1), leaves, node
 
@@ -193,15 +199,15 @@ class _Block:
         """The player of largest gain for every node, or n_players where no split is allowed or pays: (t, nodes)."""
         import torch
 
-        l2, least = self.settings.l2, self.settings.min_child_samples
+        penalty, least = self.settings.reg_lambda, self.settings.min_child_samples
         rest = count_total[:, :, None] - counts
-        if l2 == 0:
+        if penalty == 0:
             # As in booster.py: S_L^2/n_L + S_R^2/n_R - S^2/n in one squared difference.
             mean = (sum_total / count_total.clamp(min=1e-12))[:, :, None]
             gain = (sums - mean * counts).square_() / (counts * rest).clamp_(min=1e-12)
         else:
-            gain = sums**2 / (counts + l2) + (sum_total[:, :, None] - sums) ** 2 / (rest + l2)
-            gain -= (sum_total**2 / (count_total + l2))[:, :, None]
+            gain = sums**2 / (counts + penalty) + (sum_total[:, :, None] - sums) ** 2 / (rest + penalty)
+            gain -= (sum_total**2 / (count_total + penalty))[:, :, None]
         gain.masked_fill_((counts < least) | (rest < least), -1.0)
         largest, chosen = gain.max(dim=2)
         return torch.where(largest > 1e-10, chosen, self.shared.n_players)
@@ -222,6 +228,6 @@ def _interleave(absent: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 
 
 def _to_length(values: NDArray, n_rounds: int, filler: float) -> NDArray:
-    """The first axis made n_rounds long."""
+    """Pad the first axis to n_rounds."""
     padding = [(0, n_rounds - len(values))] + [(0, 0)] * (values.ndim - 1)
     return np.pad(values, padding, constant_values=filler)

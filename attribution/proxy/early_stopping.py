@@ -1,4 +1,4 @@
-"""What the boosters of booster.py and booster_torch.py share: where boosting starts, and when a target stops."""
+"""Start and early stopping of boosting, shared by booster.py and booster_torch.py."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from numpy.typing import NDArray
 
 
 class Start:
-    """Where boosting starts: residuals of every target's mean, in units of its own spread, so that float32 is fine
-    for any output. Target-major: residual (t, m) float32 of the rows fitted on, held_residual (t, h) float64.
+    """Residuals of every target's mean, in units of its own spread so that float32 suffices for any output.
 
-    weight: (m,) float32 of mean 1, or None; held_weight: (h,) of sum 1; total: the sum of weights. bias, scale: (t,).
+    Arrays are target-major.
+
+    Attributes
+    ----------
+    residual : (t, m) float32
+        Residuals of the rows fitted on.
+    held_residual : (t, h) float64
+        Residuals of the validation rows.
+    weight : (m,) float32 or None
+        Weights of the rows fitted on, with mean 1.
+    held_weight : (h,) float64
+        Weights of the validation rows, with sum 1.
+    total : float
+        Sum of the weights of the rows fitted on.
+    bias, scale : (t,) float64
+        Mean and standard deviation of each target on the rows fitted on.
     """
 
     def __init__(
@@ -34,10 +48,23 @@ class Start:
 
 
 class EarlyStopping:
-    """How many trees each target keeps. It stops `patience` rounds after its best one, whatever its neighbours do.
+    """Track how many trees each target keeps.
 
-    n_trees: (t,). going: (t,) bool. error: (rounds seen, t), NaN from where a target has stopped. Without held-out
-    masks or patience nothing stops, and every target keeps n_rounds trees.
+    A target stops `patience` rounds after its best round, independently of the others. Without validation rows, or
+    with patience 0, no target stops and each keeps n_rounds trees.
+
+    Attributes
+    ----------
+    used : bool
+        Whether targets can stop.
+    n_trees : (t,) int64
+        Number of trees up to each target's best round so far.
+    going : (t,) bool
+        Targets that have not stopped.
+    error : (n_rounds, t) float64
+        Validation error after each round in squared units of the outputs; NaN once a target has stopped.
+    n_rounds : int
+        Number of rounds recorded.
     """
 
     def __init__(self, start: Start, n_rounds: int, patience: int) -> None:
@@ -49,12 +76,12 @@ class EarlyStopping:
         self.best = (start.held_residual**2) @ start.held_weight
         self.unit = start.scale**2
         self.error = np.full((n_rounds, n_targets), np.nan)
-        self.n_rounds = 0  # after which all had stopped
+        self.n_rounds = 0
 
-    def see(self, targets: NDArray[np.int64], error: NDArray[np.float64]) -> None:
-        """One more round: the held-out error of some targets, in units of their spread."""
-        seen = self.going[targets]
-        targets, error = targets[seen], error[seen]
+    def record(self, targets: NDArray[np.int64], error: NDArray[np.float64]) -> None:
+        """Record one round: targets (k,) and their validation error (k,), in squared units of their spread."""
+        going = self.going[targets]
+        targets, error = targets[going], error[going]
         if len(targets) == 0:
             return
         self.error[self.n_rounds, targets] = error * self.unit[targets]

@@ -107,7 +107,7 @@ def _fit_lightgbm(
     from attribution.proxy.lightgbm import forest_from_lightgbm
 
     held = np.zeros(len(masks), dtype=bool) if validation is None else validation
-    stops = settings.patience > 0 and bool(held.any())
+    stops = settings.early_stopping_rounds > 0 and bool(held.any())
     X = masks.astype(np.float32)
     parameters = {
         "objective": "l2",
@@ -115,7 +115,7 @@ def _fit_lightgbm(
         "num_leaves": 2**settings.max_depth,
         "learning_rate": settings.learning_rate,
         "min_data_in_leaf": settings.min_child_samples,
-        "lambda_l2": settings.l2,
+        "lambda_l2": settings.reg_lambda,
         "num_threads": 1,
         "verbose": -1,
         "deterministic": True,
@@ -138,8 +138,8 @@ def _fit_lightgbm(
                     X[held], held_y - mean, weight=None if weight is None else weight[held], reference=data
                 )
             ]
-            callbacks = [lightgbm.early_stopping(settings.patience, verbose=False)]
-        model = lightgbm.train(parameters, data, settings.n_rounds, valid_sets=sets, callbacks=callbacks)
+            callbacks = [lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)]
+        model = lightgbm.train(parameters, data, settings.n_estimators, valid_sets=sets, callbacks=callbacks)
         forest = forest_from_lightgbm(model)
         forests.append(
             Forest(

@@ -34,9 +34,9 @@ def _stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("l2", [0.0, 1.0])
-def test_a_round_of_the_booster_stays_on_its_device_and_asks_it_for_nothing(weighted: bool, l2: float) -> None:
-    settings = BoosterSettings(device="cuda", max_depth=4, l2=l2)
+@pytest.mark.parametrize("reg_lambda", [0.0, 1.0])
+def test_a_round_of_the_booster_stays_on_its_device_and_asks_it_for_nothing(weighted: bool, reg_lambda: float) -> None:
+    settings = BoosterSettings(device="cuda", max_depth=4, reg_lambda=reg_lambda)
     weight = RNG.uniform(0.5, 2.0, 120) if weighted else None
     with FakeTensorMode():
         shared = booster_torch._Masks(MASKS, HELD, weight, settings)

@@ -339,7 +339,7 @@ def test_early_stopping_does_not_divide_replicates():
     rng = np.random.default_rng(0)
     masks = np.repeat(rng.random((100, 20)) < 0.5, 4, axis=0)
     outputs = np.repeat(rng.normal(size=100), 4)
-    assert BoostedProxy(n_rounds=200).fit(masks, outputs).n_trees_[0] < 40
+    assert BoostedProxy(n_estimators=200).fit(masks, outputs).n_trees_[0] < 40
 
 
 # Pairwise LASSO

@@ -209,14 +209,14 @@ def test_proxies_are_fitted_only_for_orders_that_no_screen_covers(
     n_players, n_masks, alpha, options, n_proxies, proxy_backends
 ):
     game = planted_interactions(n_players, 0, noise_ceiling=0.9, n_pairs=3, n_triples=1, alpha=alpha)
-    fit([game], n_masks, n_rounds=5, **{"max_order": 3, **options})
+    fit([game], n_masks, n_estimators=5, **{"max_order": 3, **options})
     assert len(proxy_backends) == n_proxies
 
 
 def test_settings_of_the_proxy_have_no_effect_where_none_is_fitted():
     games = [planted_interactions(60, 1, noise_ceiling=0.9)]
     plain = fit(games, 600)[0]
-    other = fit(games, 600, backend="lightgbm", max_depth=8, learning_rate=1.0, n_rounds=1)[0]
+    other = fit(games, 600, backend="lightgbm", max_depth=8, learning_rate=1.0, n_estimators=1)[0]
     assert plain.interactions() == other.interactions()
     assert plain.spectra_[0].terms == other.spectra_[0].terms
 

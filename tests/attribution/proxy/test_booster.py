@@ -65,7 +65,7 @@ def test_trees_equal_those_grown_by_trying_every_split(depth, weighted):
     weight = rng.uniform(0.5, 2.0, 240) if weighted else np.ones(240)
     weight /= weight.mean()
     settings = BoosterSettings(
-        max_depth=depth, learning_rate=0.3, n_rounds=4, patience=0, min_child_samples=12
+        max_depth=depth, learning_rate=0.3, n_estimators=4, early_stopping_rounds=0, min_child_samples=12
     )
     trees = fit_booster(masks, outputs, settings, sample_weight=weight if weighted else None)
     for target in range(3):
@@ -77,7 +77,7 @@ def test_trees_equal_those_grown_by_trying_every_split(depth, weighted):
 
 def test_both_backends_reach_the_same_r2_on_unseen_masks():
     masks, outputs = campaign(60, 1200, 6)
-    settings = BoosterSettings(max_depth=3, learning_rate=0.05, n_rounds=200, patience=0)
+    settings = BoosterSettings(max_depth=3, learning_rate=0.05, n_estimators=200, early_stopping_rounds=0)
     fit, held = slice(0, 900), slice(900, None)
     scores = [
         r2(outputs[held], fit_proxy(masks[fit], outputs[fit], settings, backend=backend).predict(masks[held]))
@@ -89,7 +89,7 @@ def test_both_backends_reach_the_same_r2_on_unseen_masks():
 
 def test_spectrum_of_either_backend_predicts_as_its_trees_do():
     masks, outputs = campaign(40, 500, 2)
-    settings = BoosterSettings(n_rounds=60, patience=10)
+    settings = BoosterSettings(n_estimators=60, early_stopping_rounds=10)
     validation = np.arange(500) % 5 == 0
     for backend in ("booster", "lightgbm"):
         proxy = fit_proxy(masks, outputs, settings, backend=backend, validation=validation)
@@ -102,7 +102,7 @@ def test_spectrum_of_either_backend_predicts_as_its_trees_do():
 @pytest.mark.parametrize("count", [0, 1, 7, 10_000])
 def test_the_largest_sets_of_a_proxy_are_those_of_its_spectrum(count):
     masks, outputs = campaign(20, 500, 2)
-    proxy = fit_proxy(masks, outputs, BoosterSettings(n_rounds=60, patience=0))
+    proxy = fit_proxy(masks, outputs, BoosterSettings(n_estimators=60, early_stopping_rounds=0))
     for target in range(2):
         terms = proxy.spectrum(target, 0.3).terms
         by_size = sorted((-abs(terms[s]), s) for s in terms if 2 <= len(s) <= 3)
@@ -116,7 +116,10 @@ def test_early_stopping_keeps_each_target_at_its_best_round_and_noise_without_tr
     outputs = np.column_stack([masks[:, 0] * 3.0 + rng.normal(size=600), rng.normal(size=600)])
     validation = np.arange(600) % 4 == 0
     trees = fit_booster(
-        masks, outputs, BoosterSettings(learning_rate=0.1, n_rounds=300, patience=20), validation=validation
+        masks,
+        outputs,
+        BoosterSettings(learning_rate=0.1, n_estimators=300, early_stopping_rounds=20),
+        validation=validation,
     )
     error = trees.validation_error[:, 0]
     assert trees.n_trees[0] == np.nanargmin(error) + 1
@@ -128,7 +131,7 @@ def test_early_stopping_keeps_each_target_at_its_best_round_and_noise_without_tr
 
 def test_a_target_does_not_depend_on_its_neighbours():
     masks, outputs = campaign(30, 400, 4)
-    settings = BoosterSettings(n_rounds=40, patience=5)
+    settings = BoosterSettings(n_estimators=40, early_stopping_rounds=5)
     validation = np.arange(400) % 5 == 0
     together = fit_booster(masks, outputs, settings, validation=validation).predict(masks)
     alone = fit_booster(masks, outputs[:, [2]], settings, validation=validation).predict(masks)
@@ -139,7 +142,7 @@ def test_a_target_that_has_stopped_is_not_taken_up_again_while_its_neighbours_go
     rng = np.random.default_rng(29)
     masks = rng.random((200, 20)) < 0.5
     outputs = rng.normal(size=(200, 12)) + masks[:, :12] * np.linspace(0, 1.5, 12)
-    settings = BoosterSettings(learning_rate=0.1, n_rounds=80, patience=3)
+    settings = BoosterSettings(learning_rate=0.1, n_estimators=80, early_stopping_rounds=3)
     validation = np.arange(200) % 4 == 0
     together = fit_booster(masks, outputs, settings, validation=validation).n_trees
     alone = [fit_booster(masks, outputs[:, [k]], settings, validation=validation).n_trees[0] for k in range(12)]
@@ -148,7 +151,7 @@ def test_a_target_that_has_stopped_is_not_taken_up_again_while_its_neighbours_go
 
 def test_units_of_the_outputs_do_not_matter():
     masks, outputs = campaign(30, 400, 2)
-    settings = BoosterSettings(n_rounds=40, patience=0)
+    settings = BoosterSettings(n_estimators=40, early_stopping_rounds=0)
     plain = fit_booster(masks, outputs, settings).predict(masks)
     scaled = fit_booster(masks, outputs * 1e6 + 1e8, settings).predict(masks)
     assert np.allclose(scaled, plain * 1e6 + 1e8, atol=30.0)
@@ -156,7 +159,7 @@ def test_units_of_the_outputs_do_not_matter():
 
 def test_constant_outputs_get_their_constant_and_no_split():
     masks = np.random.default_rng(0).random((100, 8)) < 0.5
-    trees = fit_booster(masks, np.full((100, 1), 2.5), BoosterSettings(n_rounds=5, patience=0))
+    trees = fit_booster(masks, np.full((100, 1), 2.5), BoosterSettings(n_estimators=5, early_stopping_rounds=0))
     assert (trees.players == -1).all()
     assert np.allclose(trees.predict(masks), 2.5)
 
@@ -167,14 +170,14 @@ def test_random_trees_are_learned_without_noise():
     proxy = fit_proxy(
         masks,
         game.evaluate(masks)[:, None],
-        BoosterSettings(max_depth=4, learning_rate=0.2, n_rounds=300, patience=0),
+        BoosterSettings(max_depth=4, learning_rate=0.2, n_estimators=300, early_stopping_rounds=0),
     )
     unseen = game.draw_masks(500, seed=1)
     assert r2(game.evaluate(unseen)[:, None], proxy.predict(unseen))[0] > 0.97
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_depth": 0}, {"max_depth": 9}, {"learning_rate": 0.0}, {"n_rounds": 0}, {"l2": -1.0}]
+    "wrong", [{"max_depth": 0}, {"max_depth": 9}, {"learning_rate": 0.0}, {"n_estimators": 0}, {"reg_lambda": -1.0}]
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(AttributionError):

@@ -53,7 +53,8 @@ ROUNDING = 1e-5
 def test_the_trees_are_those_of_the_numpy_booster(depth: int, weighted: bool, stopped_early: bool) -> None:
     masks, outputs, held = campaign()
     weight = np.random.default_rng(0).uniform(0.5, 2.0, len(masks)) if weighted else None
-    settings = {"max_depth": depth, "learning_rate": 0.1, "n_rounds": 100, "patience": 12 if stopped_early else 0}
+    patience = 12 if stopped_early else 0
+    settings = {"max_depth": depth, "learning_rate": 0.1, "n_estimators": 100, "early_stopping_rounds": patience}
     found, expected = (
         fit_booster(masks, outputs, BoosterSettings(**settings, device=device), validation=held, sample_weight=weight)
         for device in (TORCH_CPU, "cpu")
@@ -66,7 +67,8 @@ def test_the_trees_are_those_of_the_numpy_booster(depth: int, weighted: bool, st
 
 def test_a_ridge_on_the_leaves_and_small_nodes_change_nothing_about_that() -> None:
     masks, outputs, held = campaign(n_masks=400)
-    settings = {"l2": 2.0, "min_child_samples": 45, "max_depth": 3, "n_rounds": 40, "patience": 8}
+    trees = {"max_depth": 3, "n_estimators": 40, "early_stopping_rounds": 8}
+    settings = {"reg_lambda": 2.0, "min_child_samples": 45, **trees}
     found, expected = (
         fit_booster(masks, outputs, BoosterSettings(**settings, device=device), validation=held)
         for device in (TORCH_CPU, "cpu")
@@ -78,7 +80,7 @@ def test_a_ridge_on_the_leaves_and_small_nodes_change_nothing_about_that() -> No
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_blocks_of_any_size_give_the_same_trees(at_once: int) -> None:
     masks, outputs, held = campaign()
-    settings = BoosterSettings(learning_rate=0.1, n_rounds=60, patience=6, device=TORCH_CPU)
+    settings = BoosterSettings(learning_rate=0.1, n_estimators=60, early_stopping_rounds=6, device=TORCH_CPU)
     per_target = _Masks(masks, held, None, settings).bytes_per_target(settings.max_depth)
     found = fit_on_device(masks, outputs, held, None, settings, block_bytes=at_once * per_target)
     whole = fit_on_device(masks, outputs, held, None, settings)
@@ -88,7 +90,12 @@ def test_blocks_of_any_size_give_the_same_trees(at_once: int) -> None:
 def test_spectra_are_those_of_the_numpy_booster() -> None:
     masks, outputs, held = campaign()
     proxies = [
-        fit_proxy(masks, outputs, BoosterSettings(n_rounds=80, patience=10, device=device), validation=held)
+        fit_proxy(
+            masks,
+            outputs,
+            BoosterSettings(n_estimators=80, early_stopping_rounds=10, device=device),
+            validation=held,
+        )
         for device in (TORCH_CPU, "cpu")
     ]
     for target in range(outputs.shape[1]):
@@ -100,7 +107,7 @@ def test_spectra_are_those_of_the_numpy_booster() -> None:
 
 def test_constant_outputs_get_their_constant_and_no_split() -> None:
     masks = np.random.default_rng(0).random((100, 8)) < 0.5
-    settings = BoosterSettings(n_rounds=5, patience=0, device=TORCH_CPU)
+    settings = BoosterSettings(n_estimators=5, early_stopping_rounds=0, device=TORCH_CPU)
     trees = fit_booster(masks, np.full((100, 1), 2.5), settings)
     assert (trees.players == -1).all()
     assert np.allclose(trees.predict(masks), 2.5)
@@ -132,7 +139,7 @@ def test_torch_is_loaded_for_a_device_only() -> None:
     code = (
         "import sys, numpy as np; from attribution.proxy.booster import BoosterSettings, fit_booster\n"
         "masks = np.random.default_rng(0).random((60, 5)) < .5\n"
-        "fit = lambda device: fit_booster(masks, masks[:, :2] * 1., BoosterSettings(n_rounds=2, device=device))\n"
+        "fit = lambda device: fit_booster(masks, masks[:, :2] * 1., BoosterSettings(n_estimators=2, device=device))\n"
         "fit('cpu'); assert 'torch' not in sys.modules\nfit('cpu:0'); assert 'torch' in sys.modules"
     )
     root = Path(__file__).parents[3]
@@ -144,7 +151,7 @@ def test_torch_is_loaded_for_a_device_only() -> None:
 @pytest.mark.gpu
 def test_on_a_gpu_the_trees_are_those_of_the_numpy_booster() -> None:
     masks, outputs, held = campaign(n_masks=3000)
-    settings = {"learning_rate": 0.1, "n_rounds": 100, "patience": 12}
+    settings = {"learning_rate": 0.1, "n_estimators": 100, "early_stopping_rounds": 12}
     found, expected = (
         fit_booster(masks, outputs, BoosterSettings(**settings, device=device), validation=held)
         for device in ("cuda", "cpu")

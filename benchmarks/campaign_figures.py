@@ -10,13 +10,14 @@ import sys
 import numpy as np
 
 from flows.store.campaign import Campaign
+from flows.store.faithfulness import read_faithfulness
 from flows.store.history import runs
 
 
 def figures(campaign: Campaign) -> dict[str, str]:
     """What one campaign took and found. Medians are over the single targets explained, averages left out."""
-    outputs = campaign.read("outputs", ["status", "target_accuracy", "audit_accuracy", "train_seconds", "members"])
-    scores = [row for row in campaign.read("faithfulness").to_pylist() if row["target"] >= 0]
+    outputs = campaign.read("outputs", ["status", "target_accuracy", "audit_accuracy", "train_seconds"])
+    scores = [row for row in read_faithfulness(campaign).values() if not row.is_mean]
     found = [
         row
         for row in campaign.read("interactions").to_pylist()
@@ -29,11 +30,11 @@ def figures(campaign: Campaign) -> dict[str, str]:
     def mean(name: str) -> float:
         return float(np.nanmean(outputs[name].to_numpy(zero_copy_only=False)))
 
-    def median(name: str) -> float:
-        return float(np.median([row[name] for row in scores]))
+    def median_r2(estimator: str) -> str:
+        return f"{np.median([row.r2(estimator).value for row in scores]):.3f}"
 
     statuses = outputs["status"].to_pylist()
-    n_open = sum(row["verdict"] == "interactions" for row in scores)
+    n_open = sum(row.gate_open for row in scores)
     sets = {tuple(row["members"]) for row in found}
     return {
         "models (diverged or failed)": f"{len(statuses):,} ({sum(status != 'ok' for status in statuses)})",
@@ -43,10 +44,10 @@ def figures(campaign: Campaign) -> dict[str, str]:
         "accuracy on targets / audit examples": f"{mean('target_accuracy'):.3f} / {mean('audit_accuracy'):.3f}",
         "noise ceiling, median of all targets": f"{np.median(again):.2f}",
         "targets explained": f"{len(scores)}",
-        "noise ceiling, median": f"{median('noise_ceiling'):.2f}",
-        "held-out R², datamodel, median": f"{median('r2_datamodel'):.3f}",
-        "held-out R², proxy, median": f"{median('r2_proxy'):.3f}",
-        "held-out R², spectrum, median": f"{median('r2_spectrum'):.3f}",
+        "noise ceiling, median": f"{np.median([row.noise_ceiling.value for row in scores]):.2f}",
+        "held-out R², datamodel, median": median_r2("datamodel"),
+        "held-out R², proxy, median": median_r2("proxy"),
+        "held-out R², spectrum, median": median_r2("spectrum"),
         "targets with / without evidence of interactions": f"{n_open} / {len(scores) - n_open}",
         "interactions at q ≤ 0.1 (distinct sets)": f"{len(found)} ({len(sets)})",
         "of them redundancies": f"{sum(row['kind'] == 'redundancy' for row in found)}",

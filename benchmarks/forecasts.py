@@ -77,6 +77,7 @@ def cost(config: str, overrides: list[str]) -> dict[str, Any]:
     from conf.compose import compose
     from flows.forecast.cost import estimate
     from flows.store.campaign import Campaign
+    from flows.store.faithfulness import read_faithfulness
     from flows.store.history import runs
 
     chosen = compose(config, overrides)
@@ -88,9 +89,9 @@ def cost(config: str, overrides: list[str]) -> dict[str, Any]:
     campaign = Campaign(chosen.campaign.folder)
     outputs = campaign.read("outputs", ["train_seconds"])["train_seconds"].to_numpy()
     on_disk = sum(path.stat().st_size for path in Path(campaign.folder).rglob("*") if path.is_file())
-    scores = campaign.read("faithfulness").to_pylist()
+    scores = [row for row in read_faithfulness(campaign).values() if not row.is_mean]
     came = {
-        model: round(float(np.mean([row[f"r2_{model}"] for row in scores if row["target"] >= 0])), 4)
+        model: round(float(np.mean([row.r2(model).value for row in scores])), 4)
         for model in ("datamodel", "spectrum")
     }
     assert told.time is not None

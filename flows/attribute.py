@@ -53,7 +53,7 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
         blocks = _analyse(config, data)
         blocks = assign_q_values(blocks, method=config.attribution.fdr_method)
         tables = _tables(blocks) | {"sets": _sets(blocks, config, data)}
-        verdicts = tables["faithfulness"]["verdict"].to_pylist()
+        n_open = sum(int(block.scores["spectrum", "gate_open"].value.sum()) for block in blocks)
         about = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - began, 1),
@@ -62,8 +62,8 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "n_fit": len(data.fit_ids),
             "n_holdout": len(data.holdout_ids),
             "n_left_out": data.n_left_out,
-            "n_explained": len(verdicts),
-            "n_open": sum(verdict == "interactions" for verdict in verdicts),
+            "n_explained": data.n_targets,
+            "n_open": n_open,
             "n_interactions": tables["interactions"].num_rows,
             "n_sets": int((tables["sets"]["q_value"].to_numpy() <= config.attribution.fdr_level).sum()),
             "fdr_method": config.attribution.fdr_method,
@@ -95,7 +95,7 @@ def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
                 if outcome.error is not None:
                     raise IncompleteCampaign(f"a block of targets could not be analysed: {outcome.error}")
                 done[outcome.index] = outcome.value
-                progress.advance(len(outcome.value.faithfulness["target"]))
+                progress.advance(len(outcome.value.targets))
     return [done[index] for index in sorted(done)]
 
 

@@ -23,6 +23,7 @@ from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import columns, plain, publish
 from flows.store.examples import full_identity, load
+from flows.store.faithfulness import TargetScores, read_faithfulness
 from flows.store.schemas import BRITTLENESS
 
 WAYS = ("main_effects", "interactions")
@@ -42,7 +43,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     """Find, then confirm. First the full training set is trained; then, in a second frozen plan, every removal."""
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    faith = campaign.read("faithfulness").to_pylist()
+    faith = list(read_faithfulness(campaign).values())
     dataset = load(config)
     campaign.check_identity(full_identity(config, dataset))
     settings = config.brittleness
@@ -103,17 +104,17 @@ def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate
 
 
 def _search(
-    config: CampaignConfig, campaign: Campaign, faith: list[dict[str, Any]], margins: np.ndarray, log: Any
+    config: CampaignConfig, campaign: Campaign, faith: list[TargetScores], margins: np.ndarray, log: Any
 ) -> list[dict[str, Any]]:
     """Targets that are right with everything present and that the surrogate says can be flipped, open gates first."""
     settings = config.brittleness
-    individual = [row for row in faith if row["target"] >= 0 and margins[row["target"]] > 0]
-    individual.sort(key=lambda row: (row["verdict"] != "interactions", row["gate_q"], row["target"]))
+    individual = [row for row in faith if not row.is_mean and margins[row.target] > 0]
+    individual.sort(key=lambda row: (not row.gate_open, row.gate_q, row.target))
     searched: list[dict[str, Any]] = []
     for row in individual:
         if len(searched) == len(WAYS) * settings.n_targets:
             break
-        target, margin = int(row["target"]), float(margins[row["target"]])
+        target, margin = row.target, float(margins[row.target])
         surrogate = target_surrogate(campaign, target, config.attribution.fdr_level)
         found: dict[str, Removal] = {
             "main_effects": removal_order(surrogate.without_sets(), margin, settings.max_removals),
@@ -125,7 +126,7 @@ def _search(
             searched.append(
                 {
                     "target": target, "search": search,
-                    "gate_open": row["verdict"] == "interactions", "margin_full": margin,
+                    "gate_open": row.gate_open, "margin_full": margin,
                     "predicted_removals": removal.needed, "order": list(removal.order),
                     "predicted": removal.predicted.tolist(),
                     # Nothing lowers the margin any more after the last of the order, however many are allowed.

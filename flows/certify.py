@@ -32,6 +32,7 @@ from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from flows.store.examples import full_identity, load
+from flows.store.faithfulness import read_faithfulness
 from training import sample_masks
 
 BASES_WITHOUT_PREDICTION = 32
@@ -105,7 +106,7 @@ def first_round(
     settings = config.certify
     n_family = sum(candidate.origin != "random" for candidate in candidates)
     level = adjusted_level(settings.level, n_family)
-    faith = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
+    faith = read_faithfulness(campaign)
     wanted = []
     for candidate in candidates:
         row, effect = faith.get(candidate.target), planned_effect(candidate)
@@ -114,7 +115,7 @@ def first_round(
         elif row is None or not math.isfinite(effect) or effect == 0:
             wanted.append(BASES_WITHOUT_PREDICTION)
         else:
-            sd = expected_sd(row["output_sd"], row["r2_datamodel"], candidate.order)
+            sd = expected_sd(row.output_sd, row.r2("datamodel").value, candidate.order)
             wanted.append(bases_for_power(effect, sd, level, settings.power))
     if settings.n_bases is not None:
         needed = sum(settings.n_bases * n_cells(candidate.order) for candidate in candidates)

@@ -66,7 +66,8 @@ ORDER = {
     "attribution": [
         ["__init__"],
         ["interop"],
-        ["estimators", "analysis", "curation"],
+        ["analysis", "curation"],
+        ["estimators"],
         ["interactions", "duplicates", "experiments"],
         ["screening", "proxy", "linear"],
         ["statistics"],

@@ -9,14 +9,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.analysis.scores import FittedBlock, Score, Scores, held_out, score_rows
 from attribution.errors import AttributionError
-from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import interactions_of
-from attribution.masks.inputs import CheckedData, check_data, check_masks, check_outputs
+from attribution.masks.inputs import CheckedData, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
-from attribution.proxy.fit import Backend, fit_proxy
-from attribution.statistics import faithfulness
+from attribution.proxy.fit import Backend
 from attribution.statistics.false_discovery import LEVEL, Method, adjust, fit_q_values
 from attribution.statistics.p_values import two_sided_p
 from attribution.statistics.z_histogram import Stratum, ZHistograms
@@ -24,27 +23,49 @@ from attribution.types import Array
 
 Columns = dict[str, Any]
 
-OPEN, CLOSED = "interactions", "no evidence"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockAnalysis:
-    """The tables' columns for one block of targets (DESIGN.md), and the counts for the campaign-wide step.
+    """The tables' columns for one block of targets, and the counts for the campaign-wide step.
 
-    effects, interactions, faithfulness: {column: values}. q_value, gate_q, gate_open and verdict are those of this
-    block alone until `assign_q_values` has seen all blocks. fixed_size: the masks were of one size, so the common
-    shift of the main effects and each player's row sum of pair terms are not identified (minimum norm is reported).
-    strata: of each row of `interactions`, the stratum of the family of q-values (statistics/false_discovery.py).
-    residuals: (m, t) of the datamodel, out of fold, for the tests over all targets (analysis/pooled_table.py).
+    Parameters
+    ----------
+    targets
+        (t,) int64, the block's targets. Negative ids are mean targets (`pooled_targets`).
+    effects, interactions
+        {column: values} of the tables of these names. `assign_q_values` adds q_value to both and gate_open to the
+        second.
+    scores
+        {(estimator, metric): Score}, the values of `faithfulness`. `assign_q_values` adds gate_q and gate_open.
+    z_histograms
+        |z| of everything that was tested, by stratum, for q-values over the whole campaign.
+    fixed_size
+        Whether all masks include equally many players. The common shift of the main effects and each player's row
+        sum of pair terms are then not identified, and the tables hold the minimum-norm convention.
+    strata
+        Of each row of `interactions`, its stratum in the family of q-values (statistics/false_discovery.py).
+    residuals
+        (m, t) of the datamodel, out of fold, for the pooled tests (analysis/pooled_table.py).
     """
 
+    targets: NDArray[np.int64]
     effects: Columns
     interactions: Columns
-    faithfulness: Columns
+    scores: Scores
     z_histograms: ZHistograms
     fixed_size: bool
     strata: list[Stratum] = field(default_factory=list)
     residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+
+    @property
+    def gate_p(self) -> Array:
+        """(t,) p-value of each target's gate: spectrum against datamodel."""
+        return self.scores["spectrum", "gate_p"].value
+
+    @property
+    def faithfulness(self) -> Columns:
+        """Columns of the table `faithfulness`: one row per target, estimator and metric."""
+        return score_rows(self.targets, self.scores)
 
 
 def analyse_targets(
@@ -68,19 +89,66 @@ def analyse_targets(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    with_q_values: bool = True,
 ) -> BlockAnalysis:
     """Fit, test and score a block of targets.
 
-    masks: (m, n) bool, outputs (m, t): the fit rows. holdout_masks (h, n), holdout_outputs (h, t): scored only;
-    rows with NaN are left out. holdout_replicates: (h, t), the same masks trained again (NaN where not), for the
-    noise ceiling. alpha: of the masks, or (m,) one of each (several alphas: mixed_alphas.py); holdout_alpha: (h,)
-    those of the held-out masks; reference_alpha: the one results are told at, by default the commonest. groups: (m,)
-    rows no split may divide. player_classes (n,), target_classes (t,): negative means none. target_ids: (t,) names of
-    the targets in the tables. sampler: "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it
-    can be. device: "cpu" (NumPy) or a torch device such as "cuda" (BoosterSettings). settings: other fields of
-    BlockSettings; a `booster` among them has a device of its own.
+    Parameters
+    ----------
+    masks, outputs
+        (m, n) bool and (m, t): the rows to fit to.
+    holdout_masks, holdout_outputs
+        (h, n) bool and (h, t): rows that are only predicted and scored. Rows with NaN are left out.
+    holdout_replicates
+        (h, t), outputs of the held-out masks trained again (NaN where not), for the noise ceiling.
+    alpha
+        Inclusion probability of the masks; (m,), one for each, in a campaign of several alphas (mixed_alphas.py).
+    reference_alpha
+        The alpha at which results are reported. Default: the commonest one.
+    holdout_alpha
+        (h,), the held-out masks' alphas, where there are several.
+    max_order
+        Largest size of a set that is searched.
+    seed
+        Of folds and resamples.
+    groups
+        (m,) int labels of rows that no split may divide.
+    player_classes, target_classes
+        (n,) and (t,) int; negative means no class.
+    target_ids
+        (t,) int, the targets' ids in the tables. Default: 0, 1, ...
+    higher_is_better
+        False turns the signs when kinds are named.
+    backend
+        Of the proxy: "booster" or "lightgbm".
+    device
+        "cpu" (NumPy) or a torch device such as "cuda" for the large products.
+    sampler
+        "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it can be.
+    settings
+        Other fields of BlockSettings. A `booster` among them has a device of its own.
+    with_q_values
+        False leaves the q-values to `assign_q_values` over all blocks of a campaign.
 
-    Raises AttributionError for bad input. Without held-out masks R^2, LDS and noise ceiling are NaN.
+    Returns
+    -------
+    BlockAnalysis
+        Without held-out masks, R^2, LDS and noise ceiling are NaN.
+
+    Raises
+    ------
+    AttributionError
+        For input that does not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((200, 6)) < 0.5
+    >>> outputs = (masks[:, 0] & masks[:, 1]) * 4.0 + rng.normal(size=200)
+    >>> block = analyse_targets(masks, outputs[:, None], max_order=2)
+    >>> block.interactions["members"][0]
+    [0, 1]
     """
     data = check_data(masks, outputs, alpha, groups=groups)
     n_targets = data.outputs.shape[1]
@@ -100,10 +168,12 @@ def analyse_targets(
         alpha=reference, max_order=max_order, seed=seed, backend=cast(Backend, backend), **options
     )
     fitted = fit_block(data, chosen)
-    faith = _faithfulness(data, fitted, chosen, holdout_masks, holdout_outputs, holdout_replicates, holdout_alpha)
+    scores = held_out(
+        FittedBlock(data, fitted, chosen), holdout_masks, holdout_outputs, holdout_replicates, holdout_alpha
+    )
     block = tables_of(data, fitted, ids, classes, players, higher_is_better)
-    block.faithfulness.update(faith)
-    return assign_q_values([block])[0]
+    block = replace(block, scores={**scores, **block.scores})
+    return assign_q_values([block])[0] if with_q_values else block
 
 
 def tables_of(
@@ -114,26 +184,32 @@ def tables_of(
     players: NDArray[np.int64] | None = None,
     higher_is_better: bool = True,
 ) -> BlockAnalysis:
-    """A fit as columns, before anything is scored on held-out masks and before q-values.
+    """Return a fit as columns, without held-out scores and without q-values.
 
-    ids, classes: (t,) targets and their classes (-1: none); players: (n,) their classes, None: unknown."""
+    Parameters
+    ----------
+    data, fitted
+        The block's rows and what `fit_block` made of them.
+    ids, classes
+        (t,) int, targets and their classes (-1: none).
+    players
+        (n,) int, the players' classes. None: unknown.
+    higher_is_better
+        False turns the signs when kinds are named.
+    """
     n_targets = data.outputs.shape[1]
     ids = np.arange(n_targets) if ids is None else ids
     classes = np.full(n_targets, -1) if classes is None else classes
-    faith = {
-        "target": ids.astype(np.int32),
-        "target_class": np.maximum(classes, -1).astype(np.int32),
-        "gate_p": fitted.gate_p,
-        "n_interactions": np.array(
-            [sum(len(members) > 1 for members in spectrum.terms) for spectrum in fitted.spectra],
-            dtype=np.int32,
-        ),
-        "output_sd": data.outputs.std(axis=0, ddof=1),
-    }
+    n_interactions = [sum(len(members) > 1 for members in spectrum.terms) for spectrum in fitted.spectra]
     return BlockAnalysis(
+        targets=ids.astype(np.int64),
         effects=_effects(fitted, ids),
         interactions=_interactions(fitted, ids, classes, players, higher_is_better),
-        faithfulness=faith,
+        scores={
+            ("none", "output_sd"): Score(data.outputs.std(axis=0, ddof=1)),
+            ("spectrum", "n_interactions"): Score(np.array(n_interactions, dtype=np.float64)),
+            ("spectrum", "gate_p"): Score(fitted.gate_p),
+        },
         z_histograms=fitted.z_histograms,
         fixed_size=data.fixed_size,
         strata=[stratum for reported in fitted.reported for stratum in reported.strata],
@@ -142,21 +218,24 @@ def tables_of(
 
 
 def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -> list[BlockAnalysis]:
-    """The same blocks with q_value, gate_q, gate_open and verdict taken over all of them together.
+    """Return the blocks with q_value, gate_q and gate_open, taken over all of them together.
 
-    Interactions of all targets and orders are one family, main effects another, and the targets' gates (one-sided
-    tests) a third, adjusted by Benjamini-Hochberg.
+    Notes
+    -----
+    Interactions of all targets and orders are one family and main effects another. The targets' gates (one-sided
+    tests) are a third, adjusted by Benjamini-Hochberg whatever `method` is. A gate is open where gate_q <= LEVEL.
     """
     if not blocks:
         return []
     main_rule, set_rule = fit_q_values([block.z_histograms for block in blocks], method)
-    gate_q = adjust(np.concatenate([block.faithfulness["gate_p"] for block in blocks]), "BH")
+    gate_q = adjust(np.concatenate([block.gate_p for block in blocks]), "BH")
     result, start = [], 0
     for block in blocks:
-        stop = start + len(block.faithfulness["gate_p"])
+        stop = start + len(block.targets)
         q = gate_q[start:stop]
         start = stop
-        is_open = dict(zip(block.faithfulness["target"].tolist(), (q <= LEVEL).tolist(), strict=True))
+        is_open = dict(zip(block.targets.tolist(), (q <= LEVEL).tolist(), strict=True))
+        gate = {("spectrum", "gate_q"): Score(q), ("spectrum", "gate_open"): Score((q <= LEVEL).astype(np.float64))}
         result.append(
             replace(
                 block,
@@ -166,11 +245,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
                     "q_value": set_rule.of(block.interactions["p_value"], block.strata),
                     "gate_open": [is_open[target] for target in block.interactions["target"].tolist()],
                 },
-                faithfulness={
-                    **block.faithfulness,
-                    "gate_q": q,
-                    "verdict": [OPEN if value <= LEVEL else CLOSED for value in q],
-                },
+                scores={**block.scores, **gate},
             )
         )
     return result
@@ -236,73 +311,21 @@ def _interactions(
         "banzhaf": column("value"),
         "shrunken": column("shrunken"),
         "stderr": column("stderr"),
+        "raw": column("raw"),
+        "raw_stderr": column("raw_stderr"),
         "p_value": column("p_value"),
         "moebius": column("moebius"),
         "joint_surplus": column("joint_surplus"),
         "kind": [interaction.kind for interaction in found],
         "class_split": [interaction.class_split for interaction in found],
         "main_effects": [list(interaction.main_effects) for interaction in found],
+        "main_effect_stderrs": [list(interaction.main_effect_stderrs) for interaction in found],
+        "in_spectrum": [interaction.in_spectrum for interaction in found],
     }
-
-
-def _faithfulness(
-    data: CheckedData,
-    fitted: BlockFit,
-    settings: BlockSettings,
-    holdout_masks: Any,
-    holdout_outputs: Any,
-    holdout_replicates: Any,
-    holdout_alpha: Any,
-) -> Columns:
-    """R^2 and LDS of datamodel, proxy and spectrum on the held-out masks, and the noise ceiling."""
-    n_targets = data.outputs.shape[1]
-    unknown = np.full(n_targets, np.nan)
-    names = ("datamodel", "proxy", "spectrum")
-    if holdout_masks is None or holdout_outputs is None or len(holdout_masks) == 0:
-        columns: Columns = {name: unknown.copy() for name in _ceiling_names()}
-        columns |= {f"r2_{name}{bound}": unknown.copy() for name in names for bound in ("", "_low", "_high")}
-        return columns | {f"lds_{name}": unknown.copy() for name in names}
-    masks = check_masks(holdout_masks, data.masks.shape[1], "holdout_masks")
-    outputs = np.asarray(holdout_outputs, dtype=np.float64)
-    if outputs.shape != (len(masks), n_targets):
-        raise AttributionError(
-            f"holdout_outputs must have shape ({len(masks)}, {n_targets}) like the masks and targets; got "
-            f"{outputs.shape}."
-        )
-    replicates = None if holdout_replicates is None else np.asarray(holdout_replicates, dtype=np.float64)
-    ceiling = faithfulness.noise_ceiling(outputs, replicates)
-    columns = dict(zip(_ceiling_names(), (ceiling.value, ceiling.low, ceiling.high), strict=True))
-    alphas = _holdout_alphas(fitted, len(masks), holdout_alpha)
-    known = np.isfinite(outputs).all(axis=1)
-    alphas = rows_of(alphas, known)
-    masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
-    validation = data.groups % 6 == 0
-    proxy = fit_proxy(
-        data.masks[:, fitted.players], fitted.mixture.centred(data.outputs, data.alphas), settings.booster,
-        backend=settings.backend, validation=validation, sample_weight=data.weight,
-    )  # fmt: skip
-    linear = fitted.linear
-    predicted = {
-        "datamodel": basis(masks[:, fitted.players], alphas) @ linear.coef.T + linear.intercept,
-        "proxy": proxy.predict(masks[:, fitted.players]),
-        "spectrum": fitted.predict(masks, alphas if isinstance(alphas, np.ndarray) else None),
-    }
-    if isinstance(alphas, np.ndarray):
-        offsets = np.stack([fitted.mixture.offset(float(value)) for value in alphas])
-        predicted["datamodel"] += offsets
-        predicted["proxy"] += offsets
-    for name in names:
-        interval = faithfulness.r2_interval(outputs, predicted[name], seed=settings.seed)
-        columns |= {
-            f"r2_{name}": interval.value, f"r2_{name}_low": interval.low, f"r2_{name}_high": interval.high
-        }  # fmt: skip
-    for name in names:
-        columns[f"lds_{name}"] = faithfulness.lds(outputs, predicted[name])
-    return columns
 
 
 def _reference(data: CheckedData, alpha: Any, given: float | None) -> float:
-    """The alpha that results are told at."""
+    """The alpha that results are reported at."""
     if data.alphas is None:
         return float(np.ravel(alpha)[0])
     if given is not None:
@@ -311,21 +334,6 @@ def _reference(data: CheckedData, alpha: Any, given: float | None) -> float:
         return float(given)
     values, counts = np.unique(data.alphas, return_counts=True)
     return float(values[counts == counts.max()].max())
-
-
-def _holdout_alphas(fitted: BlockFit, n_masks: int, given: Any) -> Alpha:
-    """The held-out masks' alpha, or one for each where the fit has several."""
-    reference = fitted.spectra[0].alpha
-    if not fitted.mixture.several:
-        return reference
-    alphas = np.asarray(reference if given is None else given, dtype=np.float64)
-    if alphas.ndim > 1 or (alphas.ndim == 1 and len(alphas) != n_masks):
-        raise AttributionError(f"holdout_alpha must be one number or {n_masks}; got shape {alphas.shape}.")
-    return np.broadcast_to(alphas, (n_masks,)).copy()
-
-
-def _ceiling_names() -> tuple[str, str, str]:
-    return "noise_ceiling", "noise_ceiling_low", "noise_ceiling_high"
 
 
 def _per(values: Any, count: int, name: str, default: Any) -> NDArray[np.int64]:

@@ -42,8 +42,8 @@ class CampaignPool:
     ) -> None:
         from attribution.masks.inputs import check_groups
 
-        single = [block.faithfulness["target"] >= 0 for block in blocks]
-        self.targets = np.concatenate([b.faithfulness["target"][own] for b, own in zip(blocks, single, strict=True)])
+        single = [block.targets >= 0 for block in blocks]
+        self.targets = np.concatenate([b.targets[own] for b, own in zip(blocks, single, strict=True)])
         residuals = np.concatenate(
             [b.residuals[:, own] for b, own in zip(blocks, single, strict=True)], axis=1
         ).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -11,6 +11,19 @@ from attribution.errors import AttributionError
 from attribution.masks.inputs import CheckedData, as_given, check_masks
 from attribution.masks.player_subset import player_blocks
 from attribution.types import Array
+
+
+class Estimator(Protocol):
+    """A model of mask -> outputs that a campaign can fit and score (analysis/scores.py, `ESTIMATORS`).
+
+    Every estimator of this folder is one. A further one needs these two methods and a line in that table.
+    """
+
+    def fit(self, masks: Any, outputs: Any, groups: Any = None) -> Any:
+        """Fit to masks (m, n) bool and outputs (m, t). groups: (m,) labels of rows that no split may divide."""
+
+    def predict(self, masks: Any) -> Array:
+        """Return the predicted outputs, (h, t), of masks (h, n) bool."""
 
 
 def one_alpha(alpha: Any) -> Any:

@@ -15,6 +15,7 @@ from flows.reporting.prefect_artifacts import strongest
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
+from flows.store.faithfulness import read_faithfulness
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
@@ -85,7 +86,7 @@ def _print_failures(console: Console, campaign: Campaign) -> None:
 def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:
     """The strongest interactions of a target, or of all."""
     campaign, _ = locate(where, overrides)
-    faithfulness = {row["target"]: row for row in campaign.read("faithfulness").to_pylist()}
+    faithfulness = read_faithfulness(campaign)
     if target is not None and target not in faithfulness:
         explained = sorted(faithfulness)
         raise IncompleteCampaign(
@@ -94,12 +95,12 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
         )
     console = _console()
     if target is not None:
-        row = faithfulness[target]
+        held = faithfulness[target]
+        ceiling = held.noise_ceiling
+        scores = ", ".join(f"{name} {_number(held.r2(name).value)}" for name in held.estimators)
         console.print(
-            f"target {target}: {row['verdict']} (gate q {_number(row['gate_q'])}); held-out R² of the datamodel "
-            f"{_number(row['r2_datamodel'])}, of the spectrum {_number(row['r2_spectrum'])}; noise ceiling "
-            f"{_number(row['noise_ceiling'])} [{_number(row['noise_ceiling_low'])}, "
-            f"{_number(row['noise_ceiling_high'])}]",
+            f"target {target}: {held.verdict} (gate q {_number(held.gate_q)}); held-out R²: {scores}; noise ceiling "
+            f"{_number(ceiling.value)} [{_number(ceiling.low)}, {_number(ceiling.high)}]",
             highlight=False,
         )
     rows = strongest(campaign, target)[:top]

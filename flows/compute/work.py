@@ -127,6 +127,7 @@ def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
         groups=job.groups,
         target_ids=block.target_ids,
         target_classes=block.target_classes,
+        with_q_values=False,  # the driver assigns them over all blocks
         **job.settings,
     )
 

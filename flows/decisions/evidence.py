@@ -17,6 +17,7 @@ from conf.schema import CampaignConfig
 from flows.decisions.features import player_features
 from flows.store.campaign import Campaign, digest
 from flows.store.examples import player_classes, target_classes
+from flows.store.faithfulness import read_faithfulness
 from flows.store.roles import count_rows
 from flows.store.wanted import analysis_key
 from training import Dataset
@@ -118,7 +119,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
     own = PlayerEffects(found.effect[column, everyone], found.stderr[column, everyone])
     overall = PlayerEffects(found.effect[0], found.stderr[0])
     slopes = utility_slopes(pairs.outputs)
-    explained = {int(t) for t in campaign.read("faithfulness", ["target"])["target"].to_pylist() if t >= 0}
+    explained = {target for target in read_faithfulness(campaign) if target >= 0}
     sets, weights, errors = pooled_sets(
         interactions, {target: float(slopes[target]) for target in explained}, config.attribution.fdr_level
     )

@@ -26,6 +26,7 @@ IDENTITY = "0" * 64
 # What campaigns wrote: 21 and 11 member sets for every target explained (quickstart, cifar2), and a report of 250 and
 # 190 KB for a dozen targets.
 SETS_PER_TARGET = 20
+SCORES_PER_TARGET = 12  # two of each estimator, six of the target and its gate (attribution/analysis/scores.py)
 REPORT_BYTES_PER_TARGET = 20_000
 IMAGES_WEIGHED = 500
 
@@ -75,7 +76,7 @@ def disk_space(config: CampaignConfig, dataset: Dataset) -> DiskSpace:
         "examples": examples,
         "effects": effects.of(n_explained * dataset.n_players),
         "interactions": interactions.of(n_explained * SETS_PER_TARGET),
-        "faithfulness": faithfulness.of(n_explained),
+        "faithfulness": faithfulness.of(n_explained * SCORES_PER_TARGET),
         "report": REPORT_BYTES_PER_TARGET * min(config.report.n_targets, n_explained),
     }
     return DiskSpace(tables, masks.row + outputs.row + outputs.file / config.campaign.shard_size)

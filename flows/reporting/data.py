@@ -13,6 +13,7 @@ import pyarrow as pa
 from flows.reporting.images import Gallery, Picture
 from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, READINGS, SIDES
 from flows.store.campaign import Campaign
+from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 
 Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 DEFAULT_FDR_LEVEL = 0.1
@@ -69,7 +70,7 @@ class TargetView:
 
     target: int
     picture: Picture
-    faith: dict[str, Any]
+    faith: TargetScores
     gate_open: bool
     sets: dict[str, tuple[SetView, ...]]
     more: dict[str, int]
@@ -128,8 +129,8 @@ class ReportData:
     analysis: dict[str, Any]
     fdr_level: float
     gallery: Gallery
-    faithfulness: list[dict[str, Any]]  # individual targets
-    pooled_faithfulness: list[dict[str, Any]]
+    faithfulness: list[TargetScores]  # individual targets
+    mean_faithfulness: list[TargetScores]  # mean targets
     kinds: Counter[str]  # interactions found on individual targets, by kind
     pooled_kinds: Counter[str]
     n_distinct: int
@@ -151,11 +152,16 @@ class ReportData:
 
     @property
     def n_open(self) -> int:
-        return sum(row["verdict"] == "interactions" for row in self.faithfulness)
+        return sum(row.gate_open for row in self.faithfulness)
 
-    def median(self, column: str) -> float:
-        """Median of a faithfulness column over individual targets that have a number; NaN when none has."""
-        values = [row[column] for row in self.faithfulness if row[column] is not None]
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        """The estimators scored on held-out masks, in the table's order."""
+        return scored_estimators([*self.faithfulness, *self.mean_faithfulness])
+
+    def median(self, estimator: str, metric: str) -> float:
+        """Median of a metric over individual targets that have a number; NaN when none has."""
+        values = [row.score(estimator, metric).value for row in self.faithfulness]
         values = [value for value in values if math.isfinite(value)]
         return float(np.median(values)) if values else math.nan
 
@@ -193,7 +199,7 @@ def read_report_data(
     Raises IncompleteCampaign when the attribution has not run, StoreError for a file that cannot be read.
     """
     meta = campaign.meta
-    faithfulness = campaign.read("faithfulness").to_pylist()
+    faithfulness = read_faithfulness(campaign)
     gallery = Gallery(campaign.read("examples"), meta.get("class_names", []), meta.get("player_names", []))
     sets = _Sets(campaign.read("interactions"), fdr_level)
     own = sets.found & (sets.target >= 0)
@@ -203,8 +209,8 @@ def read_report_data(
         analysis=campaign.analysis or {},
         fdr_level=fdr_level,
         gallery=gallery,
-        faithfulness=[row for row in faithfulness if row["target"] >= 0],
-        pooled_faithfulness=[row for row in faithfulness if row["target"] < 0],
+        faithfulness=[row for row in faithfulness.values() if not row.is_mean],
+        mean_faithfulness=[row for row in faithfulness.values() if row.is_mean],
         kinds=Counter(sets.kind[own]),
         pooled_kinds=Counter(sets.kind[sets.found & (sets.target < 0)]),
         n_distinct=len(distinct),
@@ -222,15 +228,14 @@ def read_report_data(
 
 
 def _choose_targets(
-    data: ReportData, sets: _Sets, faithfulness: list[dict], n_targets: int, per_side: int
+    data: ReportData, sets: _Sets, faithfulness: dict[int, TargetScores], n_targets: int, per_side: int
 ) -> None:
-    faith = {row["target"]: row for row in faithfulness}
     ranked = list(dict.fromkeys(int(target) for target in sets.target[sets.order]))
     # An open gate without any stored set comes last: there is a verdict and nothing to draw.
-    ranked += [target for target in faith if target not in set(ranked)]
+    ranked += [target for target in faithfulness if target not in set(ranked)]
     for target in ranked:
-        row = faith.get(target, {})
-        is_open = row.get("verdict") == "interactions"
+        row = faithfulness.get(target, TargetScores(target, {}))
+        is_open = row.gate_open
         part = data.pooled if target < 0 else data.targets if is_open else data.closed
         indices = sets.of(target)
         if len(part) >= n_targets or (not is_open and not sets.passes[indices].any()):
@@ -247,7 +252,7 @@ def _pair_up(cards: list[TargetView]) -> list[TargetView]:
 
 
 def _target_view(
-    target: int, faith: dict, is_open: bool, indices: np.ndarray, sets: _Sets, data: ReportData, per_side: int
+    target: int, faith: TargetScores, is_open: bool, indices: np.ndarray, sets: _Sets, data: ReportData, per_side: int
 ) -> TargetView:
     passing = indices[sets.passes[indices]]
     # An open gate whose sets all miss the level still shows the two nearest, marked as not found.

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.reporting.text import fixed, is_number, percent, plural
+from flows.store.faithfulness import TargetScores
 
 PLOT_HEIGHT, MARGIN = 300, 10
 LOWEST_R2 = -0.25  # a worse fit is drawn at this edge, with its number in the tooltip and the table
@@ -36,20 +37,21 @@ def _scale(low: float, high: float) -> Any:
     return place
 
 
-def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
+def faithfulness_figure(rows: list[TargetScores]) -> Markup:
     """Per target, R² of datamodel and spectrum joined by a line, before the noise ceiling's interval.
 
     Targets whose gate is open come first; within each part they are sorted by the datamodel's R². Empty when
     no target has an R².
     """
-    rows = [row for row in rows if is_number(row["r2_datamodel"]) and is_number(row["r2_spectrum"])]
+    rows = [row for row in rows if is_number(row.r2("datamodel").value) and is_number(row.r2("spectrum").value)]
     if not rows:
         return Markup("")
-    rows.sort(key=lambda row: (row["verdict"] != "interactions", -row["r2_datamodel"]))
-    n_open = sum(row["verdict"] == "interactions" for row in rows)
-    lowest = min(min(row["r2_datamodel"], row["r2_spectrum"]) for row in rows)
+    rows.sort(key=lambda row: (not row.gate_open, -row.r2("datamodel").value))
+    n_open = sum(row.gate_open for row in rows)
+    lowest = min(row.r2(name).value for row in rows for name in ("datamodel", "spectrum"))
     low = 0.0 if lowest >= 0 else max(LOWEST_R2, math.floor(lowest * 10) / 10)
-    tops = [row[name] for row in rows for name in ("r2_spectrum", "r2_datamodel", "noise_ceiling_high")]
+    tops = [row.r2(name).value for row in rows for name in ("spectrum", "datamodel")]
+    tops += [row.noise_ceiling.high for row in rows]
     high = min(1.0, math.ceil(max(value for value in tops if is_number(value)) * 5 + 1e-9) / 5)
     place = _scale(low, high)
     ticks = [tick for tick in (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if low <= tick <= high + 1e-9]
@@ -70,7 +72,7 @@ def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
         parts += [
             Markup(
                 '<svg x="{}%" y="{}" class="turned"><text transform="rotate(-90)" dy=".35em">{}</text></svg>'
-            ).format(f"{(at + 0.5) * step:.3f}", PLOT_HEIGHT + 2, row["target"])
+            ).format(f"{(at + 0.5) * step:.3f}", PLOT_HEIGHT + 2, row.target)
             for at, row in enumerate(rows)
         ]
     axis = [
@@ -94,9 +96,9 @@ def faithfulness_figure(rows: list[dict[str, Any]]) -> Markup:
     )
 
 
-def _column(row: dict[str, Any], x: float, step: float, place: Any) -> Markup:
+def _column(row: TargetScores, x: float, step: float, place: Any) -> Markup:
     x_text, parts = f"{x:.3f}%", []
-    ceiling, low, high = (row[f"noise_ceiling{end}"] for end in ("", "_low", "_high"))
+    ceiling, low, high = row.noise_ceiling
     left, width = f"{x - 0.36 * step:.3f}%", f"{0.72 * step:.3f}%"
     if is_number(low) and is_number(high):
         parts.append(
@@ -110,8 +112,9 @@ def _column(row: dict[str, Any], x: float, step: float, place: Any) -> Markup:
                 left, f"{x + 0.36 * step:.3f}%", place(ceiling), place(ceiling)
             )
         )
-    state = "open" if row["verdict"] == "interactions" else "shut"
-    datamodel, spectrum = place(row["r2_datamodel"]), place(row["r2_spectrum"])
+    state = "open" if row.gate_open else "shut"
+    linear, sparse = row.r2("datamodel").value, row.r2("spectrum").value
+    datamodel, spectrum = place(linear), place(sparse)
     parts.append(
         Markup('<line class="gain {0}" x1="{1}" x2="{1}" y1="{2}" y2="{3}"/>').format(
             state, x_text, datamodel, spectrum
@@ -122,8 +125,8 @@ def _column(row: dict[str, Any], x: float, step: float, place: Any) -> Markup:
         Markup('<circle class="spectrum {}" cx="{}" cy="{}" r="3.6"/>').format(state, x_text, spectrum)
     )
     told = (
-        f"Target {row['target']}: datamodel {fixed(row['r2_datamodel'])}, "
-        f"spectrum {fixed(row['r2_spectrum'])}, noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
+        f"Target {row.target}: datamodel {fixed(linear)}, spectrum {fixed(sparse)}, "
+        f"noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
     )
     return Markup("<g><title>{}</title>{}</g>").format(told, Markup("").join(parts))
 

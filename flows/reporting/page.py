@@ -22,21 +22,10 @@ from flows.store.campaign import Campaign
 from flows.store.queries import copies_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
-FAITHFULNESS_COLUMNS = (
-    ("noise_ceiling", "noise ceiling"),
-    ("r2_datamodel", "R² datamodel"),
-    ("r2_proxy", "R² proxy"),
-    ("r2_spectrum", "R² spectrum"),
-)
 # What masks of one size cannot tell (METHOD.md): the tables hold the convention of least norm.
 NOT_IDENTIFIED = (
     "every mask has the same number of players: a shift common to all main effects, and each player’s sum of pair "
     "interactions, cannot be told from such masks. Effects are given with a mean of zero"
-)
-PLAIN_COLUMNS = (
-    ("lds_datamodel", "LDS datamodel"),
-    ("lds_proxy", "LDS proxy"),
-    ("lds_spectrum", "LDS spectrum"),
 )
 
 
@@ -75,8 +64,6 @@ def build_report(
         interval=lambda item: interval_figure(item.value, item.low, item.high, extent),
         extent=extent,
         faithfulness_svg=faithfulness_figure(list(data.faithfulness)),
-        faithfulness_columns=FAITHFULNESS_COLUMNS,
-        plain_columns=PLAIN_COLUMNS,
         accuracy_svg=accuracy_figure(data.accuracies),
         facts=_facts(data, campaign, config),
         settings=list(_flatten(config)),
@@ -152,12 +139,12 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
         tiles.append((text.percent(mean["audit"]), "mean audit accuracy", chance))
     else:
         tiles.append((text.percent(mean.get("target")), "mean target accuracy", chance))
-    if text.is_number(data.median("r2_spectrum")):
-        both = f"{text.fixed(data.median('r2_datamodel'))} → {text.fixed(data.median('r2_spectrum'))}"
+    if text.is_number(data.median("spectrum", "r2")):
+        both = f"{text.fixed(data.median('datamodel', 'r2'))} → {text.fixed(data.median('spectrum', 'r2'))}"
         tiles.append((both, "median R²", "datamodel → spectrum, held out"))
     else:
         tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
-    ceiling = data.median("noise_ceiling")
+    ceiling = data.median("none", "noise_ceiling")
     told = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
     tiles.append((text.fixed(ceiling), "noise ceiling", told))
     tiles.append(

@@ -7,19 +7,10 @@ import re
 from typing import Any
 
 from flows.store.campaign import Campaign
+from flows.store.faithfulness import read_faithfulness, scored_estimators
 from flows.store.queries import failure_reasons, throughput
 
 ROWS_SHOWN = 50
-COLUMNS_SHOWN = (
-    "target",
-    "noise_ceiling",
-    "r2_datamodel",
-    "r2_spectrum",
-    "lds_datamodel",
-    "lds_spectrum",
-    "gate_q",
-    "verdict",
-)
 
 
 def publish_faithfulness(campaign: Campaign) -> None:
@@ -55,9 +46,20 @@ def artifact_name(campaign: Campaign) -> str:
 
 def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:
     """One row per target, those with the best evidence first."""
-    rows = campaign.read("faithfulness").to_pylist()
-    rows.sort(key=lambda row: (row["verdict"] != "interactions", _last_if_nan(row["gate_q"])))
-    return [{name: _short(row[name]) for name in COLUMNS_SHOWN} for row in rows[:ROWS_SHOWN]]
+    rows = list(read_faithfulness(campaign).values())
+    estimators = scored_estimators(rows)
+    rows.sort(key=lambda row: (not row.gate_open, _last_if_nan(row.gate_q)))
+    return [
+        {
+            "target": row.target,
+            "noise ceiling": _short(row.noise_ceiling.value),
+            **{f"R² {name}": _short(row.r2(name).value) for name in estimators},
+            **{f"LDS {name}": _short(row.lds(name)) for name in estimators},
+            "gate q": _short(row.gate_q),
+            "verdict": row.verdict,
+        }
+        for row in rows[:ROWS_SHOWN]
+    ]
 
 
 def interactions_markdown(campaign: Campaign) -> str:

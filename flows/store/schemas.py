@@ -30,21 +30,26 @@ EFFECTS = pa.schema(
     ]
 )
 
+# One row per reported set of a target; the columns are fields of attribution's `Interaction`, in Banzhaf units.
 INTERACTIONS = pa.schema(
     [
         ("target", pa.int32()),
         ("members", pa.list_(pa.int32())),
         ("order", pa.int8()),
-        ("banzhaf", _f64),
+        ("banzhaf", _f64),  # I(S), `Interaction.value`: +- 1.96 stderr is its 95% interval given that it was reported
         ("shrunken", _f64),
         ("stderr", _f64),
+        ("raw", _f64),  # the one-step estimate, inflated by selection
+        ("raw_stderr", _f64),
         ("p_value", _f64),
         ("q_value", _f64),
         ("moebius", _f64),
         ("joint_surplus", _f64),
         ("kind", pa.string()),
         ("class_split", pa.string()),
-        ("main_effects", pa.list_(_f64)),
+        ("main_effects", pa.list_(_f64)),  # the members' own
+        ("main_effect_stderrs", pa.list_(_f64)),
+        ("in_spectrum", pa.bool_()),  # whether cross-fitting kept the set for predictions
         ("gate_open", pa.bool_()),
     ]
 )
@@ -65,26 +70,17 @@ SETS = pa.schema(
     ]
 )
 
+# One row per target, estimator and metric (attribution/analysis/scores.py); flows/store/faithfulness.py reads it.
+# Estimator "none", of the target itself: noise_ceiling (with its interval), output_sd. Each estimator: r2 (with its
+# interval), lds. "spectrum", tested against the datamodel: n_interactions, gate_p, gate_q, gate_open (1 or 0).
 FAITHFULNESS = pa.schema(
     [
         ("target", pa.int32()),
-        ("target_class", pa.int32()),
-        ("noise_ceiling", _f64),
-        ("noise_ceiling_low", _f64),
-        ("noise_ceiling_high", _f64),
-        *[
-            (f"r2_{model}{bound}", _f64)
-            for model in ("datamodel", "proxy", "spectrum")
-            for bound in ("", "_low", "_high")
-        ],
-        ("lds_datamodel", _f64),
-        ("lds_proxy", _f64),
-        ("lds_spectrum", _f64),
-        ("gate_p", _f64),
-        ("gate_q", _f64),
-        ("verdict", pa.string()),
-        ("n_interactions", pa.int32()),
-        ("output_sd", _f64),
+        ("estimator", pa.string()),
+        ("metric", pa.string()),
+        ("value", _f64),
+        ("low", _f64),  # of the 95% interval; NaN for a metric without one
+        ("high", _f64),
     ]
 )
 

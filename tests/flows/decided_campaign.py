@@ -12,6 +12,7 @@ from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.plan import plan
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
+from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.outputs_table import outputs_table
 from flows.store.roles import RowRange
 
@@ -71,13 +72,15 @@ def _analysis() -> dict[str, dict[str, list]]:
         "target": [row[0] for row in said],
         "members": [list(row[1]) for row in said],
         "order": [2, 2],
-        **{name: [row[2] for row in said] for name in ("banzhaf", "shrunken", "moebius", "joint_surplus")},
-        "stderr": [0.2, 0.25],
+        **{name: [row[2] for row in said] for name in ("banzhaf", "raw", "shrunken", "moebius", "joint_surplus")},
+        **{name: [0.2, 0.25] for name in ("stderr", "raw_stderr")},
         "p_value": [1e-9, 1e-8],
         "q_value": [1e-6, 1e-5],
         "kind": [row[3] for row in said],
         "class_split": ["cross_class"] * 2,
         "main_effects": [row[4] for row in said],
+        "main_effect_stderrs": [[0.1, 0.1] for _ in said],
+        "in_spectrum": [True, True],
         "gate_open": [True, True],
     }
     own = np.full((N_TARGETS, N_PLAYERS), 0.075)
@@ -95,19 +98,20 @@ def _analysis() -> dict[str, dict[str, list]]:
         "p_value": np.where(sure, 1e-6, 0.5).tolist(),
         "q_value": np.where(sure, 1e-4, 0.9).tolist(),
     }
-    numbers = [
-        "noise_ceiling", "noise_ceiling_low", "noise_ceiling_high",
-        *[f"r2_{model}{bound}" for model in ("datamodel", "proxy", "spectrum") for bound in ("", "_low", "_high")],
-        *[f"lds_{model}" for model in ("datamodel", "proxy", "spectrum")],
-    ]  # fmt: skip
-    faithfulness = {
-        "target": list(range(N_TARGETS)),
-        "target_class": [0] * N_TARGETS,
-        **{name: [0.5] * N_TARGETS for name in numbers},
-        "gate_p": [0.001] * 2 + [0.5] * (N_TARGETS - 2),
-        "gate_q": [0.01] * 2 + [0.9] * (N_TARGETS - 2),
-        "verdict": ["interactions"] * 2 + ["no evidence"] * (N_TARGETS - 2),
-        "n_interactions": [1, 1] + [0] * (N_TARGETS - 2),
-        "output_sd": [1.0] * N_TARGETS,
-    }
+    half = Score(0.5, 0.5, 0.5)
+    faithfulness = faithfulness_table(
+        TargetScores(
+            target,
+            {
+                ("none", "noise_ceiling"): half,
+                **{(name, metric): half for name in ("datamodel", "proxy", "spectrum") for metric in ("r2", "lds")},
+                ("none", "output_sd"): Score(1.0),
+                ("spectrum", "n_interactions"): Score(float(target < 2)),
+                ("spectrum", "gate_p"): Score(0.001 if target < 2 else 0.5),
+                ("spectrum", "gate_q"): Score(0.01 if target < 2 else 0.9),
+                ("spectrum", "gate_open"): Score(float(target < 2)),
+            },
+        )
+        for target in range(N_TARGETS)
+    ).to_pydict()
     return {"interactions": interactions, "effects": effects, "faithfulness": faithfulness}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from flows.reporting.page import build_report
 from flows.store import schemas
 from flows.store.campaign import Campaign
+from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.roles import RowRange
 
 N_PLAYERS, N_TARGETS = 8, 6
@@ -50,6 +50,8 @@ def interaction(target: int, members: list[int], **changes: object) -> dict:
         "banzhaf": -0.75,
         "shrunken": -0.5,
         "stderr": 0.1,
+        "raw": -0.8,
+        "raw_stderr": 0.09,
         "p_value": 1e-9,
         "q_value": 1e-6,
         "moebius": -0.9,
@@ -57,6 +59,8 @@ def interaction(target: int, members: list[int], **changes: object) -> dict:
         "kind": "redundancy",
         "class_split": "target_class",
         "main_effects": [0.6, 0.4, 0.3][: len(members)],
+        "main_effect_stderrs": [0.1] * len(members),
+        "in_spectrum": True,
         "gate_open": True,
     }
     return row | changes
@@ -76,21 +80,24 @@ INTERACTIONS = [
 ]
 
 
-def faithfulness_row(target: int, is_open: bool, *, measured: bool = True) -> dict:
-    row: dict = {name: math.nan for name in schemas.FAITHFULNESS.names}
-    row |= {
-        "target": target,
-        "target_class": max(target, 0) % 3,
-        "gate_p": 0.01,
-        "gate_q": 0.02 if is_open else 0.5,
-    }
-    row |= {"verdict": "interactions" if is_open else "no evidence", "n_interactions": 2, "output_sd": 1.3}
+SCORED = (("none", "noise_ceiling"), ("datamodel", "r2"), ("proxy", "r2"), ("spectrum", "r2"))
+
+
+def faithfulness_row(target: int, is_open: bool, *, measured: bool = True) -> TargetScores:
+    scores = {key: Score() for key in SCORED} | {(name, "lds"): Score() for name, _ in SCORED[1:]}
     if measured:
-        for offset, name in enumerate(("noise_ceiling", "r2_datamodel", "r2_proxy", "r2_spectrum")):
+        for offset, key in enumerate(SCORED):
             value = 0.6123 - 0.05 * offset + 0.01 * target
-            row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.1}
-        row |= {"lds_datamodel": 0.5, "lds_proxy": 0.5, "lds_spectrum": 0.6}
-    return row
+            scores[key] = Score(value, value - 0.1, value + 0.1)
+        scores |= {("datamodel", "lds"): Score(0.5), ("proxy", "lds"): Score(0.5), ("spectrum", "lds"): Score(0.6)}
+    scores |= {
+        ("none", "output_sd"): Score(1.3),
+        ("spectrum", "n_interactions"): Score(2.0),
+        ("spectrum", "gate_p"): Score(0.01),
+        ("spectrum", "gate_q"): Score(0.02 if is_open else 0.5),
+        ("spectrum", "gate_open"): Score(float(is_open)),
+    }
+    return TargetScores(target, scores)
 
 
 FAITHFULNESS = [faithfulness_row(target, target in (0, 2, -1)) for target in (0, 1, 2, 3, 4, -1, -3)]
@@ -100,7 +107,7 @@ def make_campaign(
     folder: Path,
     *,
     interactions: list[dict] = INTERACTIONS,
-    faithfulness: list[dict] = FAITHFULNESS,
+    faithfulness: list[TargetScores] = FAITHFULNESS,
     examples_per_player: int = 1,
     size: tuple[int, int] = (8, 8),
     channels: int = 1,
@@ -179,7 +186,7 @@ def make_campaign(
         {
             "effects": pa.Table.from_pylist(effects, schema=schemas.EFFECTS),
             "interactions": pa.Table.from_pylist(interactions, schema=schemas.INTERACTIONS),
-            "faithfulness": pa.Table.from_pylist(faithfulness, schema=schemas.FAITHFULNESS),
+            "faithfulness": faithfulness_table(faithfulness),
             **({} if sets is None else {"sets": pa.Table.from_pylist(sets, schema=schemas.SETS)}),
         },
         {

@@ -16,6 +16,7 @@ from flows.cli.stage_states import survey
 from flows.compute.ray_cluster import Cluster, ClusterError
 from flows.errors import CampaignMismatch, IncompleteCampaign
 from flows.store.campaign import Campaign
+from flows.store.faithfulness import read_faithfulness
 from flows.store.roles import RowRange, first_id, role_of
 from tests.flows.toy import process, results, run_stages, stamps, toy, wait_until, without_lock
 
@@ -79,13 +80,13 @@ def test_outputs_can_be_recomputed_from_the_tables_alone(finished: Path) -> None
 
 def test_the_analysis_covers_the_targets_of_highest_variance_and_the_pooled_ones(finished: Path) -> None:
     campaign = Campaign(finished)
-    explained = campaign.read("faithfulness")["target"].to_pylist()
+    explained = list(read_faithfulness(campaign))
     variance = campaign.training_pairs("fit").outputs.var(axis=0)
     assert sorted(target for target in explained if target >= 0) == sorted(np.argsort(-variance)[:2].tolist())
     assert -1 in explained
     effects = campaign.read("effects")
     assert Counter(effects["target"].to_pylist()) == dict.fromkeys(explained, 16)
-    assert set(campaign.read("faithfulness")["verdict"].to_pylist()) <= {"interactions", "no evidence"}
+    assert {held.verdict for held in read_faithfulness(campaign).values()} <= {"interactions", "no evidence"}
 
 
 def test_examples_are_kept_with_their_roles(finished: Path) -> None:
@@ -340,9 +341,9 @@ def test_without_held_out_masks_or_replicates_what_cannot_be_known_is_left_open(
     change: tuple[str, ...], cluster: Cluster, tmp_path: Path
 ) -> None:
     run_stages(toy(tmp_path / "c", *change))
-    faithfulness = Campaign(tmp_path / "c").read("faithfulness")
-    assert np.isnan(np.array(faithfulness["noise_ceiling"].to_pylist(), float)).all()
-    known = np.isfinite(np.array(faithfulness["r2_datamodel"].to_pylist(), float))
+    faithfulness = read_faithfulness(Campaign(tmp_path / "c")).values()
+    assert np.isnan([held.noise_ceiling.value for held in faithfulness]).all()
+    known = np.isfinite([held.r2("datamodel").value for held in faithfulness])
     assert known.all() if change == ("campaign.n_replicates=0",) else not known.any()
     assert (tmp_path / "c" / "report.html").is_file()
 

@@ -43,7 +43,7 @@ def test_a_block_of_targets_is_analysed_with_the_alphas_of_its_masks(campaign) -
     data = TargetBlocks(stored, config)
     found = analyse_block(data.job(config), next(iter(data)))
     assert len(found.effects["target"]) == 4 * 20
-    assert np.isfinite(found.faithfulness["r2_spectrum"]).all()
+    assert np.isfinite(found.scores["spectrum", "r2"].value).all()
 
 
 def test_with_one_alpha_nothing_is_added_to_the_tables(tmp_path: Path) -> None:

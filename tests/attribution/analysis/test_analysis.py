@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attribution.analysis import scores
 from attribution.analysis.block_tables import analyse_targets, assign_q_values, pooled_targets
 from attribution.errors import AttributionError
 from tests.games import planted_interactions
@@ -15,14 +16,15 @@ DIGITS = Path(__file__).parents[3] / ".." / "shared" / "campaigns" / "digits-200
 
 EFFECTS = {"target", "player", "effect", "shrunken", "stderr", "p_value", "q_value"}
 INTERACTIONS = {
-    "target", "members", "order", "banzhaf", "shrunken", "stderr", "p_value", "q_value", "moebius", "joint_surplus",
-    "kind", "class_split", "main_effects", "gate_open",
+    "target", "members", "order", "banzhaf", "shrunken", "stderr", "raw", "raw_stderr", "p_value", "q_value", "moebius",
+    "joint_surplus", "kind", "class_split", "main_effects", "main_effect_stderrs", "in_spectrum", "gate_open",
 }  # fmt: skip
-FAITHFULNESS = {
-    "target", "target_class", "noise_ceiling", "noise_ceiling_low", "noise_ceiling_high", "lds_datamodel", "lds_proxy",
-    "lds_spectrum", "gate_p", "gate_q", "verdict", "n_interactions", "output_sd",
-    *(f"r2_{name}{bound}" for name in ("datamodel", "proxy", "spectrum") for bound in ("", "_low", "_high")),
-}  # fmt: skip
+FAITHFULNESS = {"target", "estimator", "metric", "value", "low", "high"}
+SCORES = {
+    *((name, metric) for name in ("datamodel", "proxy", "spectrum") for metric in ("r2", "lds")),
+    *(("none", metric) for metric in ("noise_ceiling", "output_sd")),
+    *(("spectrum", metric) for metric in ("n_interactions", "gate_p", "gate_q", "gate_open")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,15 @@ def block(campaign):
     return analyse_targets(**campaign)
 
 
+def gates(blocks):
+    """{target: whether its gate is open}"""
+    return {
+        int(target): bool(is_open)
+        for block in blocks
+        for target, is_open in zip(block.targets, block.scores["spectrum", "gate_open"].value, strict=True)
+    }
+
+
 def test_the_tables_have_their_columns_and_rows(block):
     assert set(block.effects) == EFFECTS
     assert set(block.interactions) == INTERACTIONS
@@ -54,25 +65,81 @@ def test_the_tables_have_their_columns_and_rows(block):
     for table in (block.effects, block.interactions, block.faithfulness):
         assert len({len(column) for column in table.values()}) == 1
     assert len(block.effects["target"]) == 4 * 50
-    assert block.faithfulness["target"].tolist() == [7, 3, 5, 1]
+    assert set(block.scores) == SCORES
+    rows = zip(*(block.faithfulness[name] for name in ("target", "estimator", "metric")), strict=True)
+    assert sorted(rows) == sorted((target, *score) for target in (7, 3, 5, 1) for score in SCORES)
 
 
 def test_verdicts_follow_what_was_planted(block):
-    verdict = dict(zip(block.faithfulness["target"].tolist(), block.faithfulness["verdict"], strict=True))
-    assert verdict == {7: "interactions", 3: "no evidence", 5: "no evidence", 1: "no evidence"}
+    assert gates([block]) == {7: True, 3: False, 5: False, 1: False}
     flags = set(zip(block.interactions["target"].tolist(), block.interactions["gate_open"], strict=True))
     assert flags <= {(7, True), (3, False), (5, False), (1, False)}
 
 
 def test_scores_stand_in_their_order_and_below_the_ceiling(block):
+    r2 = {name: block.scores[name, "r2"] for name in ("datamodel", "proxy", "spectrum")}
+    assert r2["spectrum"].value[0] > r2["datamodel"].value[0] + 0.05
+    assert np.abs(r2["spectrum"].value - r2["datamodel"].value)[1:].max() < 0.03
+    for score in r2.values():
+        assert (score.low < score.value).all() and (score.value < score.high).all()
+    ceiling = block.scores["none", "noise_ceiling"]
+    assert np.abs(ceiling.value - [0.8, 0.5, 0.5, 0.5]).max() < 0.15
+    assert (ceiling.low < ceiling.value).all()
+
+
+def test_a_row_of_the_table_holds_the_score_of_its_target(block):
     table = block.faithfulness
-    assert table["r2_spectrum"][0] > table["r2_datamodel"][0] + 0.05
-    assert np.abs(table["r2_spectrum"] - table["r2_datamodel"])[1:].max() < 0.03
-    for name in ("datamodel", "proxy", "spectrum"):
-        assert (table[f"r2_{name}_low"] < table[f"r2_{name}"]).all()
-        assert (table[f"r2_{name}"] < table[f"r2_{name}_high"]).all()
-    assert np.abs(table["noise_ceiling"] - [0.8, 0.5, 0.5, 0.5]).max() < 0.15
-    assert (table["noise_ceiling_low"] < table["noise_ceiling"]).all()
+    for at in (0, 13, 41):
+        score = block.scores[table["estimator"][at], table["metric"][at]]
+        place = [7, 3, 5, 1].index(table["target"][at])
+        assert table["value"][at] == score.value[place]
+        expected = np.nan if score.low is None else score.low[place]
+        assert np.array_equal(table["low"][at], expected, equal_nan=True)
+
+
+def test_the_interval_of_a_set_and_its_raw_estimate_are_both_stored(block):
+    """Allowing for selection shrinks the centre; the raw z is what was tested; members have an error each."""
+    table = block.interactions
+    assert (np.abs(table["banzhaf"]) <= np.abs(table["raw"]) + 1e-12).all()
+    z = np.abs(table["raw"] / table["raw_stderr"])
+    assert z.min() > 2 and (z[table["p_value"] < 1e-3] > 3).all()
+    assert [len(errors) for errors in table["main_effect_stderrs"]] == table["order"].tolist()
+    kept = sum(inside and target == 7 for inside, target in zip(table["in_spectrum"], table["target"], strict=True))
+    assert 0 < kept <= block.scores["spectrum", "n_interactions"].value[0]
+
+
+class MeanOutput:
+    """The simplest estimator there is: the mean output, whatever the mask."""
+
+    def fit(self, masks, outputs, groups=None):
+        self.mean_ = outputs.mean(axis=0)
+        return self
+
+    def predict(self, masks):
+        return np.tile(self.mean_, (len(masks), 1))
+
+
+def test_one_line_adds_an_estimator(campaign, block, monkeypatch):
+    monkeypatch.setitem(scores.ESTIMATORS, "mean", scores.library(lambda block: MeanOutput()))
+    more = analyse_targets(**campaign)
+    assert set(more.scores) == SCORES | {("mean", "r2"), ("mean", "lds")}
+    assert np.abs(more.scores["mean", "r2"].value).max() < 0.05  # held-out masks have another mean
+    for name in SCORES:
+        assert np.array_equal(more.scores[name].value, block.scores[name].value), name
+
+
+def test_an_estimator_that_predicts_too_few_targets_is_named(campaign, monkeypatch):
+    monkeypatch.setitem(scores.ESTIMATORS, "short", lambda block: lambda masks, alphas: np.zeros((len(masks), 1)))
+    with pytest.raises(AttributionError, match=r"estimator 'short' predicts \(256, 1\)"):
+        analyse_targets(**campaign)
+
+
+def test_q_values_can_be_left_to_the_step_over_all_blocks(campaign, block):
+    bare = analyse_targets(**campaign, with_q_values=False)
+    assert "q_value" not in bare.interactions and ("spectrum", "gate_q") not in bare.scores
+    assigned = assign_q_values([bare])[0]
+    assert assigned.interactions["q_value"].tolist() == block.interactions["q_value"].tolist()
+    assert gates([assigned]) == gates([block])
 
 
 def test_blocks_are_adjusted_as_one_family_whatever_their_cut(campaign, block):
@@ -84,11 +151,8 @@ def test_blocks_are_adjusted_as_one_family_whatever_their_cut(campaign, block):
         parts.append(analyse_targets(**part))
     alone = parts[0].interactions["q_value"]
     together = assign_q_values(parts)
-    assert [b.faithfulness["verdict"] for b in together] == [
-        ["interactions", "no evidence"],
-        ["no evidence", "no evidence"],
-    ]
-    # The second block holds nothing but nil sets. (Near q = 1 the strata's shares of the weight, which are those of all
+    assert gates(together) == {7: True, 3: False, 5: False, 1: False}
+    # The second block holds null sets alone. (Near q = 1 the strata's shares of the weight, which are those of all
     # blocks' tests, may lower a q-value a little.)
     listed = alone <= 0.3
     assert listed.sum() > 3 and (together[0].interactions["q_value"][listed] >= alone[listed] - 1e-12).all()
@@ -101,16 +165,16 @@ def test_blocks_are_adjusted_as_one_family_whatever_their_cut(campaign, block):
 
 def test_without_held_out_masks_scores_are_missing_not_zero(campaign):
     block = analyse_targets(campaign["masks"], campaign["outputs"], max_order=2)
-    assert np.isnan(block.faithfulness["r2_spectrum"]).all()
-    assert np.isnan(block.faithfulness["noise_ceiling"]).all()
-    assert block.faithfulness["verdict"][0] == "interactions"
+    assert np.isnan(block.scores["spectrum", "r2"].value).all()
+    assert np.isnan(block.scores["none", "noise_ceiling"].value).all()
+    assert gates([block])[0]
 
 
 def test_held_out_rows_that_failed_are_left_out(campaign):
     holes = campaign["holdout_outputs"].copy()
     holes[5] = np.nan
     block = analyse_targets(**{**campaign, "holdout_outputs": holes})
-    assert np.isfinite(block.faithfulness["r2_spectrum"]).all()
+    assert np.isfinite(block.scores["spectrum", "r2"].value).all()
 
 
 @pytest.mark.parametrize(
@@ -148,13 +212,11 @@ def test_the_real_digits_campaign_says_what_it_said_by_hand():
         target_ids=chosen, settings={"max_triple_players": 0, "n_proxy_sets": 0},
     )  # fmt: skip
     assert block.fixed_size
-    table = block.faithfulness
+    linear, sparse = (block.scores[name, "r2"].value for name in ("datamodel", "spectrum"))
     by_hand = np.array([0.479, 0.560, 0.292, 0.614, 0.340, 0.470])
-    assert np.abs(table["r2_datamodel"] - by_hand).max() < 0.015
-    assert table["verdict"] == [
-        "no evidence", "interactions", "interactions", "no evidence", "interactions", "interactions",
-    ]  # fmt: skip
-    gain = table["r2_spectrum"] - table["r2_datamodel"]
+    assert np.abs(linear - by_hand).max() < 0.015
+    assert list(gates([block]).values()) == [False, True, True, False, True, True]
+    gain = sparse - linear
     assert (gain > -0.01).all()
     assert gain[1] > 0.08 and gain[2] > 0.03 and gain[5] > 0.01
     strongest = block.interactions["members"][int(np.argmin(block.interactions["p_value"]))]

@@ -104,7 +104,7 @@ def test_predictions_know_the_alpha_of_each_mask():
         masks, outputs, alpha=alpha, reference_alpha=0.5, holdout_masks=held, holdout_outputs=truth[:, None],
         holdout_alpha=held_alpha, max_order=2,
     )  # fmt: skip
-    assert block.faithfulness["r2_spectrum"][0] > 0.9 and block.faithfulness["verdict"] == ["interactions"]
+    assert block.scores["spectrum", "r2"].value[0] > 0.9 and block.scores["spectrum", "gate_open"].value == [1.0]
 
 
 def test_what_contradicts_the_masks_is_named():

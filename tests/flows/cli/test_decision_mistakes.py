@@ -27,6 +27,7 @@ from flows.reporting.experiments import Experiments, read_experiments
 from flows.reporting.images import Gallery
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.derived import about, columns, current_comparison, publish, read_derived
+from flows.store.faithfulness import read_faithfulness
 from flows.store.schemas import COMPARISONS
 from flows.verify import current_decisions, verification_key
 from tests.flows.decided_campaign import N_PLAYERS, N_TARGETS, decided_config, make_decided_campaign
@@ -182,7 +183,8 @@ def test_every_search_tries_some_removal_however_many_are_allowed(folder: Path) 
     campaign.publish_analysis("triple", changed, {"n_open": 2})
     config = decided_config(folder, "brittleness.max_removals=100000")
     margins = np.where(np.arange(N_TARGETS) == 2, 2.5, -1.0)
-    searched = brittleness._search(config, campaign, tables["faithfulness"], margins, brittleness.stage_logger())
+    scores = list(read_faithfulness(campaign).values())
+    searched = brittleness._search(config, campaign, scores, margins, brittleness.stage_logger())
     assert [(row["target"], row["search"], row["predicted_removals"]) for row in searched] == [
         (2, "main_effects", 3), (2, "interactions", -1),
     ]  # fmt: skip

@@ -44,9 +44,8 @@ def test_the_device_reaches_the_blocks_and_gives_the_tables_of_the_cpu(trained: 
         analyse_block(replace(job, settings={**job.settings, "device": device}), block) for device in ("cpu:0", "cpu")
     )
     assert found.interactions["members"] == expected.interactions["members"]
-    for name, values in expected.faithfulness.items():
-        if name != "verdict":
-            assert np.allclose(found.faithfulness[name], values, rtol=1e-4, atol=1e-6, equal_nan=True), name
+    for name, score in expected.scores.items():
+        assert np.allclose(found.scores[name].value, score.value, rtol=1e-4, atol=1e-6, equal_nan=True), name
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="what is told is that there is no GPU")

@@ -111,18 +111,19 @@ def test_targets_come_by_evidence_and_closed_gates_are_kept_apart(html: str) -> 
 
 def test_every_faithfulness_value_is_in_the_table(html: str) -> None:
     for row in FAITHFULNESS:
-        line = html[html.index(f'<tr data-target="{row["target"]}">') :].split("</tr>")[0]
-        for column in ("noise_ceiling", "r2_datamodel", "r2_proxy", "r2_spectrum"):
-            assert f'data-column="{column}"><data value="{row[column]!r}">' in line
+        line = html[html.index(f'<tr data-target="{row.target}">') :].split("</tr>")[0]
+        assert f'data-score="noise_ceiling"><data value="{row.noise_ceiling.value!r}">' in line
+        for name in ("datamodel", "proxy", "spectrum"):
+            assert f'data-score="r2 {name}"><data value="{row.r2(name).value!r}">' in line
 
 
 def test_medians_accuracy_and_outcomes_are_those_of_the_tables(page: Page) -> None:
-    individual = [row for row in FAITHFULNESS if row["target"] >= 0]
+    individual = [row for row in FAITHFULNESS if row.target >= 0]
     datamodel, spectrum = (
-        np.median([row[name] for row in individual]) for name in ("r2_datamodel", "r2_spectrum")
+        np.median([row.r2(name).value for row in individual]) for name in ("datamodel", "spectrum")
     )
     assert f"{datamodel:.2f} → {spectrum:.2f}" in page.text
-    assert f"{np.median([row['noise_ceiling'] for row in individual]):.2f}" in page.text
+    assert f"{np.median([row.noise_ceiling.value for row in individual]):.2f}" in page.text
     ok = np.arange(2, 24)
     assert f"{100 * np.mean(0.7 + 0.004 * ok):.1f}%" in page.text
     assert "22 ok" in page.text and "2 diverged" in page.text and "0.25 s" in page.text

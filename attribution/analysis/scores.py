@@ -1,0 +1,243 @@
+"""Held-out scores of every estimator a campaign fits: the long table target x estimator x metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError
+from attribution.estimators.base import Estimator
+from attribution.fourier.basis import Alpha, basis, rows_of
+from attribution.interactions.block import BlockFit, BlockSettings
+from attribution.masks.folds import N_FOLDS
+from attribution.masks.inputs import CheckedData, check_masks, check_outputs
+from attribution.proxy.fit import fit_proxy
+from attribution.statistics.faithfulness import lds, noise_ceiling, r2_interval
+from attribution.types import Array, Masks
+
+NO_ESTIMATOR = "none"  # the estimator of metrics that belong to the target alone
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of one estimator on a block of targets.
+
+    Parameters
+    ----------
+    value, low, high
+        (t,) float64, the value and its 95% interval. A metric without an interval has low and high None.
+    """
+
+    value: Array
+    low: Array | None = None
+    high: Array | None = None
+
+
+Scores = Mapping[tuple[str, str], Score]  # (estimator, metric) -> Score
+
+
+@dataclass(frozen=True)
+class FittedBlock:
+    """A block of targets after its fit: everything an entry of `ESTIMATORS` may use.
+
+    Parameters
+    ----------
+    data
+        The fit rows.
+    fitted
+        Datamodel, spectra and the players that entered them.
+    settings
+        Of the block; `settings.alpha` is the alpha at which results are reported.
+    """
+
+    data: CheckedData
+    fitted: BlockFit
+    settings: BlockSettings
+
+    @property
+    def centred(self) -> Array:
+        """(m, t) outputs less the mean of the masks of the same alpha; the outputs themselves with a single alpha."""
+        return self.fitted.mixture.centred(self.data.outputs, self.data.alphas)
+
+    def offsets(self, alphas: Alpha) -> Array | float:
+        """What `centred` took away, at the alphas of other masks: (h, t), or 0 with a single alpha."""
+        if not isinstance(alphas, np.ndarray):
+            return 0.0
+        return np.stack([self.fitted.mixture.offset(float(alpha)) for alpha in alphas])
+
+
+Predictor = Callable[[Masks, Alpha], Array]  # (h, n) masks and their alphas -> (h, t) predicted outputs
+
+
+def _datamodel(block: FittedBlock) -> Predictor:
+    """The linear part of the block's fit."""
+    linear, players = block.fitted.linear, block.fitted.players
+
+    def predict(masks: Masks, alphas: Alpha) -> Array:
+        predicted = basis(masks[:, players], alphas) @ linear.coef.T + linear.intercept
+        return np.asarray(predicted + block.offsets(alphas))
+
+    return predict
+
+
+def _proxy(block: FittedBlock) -> Predictor:
+    """Boosted trees, fitted here: candidates are searched with trees of their own (interactions/candidates.py)."""
+    data, settings, players = block.data, block.settings, block.fitted.players
+    proxy = fit_proxy(
+        data.masks[:, players], block.centred, settings.booster, backend=settings.backend,
+        validation=data.groups % N_FOLDS == 0, sample_weight=data.weight,
+    )  # fmt: skip
+    return lambda masks, alphas: np.asarray(proxy.predict(masks[:, players]) + block.offsets(alphas))
+
+
+def _spectrum(block: FittedBlock) -> Predictor:
+    """The block's spectra."""
+    return lambda masks, alphas: block.fitted.predict(masks, alphas if isinstance(alphas, np.ndarray) else None)
+
+
+def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock], Predictor]:
+    """Make an entry of `ESTIMATORS` from an estimator with scikit-learn's interface.
+
+    Parameters
+    ----------
+    make
+        Returns the unfitted estimator, from the block's settings where it needs them.
+
+    Returns
+    -------
+    Callable
+        Fits the estimator to all fit rows of the block and returns its predictions of other masks.
+
+    Examples
+    --------
+    >>> from attribution.estimators.ridge import Ridge
+    >>> entry = library(lambda block: Ridge(alpha=block.settings.alpha))
+    """
+
+    def build(block: FittedBlock) -> Predictor:
+        model = make(block)
+        model.fit(block.data.masks, block.centred, groups=block.data.groups)
+
+        def predict(masks: Masks, alphas: Alpha) -> Array:
+            predicted = np.asarray(model.predict(masks), dtype=np.float64).reshape(len(masks), -1)
+            return np.asarray(predicted + block.offsets(alphas))
+
+        return predict
+
+    return build
+
+
+# What a campaign scores on held-out masks, in the order of its tables. A line here adds an estimator to the table
+# `faithfulness`, to the report and to everything that reads either: "ridge": library(lambda block: Ridge(...)).
+ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor]] = {
+    "datamodel": _datamodel,
+    "proxy": _proxy,
+    "spectrum": _spectrum,
+}
+
+
+def held_out(
+    block: FittedBlock,
+    holdout_masks: Any,
+    holdout_outputs: Any,
+    holdout_replicates: Any = None,
+    holdout_alpha: Any = None,
+) -> Scores:
+    """Score every estimator of `ESTIMATORS` on masks that no step of the fit has used.
+
+    Parameters
+    ----------
+    block
+        The fit.
+    holdout_masks, holdout_outputs
+        (h, n) bool and (h, t). Rows with NaN are left out. None: every score is NaN and nothing is fitted.
+    holdout_replicates
+        (h, t), the same masks trained again, for the noise ceiling.
+    holdout_alpha
+        One number or (h,), the held-out masks' alphas.
+
+    Returns
+    -------
+    Scores
+        `r2` (with a bootstrap interval over masks) and `lds` of each estimator, and `noise_ceiling` of the target.
+
+    Raises
+    ------
+    AttributionError
+        For held-out rows whose shapes do not fit the block.
+    """
+    n_targets = block.data.outputs.shape[1]
+    unknown = np.full(n_targets, np.nan)
+    scores: dict[tuple[str, str], Score] = {}
+    if holdout_masks is None or holdout_outputs is None or len(holdout_masks) == 0:
+        scores[NO_ESTIMATOR, "noise_ceiling"] = Score(unknown, unknown, unknown)
+        for name in ESTIMATORS:
+            scores |= {(name, "r2"): Score(unknown, unknown, unknown), (name, "lds"): Score(unknown)}
+        return scores
+    masks = check_masks(holdout_masks, block.data.masks.shape[1], "holdout_masks")
+    outputs = np.asarray(holdout_outputs, dtype=np.float64)
+    if outputs.shape != (len(masks), n_targets):
+        raise AttributionError(
+            f"holdout_outputs must have shape ({len(masks)}, {n_targets}) like the masks and targets; got "
+            f"{outputs.shape}."
+        )
+    replicates = None if holdout_replicates is None else np.asarray(holdout_replicates, dtype=np.float64)
+    ceiling = noise_ceiling(outputs, replicates)
+    scores[NO_ESTIMATOR, "noise_ceiling"] = Score(ceiling.value, ceiling.low, ceiling.high)
+    alphas = _holdout_alphas(block.fitted, len(masks), holdout_alpha)
+    known = np.isfinite(outputs).all(axis=1)
+    alphas = rows_of(alphas, known)
+    masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
+    for name, build in ESTIMATORS.items():
+        predicted = build(block)(masks, alphas)
+        if predicted.shape != outputs.shape:
+            raise AttributionError(
+                f"estimator {name!r} predicts {predicted.shape} for {len(masks)} masks and {n_targets} targets; "
+                f"predict must return {outputs.shape}."
+            )
+        found = r2_interval(outputs, predicted, seed=block.settings.seed)
+        scores[name, "r2"] = Score(found.value, found.low, found.high)
+        scores[name, "lds"] = Score(lds(outputs, predicted))
+    return scores
+
+
+def score_rows(targets: NDArray[np.int64], scores: Scores) -> dict[str, Any]:
+    """Return scores as columns of the table `faithfulness`, target by target.
+
+    Parameters
+    ----------
+    targets
+        (t,) int64.
+    scores
+        {(estimator, metric): Score of t values}.
+    """
+    unknown = np.full(len(targets), np.nan)
+
+    def numbers(bound: str) -> Array:
+        held = [getattr(score, bound) for score in scores.values()]
+        columns = [unknown if values is None else np.asarray(values, dtype=np.float64) for values in held]
+        return np.column_stack([np.zeros((len(targets), 0)), *columns]).ravel()
+
+    return {
+        "target": np.repeat(targets, len(scores)).astype(np.int32),
+        "estimator": [estimator for estimator, _ in scores] * len(targets),
+        "metric": [metric for _, metric in scores] * len(targets),
+        "value": numbers("value"),
+        "low": numbers("low"),
+        "high": numbers("high"),
+    }
+
+
+def _holdout_alphas(fitted: BlockFit, n_masks: int, given: Any) -> Alpha:
+    """The held-out masks' alpha, or one for each where the fit has several."""
+    reference = fitted.spectra[0].alpha
+    if not fitted.mixture.several:
+        return reference
+    alphas = np.asarray(reference if given is None else given, dtype=np.float64)
+    if alphas.ndim > 1 or (alphas.ndim == 1 and len(alphas) != n_masks):
+        raise AttributionError(f"holdout_alpha must be one number or {n_masks}; got shape {alphas.shape}.")
+    return np.broadcast_to(alphas, (n_masks,)).copy()

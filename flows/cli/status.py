@@ -14,8 +14,8 @@ from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import strongest
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
-from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.faithfulness import read_faithfulness
+from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 

@@ -311,7 +311,10 @@ class VerifyConfig(Section):
     curve_seeds: int = Field(default=6, ge=0, le=10_000, description="Models of every arm at the curve's other sizes.")
     level: float = Field(default=0.05, gt=0, lt=1)
     second_architecture: bool = Field(default=True, description="Repeat the declared size with another network.")
-    embedding_models: int = Field(default=4, ge=1, le=64, description="Networks whose features say what looks alike.")
+    embedding_models: int = Field(default=4, ge=1, le=64, description="Networks whose features find near-duplicates.")
+    max_models: int | None = Field(
+        default=None, ge=10, description="Models a verification may train; the campaign's own number when empty."
+    )
 
     @field_validator("curve")
     @classmethod

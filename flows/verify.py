@@ -15,15 +15,17 @@ from attribution.curation.evidence import Evidence
 from attribution.curation.near_duplicates import without_near_duplicates
 from attribution.curation.redundancy import bundles_of, protected_sets
 from attribution.curation.rules import harmful_q_values
+from attribution.experiments.comparison import differing_share, smallest_difference
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
 from flows.compute.work import TrainingJob
 from flows.decisions.evidence import curate_campaign, curation_key
 from flows.decisions.features import player_features
 from flows.errors import IncompleteCampaign
+from flows.experiments.budget import VerifyPlan, plan_verification
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
-from flows.experiments.verify_results import publish_verification, tell
+from flows.experiments.verify_results import ARMS_COMPARED, publish_verification, report_comparison
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.derived import about, comparison_key, plain, read_derived
@@ -32,13 +34,16 @@ from flows.store.roles import RowRange
 from training import Dataset
 from training.architectures import another_architecture
 
-ARMS = ("curated", "random", "main_effects", "embedding")  # and "full", at its own size
+ARMS = ("curated", *ARMS_COMPARED)  # and "full", at its own size
 FEW_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class VerifySummary:
-    """The declared size's headline: curated against class-balanced random, in accuracy on the audit examples."""
+    """The declared size's headline: curated against class-balanced random, in accuracy on the audit examples.
+
+    low, high: the interval over seeds and audit examples together.
+    """
 
     n_keep: int
     difference: float
@@ -49,7 +54,10 @@ class VerifySummary:
 
 @flow(name="verify", persist_result=False)
 def verify(config: CampaignConfig) -> VerifySummary:
-    """Put the current decisions to the test. The plan is frozen before anything is trained."""
+    """Compare the current decisions with other choices of the same size by retraining.
+
+    The plan is frozen before anything is trained. Raises IncompleteCampaign without decisions or audit examples.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     decided = current_decisions(config, campaign)
@@ -59,6 +67,7 @@ def verify(config: CampaignConfig) -> VerifySummary:
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:
         log.warning("verify.n_seeds is %d: an interval from fewer than 20 trainings is wide", config.verify.n_seeds)
+    log.info("%s", resolution_sentence(config, campaign))
     key = verification_key(config, decided["key"])
     evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
@@ -67,9 +76,9 @@ def verify(config: CampaignConfig) -> VerifySummary:
             plan = _plan(config, campaign, dataset, key, log)
         draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players, _classes(plan)))
         train_missing(config, campaign, cluster, _batches(config, plan, evaluated), log)
-        told = publish_verification(campaign, plan, dataset)
-    tell(told, log)
-    headline = told["headline"]
+        found = publish_verification(campaign, plan, dataset)
+    report_comparison(found, log)
+    headline = found["headline"]
     return VerifySummary(*(headline[name] for name in ("n_keep", "difference", "low", "high", "verdict")))
 
 
@@ -77,8 +86,7 @@ def verify(config: CampaignConfig) -> VerifySummary:
 
 
 def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str, log: Any) -> Plan:
-    """Everything that is trained, said before it is: arms, sizes, seeds, and who is removed in each."""
-    settings = config.verify
+    """Freeze everything that is trained: arms, sizes, seeds, and who is removed in each."""
     evidence, found = curate_campaign(config, campaign, dataset)
     decisions = read_derived(campaign, "decisions")
     keep = np.array([value != "drop" for value in decisions["decision"].to_pylist()])
@@ -88,46 +96,73 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
             f"the decisions drop {n - n_declared} of {n} players: there is nothing to compare. Set a budget "
             "(curate.keep_share) and run `coterie curate` again"
         )
+    budgeted = what_to_train(config, campaign, n_declared)
+    for note in budgeted.left_out:
+        log.info("%s", note)
     least = found.solution is not None
     features = player_features(config, campaign, dataset)
-    sizes, names = curve_sizes(config, n, n_declared), architectures(config)
     blocks: list[dict[str, Any]] = []
-    for size in [n_declared, *sizes]:
+    predicted: dict[str, dict[str, float]] = {}
+    for size in [n_declared, *budgeted.sizes]:
         declared = size == n_declared
         chosen = _deterministic_arms(config, evidence, features, size, keep if declared else None, least)
-        for architecture in names if declared else names[:1]:
+        predicted[str(size)] = {arm: float(evidence.objective.predict(kept[None])[0]) for arm, kept in chosen.items()}
+        for architecture in budgeted.architectures if declared else budgeted.architectures[:1]:
             for arm in ARMS:
                 kept = chosen.get(arm)
                 removed = None if kept is None else np.flatnonzero(~kept).tolist()
-                seeds = settings.n_seeds if declared else settings.curve_seeds
+                seeds = budgeted.n_seeds if declared else config.verify.curve_seeds
                 blocks.append(_block(arm, size, n, architecture, declared, seeds, removed))
-    blocks += [_block("full", n, n, architecture, True, settings.n_seeds, []) for architecture in names]
+    blocks += [_block("full", n, n, name, True, budgeted.n_seeds, []) for name in budgeted.architectures]
     at = 0
     for block in blocks:
         block["offset"] = at
         at += block["n_seeds"]
     log.info(
-        "%d models: %d players kept (declared), %d other sizes, arms %s, %d architectures",
-        at, n_declared, len(sizes), ", ".join(ARMS), len(names),
-    )
-    predicted = {
-        str(size): {
-            arm: float(evidence.objective.predict(kept[None])[0])
-            for arm, kept in _deterministic_arms(config, evidence, features, size, None, least).items()
-        }
-        for size in [n_declared, *sizes]
-    }
+        "%d models: %d players kept (declared), %d other sizes, arms %s, %d networks",
+        at, n_declared, len(budgeted.sizes), ", ".join(ARMS), len(budgeted.architectures),
+    )  # fmt: skip
     content = {
         "blocks": blocks,
         "n_declared": n_declared,
         "classes": evidence.player_classes.tolist(),
-        "settings": settings.model_dump(mode="json"),
-        "recipes": {name: _recipe(config, dataset, name) for name in names},
+        "settings": config.verify.model_dump(mode="json"),
+        "recipes": {name: _recipe(config, dataset, name) for name in budgeted.architectures},
         "surrogate": predicted,
         "alpha": config.sampler.alpha,
         "seed": config.campaign.seed,
     }
     return freeze(campaign, "verify", key, at, plain(content))
+
+
+def what_to_train(config: CampaignConfig, campaign: Campaign, n_declared: int) -> VerifyPlan:
+    """Everything the configuration asks for, within its budget of models."""
+    sizes = curve_sizes(config, campaign.n_players, n_declared)
+    return plan_verification(config, campaign, sizes, architectures(config), n_declared, len(ARMS))
+
+
+def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
+    """The smallest difference this audit set can show, estimated from the campaign's models; nothing is trained.
+
+    The campaign's models are compared on its targets: a target counts as right where its output is above 0 (with more
+    than two classes and `margin_lse`: where its class has more than half of the probability).
+    """
+    n_audit, n_arms = int(campaign.meta["n_audit"]), len(ARMS)  # three other arms and the full set
+    pairs = campaign.training_pairs("fit")
+    correct, again = (pairs.outputs > 0).astype(np.float64), None
+    if any(rows.role == "holdout" and rows.replicate == 1 for rows in campaign.trained()):
+        first, second = (campaign.training_pairs("holdout", replicate) for replicate in (0, 1))
+        both = np.intersect1d(first.mask_ids, second.mask_ids)
+        correct, again = (
+            (part.outputs[np.isin(part.mask_ids, both)] > 0).astype(np.float64) for part in (first, second)
+        )
+    differing = differing_share(correct, again, config.verify.n_seeds)
+    smallest = smallest_difference(differing, n_audit, config.verify.level / n_arms)
+    return (
+        f"with {n_audit} audit examples a difference below about {100 * smallest:.1f} points cannot be shown "
+        f"({n_arms} comparisons at once; by the campaign's models, two sets' accuracies on one example differ by "
+        f"{100 * differing**0.5:.0f} points, root mean square over its targets)"
+    )
 
 
 def curve_sizes(config: CampaignConfig, n_players: int, n_declared: int) -> list[int]:

@@ -87,29 +87,32 @@ def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
 def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.store.derived import read_derived
-    from flows.verify import ARMS, architectures, current_decisions, curve_sizes, verification_key
+    from flows.verify import ARMS, current_decisions, resolution_sentence, verification_key, what_to_train
 
     decided = current_decisions(config, campaign)
     settings, n = config.verify, campaign.n_players
     kept = [value != "drop" for value in read_derived(campaign, "decisions")["decision"].to_pylist()]
-    declared, names = sum(kept), architectures(config)
-    sizes = curve_sizes(config, n, declared)
+    declared = sum(kept)
+    budgeted = what_to_train(config, campaign, declared)
+    n_networks = len(budgeted.architectures)
     # (models, players each is trained on): steps, and so time, grow with the size.
-    parts = [(len(ARMS) * len(names) * settings.n_seeds, declared), (len(names) * settings.n_seeds, n)]
-    parts += [(len(ARMS) * settings.curve_seeds, size) for size in sizes]
-    total = sum(count for count, _ in parts)
+    parts = [(len(ARMS) * n_networks * budgeted.n_seeds, declared), (n_networks * budgeted.n_seeds, n)]
+    parts += [(len(ARMS) * settings.curve_seeds, size) for size in budgeted.sizes]
+    total = budgeted.n_models
     key = verification_key(config, decided["key"])
     rounds = [plan for plan in plans(campaign, "verify") if plan.key == key]
     cost = sum(count * size for count, size in parts) / (n * config.sampler.alpha)
     lines = [
         f"{declared} of {n} players are kept (declared): {len(ARMS)} arms ({', '.join(ARMS)}) and the full set, "
-        f"{settings.n_seeds} seeds each, {len(names)} network{'s' if len(names) > 1 else ''}",
-        f"removal curve: {', '.join(map(str, sizes)) or 'none'} kept, {settings.curve_seeds} seeds an arm",
+        f"{budgeted.n_seeds} seeds each, {n_networks} network{'s' if n_networks > 1 else ''}",
+        f"removal curve: {', '.join(map(str, budgeted.sizes)) or 'none'} kept, {settings.curve_seeds} seeds an arm",
         _models(campaign, total, _left(rounds, finished(campaign)) if rounds else total, cost)
-        + (", the second network taken to cost as much as the first" if len(names) > 1 else ""),
+        + (", the second network taken to cost as much as the first" if n_networks > 1 else ""),
+        resolution_sentence(config, campaign),
+        *budgeted.left_out,
     ]
     if not rounds:
-        lines.append(f"and {settings.embedding_models} networks whose features say what looks alike")
+        lines.append(f"and {settings.embedding_models} networks whose features find near-duplicates")
     return lines
 
 

@@ -78,7 +78,7 @@ def _measure(
         return Choice("grouped", min(compute.ensemble_size, config.campaign.shard_size), 1), {"failed": outcome.error}
     found = outcome.value
     for trial in found["trials"]:
-        log.info("calibration: %s", trial)
+        log.debug("calibration: %s", trial)
     when = "measured before" if found["cached"] else f"measured in {found['seconds']:.1f} s"
     log.info("chosen (%s): %s", when, found["text"])
     return Choice(found["mode"], found["ensemble_size"], found["threads"]), {
@@ -107,6 +107,10 @@ def _kept(campaign: Campaign) -> dict[str, Any]:
 
 
 def _network(job: TrainingJob) -> str:
-    """Names what a step's cost depends on: the recipe, the images' size, the classes, the device."""
-    parts = (job.recipe, job.dataset.train.images.shape[1:], len(job.dataset.class_names), job.device)
+    """Names what a step's cost depends on: the recipe, the images' size, the classes, the device.
+
+    The expected size of a training set and the kind of output change the number of steps at most.
+    """
+    recipe = {name: value for name, value in job.recipe.items() if name not in ("nominal_alpha", "output")}
+    parts = (recipe, job.dataset.train.images.shape[1:], len(job.dataset.class_names), job.device)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

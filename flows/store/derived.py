@@ -81,6 +81,18 @@ def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any
     write_json(campaign.folder / f"{name}.json", {"created": timestamp(), **about})
 
 
+def keep_history(campaign: Campaign, name: str, found: dict[str, Any]) -> None:
+    """Keep what a stage found beside what it found earlier: past/<name>-<key>.json. found: holds its key."""
+    write_json(campaign.folder / "past" / f"{name}-{found['key']}.json", {"created": timestamp(), **found})
+
+
+def history(campaign: Campaign, name: str) -> list[dict[str, Any]]:
+    """What a stage (decisions, comparisons) found so far, oldest first; empty when it never ran."""
+    folder = campaign.folder / "past"
+    found = [read_json(path) for path in folder.glob(f"{name}-*.json")] if folder.is_dir() else []
+    return sorted(found, key=lambda entry: (entry["created"], entry["key"]))
+
+
 def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """A derived table. Raises IncompleteCampaign when its stage has not run."""
     path = campaign.folder / f"{name}.parquet"

@@ -207,12 +207,15 @@ COMPARISONS = pa.schema(
         ("accuracy", _f64),
         ("accuracy_against", _f64),
         ("difference", _f64),
-        ("low", _f64),  # over seeds: these audit examples, other trainings
+        ("low", _f64),  # over seeds and audit examples together; the verdict goes by it
         ("high", _f64),
-        ("low_examples", _f64),  # over seeds and audit examples
-        ("high_examples", _f64),
-        ("level", _f64),
+        ("low_seeds", _f64),  # over seeds alone: other trainings, these audit examples
+        ("high_seeds", _f64),
+        ("smallest", _f64),  # the smallest difference that could have been shown: half the interval's width
+        ("level", _f64),  # of this interval: verify.level over n_together
+        ("n_together", pa.int32()),  # comparisons that are claimed together
         ("n_seeds", pa.int32()),
+        ("n_examples", pa.int32()),  # audit examples (of the class)
         ("verdict", pa.string()),
     ]
 )

@@ -21,9 +21,9 @@ from flows.curate import curate
 from flows.decisions.export import BadExport, export
 from flows.errors import IncompleteCampaign
 from flows.experiments.plans import plans
-from flows.experiments.verify_results import extrapolates
+from flows.experiments.verify_sentences import extrapolates
 from flows.store.campaign import Campaign
-from flows.store.derived import about, finished, read_derived
+from flows.store.derived import about, finished, history, read_derived
 from flows.store.roles import RowRange, role_of
 from flows.verify import verify
 from tests.flows.decided_campaign import COPIES, SYNERGY, WRONG, decided_config, make_decided_campaign
@@ -232,12 +232,17 @@ def test_verify_compares_arms_of_one_size_and_resumes_to_the_same_tables(folder:
     decisions = table(folder, "decisions")
     assert curated == {tuple(row["player"] for row in decisions if row["decision"] == "drop")}
     sentences = (about(campaign, "comparisons") or {})["sentences"]
-    assert len(sentences) == 5
-    (elsewhere,) = [
-        row for row in table(folder, "comparisons") if row["n_keep"] == 6 and row["against"] == "random"
+    overall = [row for row in table(folder, "comparisons") if row["class_name"] == ""]
+    assert {(row["declared"], row["against"], row["n_together"]) for row in overall} == {
+        *((True, arm, 4) for arm in ("random", "main_effects", "embedding", "full")),
+        *((False, arm, 3) for arm in ("random", "main_effects", "embedding")),
+    }
+    assert all(row["low"] <= row["difference"] <= row["high"] and row["n_examples"] == 16 for row in overall)
+    (elsewhere,) = [row for row in overall if row["n_keep"] == 6 and row["against"] == "random"]
+    assert f"6 kept {100 * elsewhere['difference']:+.1f}" in sentences[-1]
+    assert [entry["key"] for entry in history(campaign, "comparisons")] == [
+        (about(campaign, "comparisons") or {})["key"]
     ]
-    told = f"6 kept {100 * elsewhere['difference']:+.1f} points ({elsewhere['verdict']})."
-    assert sentences[4].startswith("At one other size, against class-balanced random") and sentences[4].endswith(told)
     for path in sorted((folder / "results").glob("*.parquet"))[1:]:
         path.unlink()
     verify.fn(config)

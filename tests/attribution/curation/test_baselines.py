@@ -52,7 +52,7 @@ def test_near_duplicate_removal_heeds_quotas() -> None:
         without_near_duplicates(features, classes, 7, {0: 6, 1: 6})
 
 
-def test_paired_intervals_cover_and_the_wider_one_covers_new_examples() -> None:
+def test_the_crossed_interval_covers_new_examples_and_the_one_over_seeds_does_not() -> None:
     generator = np.random.default_rng(3)
     covered, covered_wide, covered_narrow = [], [], []
     for _ in range(400):
@@ -61,9 +61,9 @@ def test_paired_intervals_cover_and_the_wider_one_covers_new_examples() -> None:
         apart = 0.1 + seeds + examples + generator.normal(0, 0.5, (20, 60))
         found = compare(apart, np.zeros_like(apart))
         fixed = 0.1 + examples.mean()  # what these examples would give over many seeds
-        covered.append(found.low <= fixed <= found.high)
-        covered_wide.append(found.low_examples <= 0.1 <= found.high_examples)
-        covered_narrow.append(found.low <= 0.1 <= found.high)
+        covered.append(found.low_seeds <= fixed <= found.high_seeds)
+        covered_wide.append(found.low <= 0.1 <= found.high)
+        covered_narrow.append(found.low_seeds <= 0.1 <= found.high_seeds)
     # Binomial standard error .011.
     assert np.mean(covered) == pytest.approx(0.95, abs=0.035)
     assert np.mean(covered_wide) >= 0.93

@@ -1,0 +1,130 @@
+"""What a comparison by retraining found, in sentences for the log, the report and exported files."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flows.experiments.plans import Plan
+
+BASELINES = {
+    "random": "class-balanced random removal",
+    "main_effects": "removal by main effects alone",
+    "embedding": "removal of near-duplicates by features",
+    "full": "the full set",
+}
+
+
+def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The headline, one sentence for each comparison, and the surrogate's prediction beside what was measured."""
+    own = [row for row in rows if row["declared"] and row["class_name"] == "" and row["architecture"] == "first"]
+    headline = next(row for row in own if row["against"] == "random")
+    n, alpha = len(plan.content["classes"]), float(plan.content["alpha"])
+    sentences = [sentence(row) for row in rows if row["declared"] and row["class_name"] == ""]
+    sentences += _class_sentences([row for row in rows if row["declared"] and row["class_name"] != ""])
+    sentences += _curve_sentences([row for row in rows if not row["declared"] and row["against"] == "random"])
+    return {
+        "headline": headline,
+        "sentences": sentences,
+        "surrogate_check": _surrogate_check(plan, rows, alpha, n),
+        "warning": _warning(headline, alpha, n),
+    }
+
+
+def extrapolates(share: float, alpha: float, n_players: int) -> bool:
+    """Whether a size lies outside what the campaign's masks covered (three standard deviations of their size)."""
+    return abs(share - alpha) > 3 * math.sqrt(alpha * (1 - alpha) / n_players)
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """One comparison at the declared size: the verdict, both accuracies, the interval and what it covers."""
+    verdicts = {
+        "better": "beats",
+        "worse": "is worse than",
+        "no difference shown": "shows no difference from",
+        "too few models to tell": "has too few models to be compared with",
+    }
+    where = "" if row["architecture"] == "first" else ", with the second network"
+    return (
+        f"The decided set of {row['n_keep']} players {verdicts[row['verdict']]} {BASELINES[row['against']]}{where}: "
+        f"{_percent(row['accuracy'])} of the audit examples right against {_percent(row['accuracy_against'])}, "
+        f"{_points(row['difference'])} points [{_points(row['low'])}, {_points(row['high'])}] over {row['n_seeds']} "
+        f"seeds and {row['n_examples']} audit examples together{_together(row)}. {_resolution(row)}"
+    )
+
+
+def _together(row: dict[str, Any]) -> str:
+    return f" ({row['n_together']} comparisons at once)" if row["n_together"] > 1 else ""
+
+
+def _resolution(row: dict[str, Any]) -> str:
+    if not math.isfinite(row["smallest"]):
+        return "No interval can be given."
+    return f"A difference below {100 * row['smallest']:.1f} points could not have been shown."
+
+
+def _class_sentences(rows: list[dict[str, Any]]) -> list[str]:
+    """Classes on which the decided set differs from class-balanced random removal; none when there is no such class."""
+    if not rows:
+        return []
+    shown = [row for row in rows if row["verdict"] in ("better", "worse")]
+    if not shown:
+        smallest = [row["smallest"] for row in rows if math.isfinite(row["smallest"])]
+        beside = f" (differences below {100 * min(smallest):.1f} points could not have been shown)" if smallest else ""
+        return [f"By class, against {BASELINES['random']}: no difference shown for any of {len(rows)} classes{beside}."]
+    listed = ", ".join(
+        f"“{row['class_name']}” {_points(row['difference'])} [{_points(row['low'])}, {_points(row['high'])}]"
+        for row in shown
+    )
+    return [
+        f"By class, against {BASELINES['random']} (intervals simultaneous over {len(rows)} classes): {listed} points; "
+        "no difference shown for the others."
+    ]
+
+
+def _curve_sentences(rows: list[dict[str, Any]]) -> list[str]:
+    """What the removal curve shows against class-balanced random removal; none without a curve."""
+    if not rows:
+        return []
+    listed = [
+        f"{row['n_keep']} kept {100 * row['difference']:+.1f} ± {100 * row['smallest']:.1f} points ({row['verdict']})"
+        for row in rows
+    ]
+    many = f"{len(rows)} other sizes" if len(rows) > 1 else "one other size"
+    return [
+        f"At {many}, against {BASELINES['random']} ({rows[0]['n_seeds']} seeds, intervals over seeds and audit "
+        f"examples, simultaneous over {rows[0]['n_together']} comparisons): {', '.join(listed)}."
+    ]
+
+
+def _surrogate_check(plan: Plan, rows: list[dict[str, Any]], alpha: float, n: int) -> list[dict[str, Any]]:
+    checked = []
+    for row in rows:
+        if row["against"] == "embedding" and row["class_name"] == "" and row["architecture"] == "first":
+            predicted = plan.content["surrogate"][str(row["n_keep"])]
+            checked.append(
+                {
+                    "n_keep": row["n_keep"],
+                    "predicted_over_embedding": predicted["curated"] - predicted["embedding"],
+                    "measured_over_embedding": row["difference"],
+                    "extrapolates": extrapolates(row["n_keep"] / n, alpha, n),
+                }
+            )
+    return checked
+
+
+def _warning(headline: dict[str, Any], alpha: float, n: int) -> str:
+    if not extrapolates(headline["n_keep"] / n, alpha, n):
+        return ""
+    return (
+        f"the decision keeps {headline['share']:.0%} of the players, the effects were measured on sets of about "
+        f"{alpha:.0%}: the surrogate extrapolates. Masks at sampler.other_alphas=[{headline['share']:.2g}] would not"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f}"

@@ -1,0 +1,75 @@
+"""Whether a campaign's models learnt anything, and the one sentence about it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attribution.experiments.learnability import Learnability, learnability
+from flows.errors import CoterieError
+from flows.store.campaign import Campaign
+
+
+class NothingLearnt(CoterieError):
+    """Models that are not above chance: nothing can be decided from them."""
+
+    exit_code = 8
+
+
+def campaign_learnability(campaign: Campaign) -> Learnability:
+    """Compare the accuracy of a campaign's models with chance, on audit examples (targets where there are none).
+
+    Parameters
+    ----------
+    campaign
+        A campaign with trained models of role fit.
+
+    Returns
+    -------
+    Learnability
+        `learnt` is False where the interval over models and examples includes chance.
+
+    Raises
+    ------
+    IncompleteCampaign
+        Without trained models.
+    """
+    split = "audit" if int(campaign.meta["n_audit"]) else "target"
+    table = campaign.read("outputs", ["mask_id", "replicate", "status", f"{split}_accuracy"])
+    good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
+    good &= table["replicate"].to_numpy() == 0
+    accuracies = table[f"{split}_accuracy"].to_numpy(zero_copy_only=False)[good]
+    outputs = campaign.training_pairs("fit").outputs
+    examples = campaign.read("examples", ["split", "label"])
+    labels = examples["label"].to_numpy()[np.asarray(examples["split"].to_numpy(zero_copy_only=False) == split)]
+    return learnability(accuracies, labels, len(campaign.meta["class_names"]), (outputs > 0).astype(np.float64))
+
+
+def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
+    """What the models reach beside chance; where that is not above chance, what would help."""
+    split = "audit examples" if int(campaign.meta["n_audit"]) else "targets"
+    measured = (
+        f"Models trained on about {float(campaign.meta['alpha']):.0%} of the pictures are right on "
+        f"{found.accuracy:.1%} of the {found.n_examples} {split} [{found.low:.1%}, {found.high:.1%}]; "
+        f"always naming the largest class is right on {found.chance:.1%}"
+    )
+    if found.learnt:
+        return f"{measured}."
+    more = f" {found.examples_needed} {split} would show this accuracy to be above chance." * bool(
+        found.examples_needed
+    )
+    size = campaign.meta.get("identity", {}).get("dataset.image_size")
+    larger = f", larger pictures (dataset.image_size is {size})" if size else ", larger pictures"
+    return (
+        f"{measured}: that is not shown to be above chance, so there is nothing to decide from.{more} What may help: "
+        f"more training pictures than {campaign.meta['n_train']}{larger}, a recipe that learns more (recipe.epochs, "
+        "recipe.width)."
+    )
+
+
+def require_learnt(campaign: Campaign, allow: bool = False) -> str:
+    """Raise NothingLearnt unless models are above chance or `allow` is set; return the sentence about it."""
+    found = campaign_learnability(campaign)
+    sentence = learnability_sentence(campaign, found)
+    if not found.learnt and not allow:
+        raise NothingLearnt(f"{sentence} curate.allow_unlearnable=true decides nevertheless")
+    return sentence

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, create_model, field_validator, model_validator
 
+from training.data.sources import SOURCES, is_known
 from training.recipe import Recipe, recipe_settings
 
 # Members of the largest set considered, and of the largest set to certify: attribution's MAX_ORDER (tests/conf).
@@ -27,9 +28,11 @@ class Section(BaseModel):
 class DatasetConfig(Section):
     """Which images, and which of them are players, targets and audit examples."""
 
-    source: Literal["digits", "cifar10", "parquet", "image_folder"] = Field(
+    source: str = Field(
         description="digits ships with scikit-learn; cifar10 is downloaded by torchvision into `path`; parquet is a "
-        "folder of image Parquet files; image_folder holds train/<class>/ and test/<class>/."
+        "folder of image Parquet files; image_folder holds train/<class>/ and test/<class>/; package.module:function "
+        "is a function of your own.",
+        json_schema_extra={"examples": [*SOURCES, "package.module:function"]},
     )
     path: str | None = Field(default=None, description="Folder of the files (not needed for digits).")
     classes: tuple[str | StrictInt, ...] | None = Field(
@@ -48,6 +51,9 @@ class DatasetConfig(Section):
         default=None, description="Players are groups: a column of the Parquet file, or the path of an index file."
     )
     download: bool = Field(default=True, description="Whether torchvision may download what is missing.")
+    unreadable: Literal["refuse", "skip"] = Field(
+        default="refuse", description="Pictures that cannot be read: an error that lists them, or left out and listed."
+    )
     seed: int = Field(default=0, ge=0, description="Chooses the images among those available.")
     # Planted truth is part of the campaign's identity; empty (the default) leaves the identity as it was without it.
     plant_clusters: int | None = Field(default=None, ge=1, description="Clusters of copies to plant; none when empty.")
@@ -60,6 +66,16 @@ class DatasetConfig(Section):
     plant_flipped: float | None = Field(
         default=None, gt=0, le=1, description="Share of the training examples to give a wrong label; none when empty."
     )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, given: str) -> str:
+        if not is_known(given):
+            raise ValueError(
+                f"there is no source {given!r}. Sources: {', '.join(SOURCES)}, or a function of your own "
+                f"(package.module:function)"
+            )
+        return given
 
 
 def _recipe_fields() -> dict[str, Any]:
@@ -363,6 +379,7 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
         "brittleness",
         "dataset.path",
         "dataset.download",
+        "dataset.unreadable",  # what is left out shows in the bytes of the data set
         "campaign.folder",
         "campaign.n_fit",
         "campaign.n_holdout",

@@ -12,6 +12,7 @@ from prefect import flow
 
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
+from flows.errors import StoreError
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, pack_masks
 from flows.store.configuration import keep_configuration
@@ -63,7 +64,7 @@ def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None
     identity = full_identity(config, dataset)
     if campaign.exists:
         campaign.check_identity(identity)
-        if not (campaign.folder / "examples.parquet").is_file():  # set aside by a repair
+        if not _has_names(campaign):
             campaign.write_examples(examples_table(dataset))
         return
     campaign.write_examples(examples_table(dataset))
@@ -85,6 +86,14 @@ def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None
             "shard_size": config.campaign.shard_size,
         },
     )
+
+
+def _has_names(campaign: Campaign) -> bool:
+    """Whether the images are there, with their names: a repair sets them aside, earlier versions named none."""
+    try:
+        return len(campaign.read("examples", ["name"])) > 0
+    except StoreError:
+        return False
 
 
 def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:

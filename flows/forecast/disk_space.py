@@ -156,7 +156,7 @@ def _first(dataset: Dataset, count: int) -> Dataset:
         targets=train.take(np.arange(0)),
         audit=train.take(np.arange(0)),
         players=np.arange(count),
-        player_names=tuple(map(str, range(count))),
+        player_names=tuple(train.names),
     )
 
 

@@ -33,6 +33,7 @@ def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
         image_size=chosen.image_size,
         group_by=chosen.group_by,
         download=chosen.download,
+        unreadable=chosen.unreadable,
         seed=chosen.seed,
     )
     return plant(
@@ -51,16 +52,20 @@ def full_identity(config: CampaignConfig, dataset: Dataset) -> dict[str, Any]:
 
 
 def examples_table(dataset: Dataset) -> pa.Table:
-    """The `examples` table: every image once, as PNG, with its label and its player."""
+    """Make the `examples` table: every image once, as PNG, with its name, its label and its player."""
     parts = []
     for split, images in (("train", dataset.train), ("target", dataset.targets), ("audit", dataset.audit)):
         n_images = len(images)
         player = dataset.players if split == "train" else np.full(n_images, -1)
+        names = images.names.tolist()
+        owners = [dataset.player_names[number] for number in dataset.players] if split == "train" else names
         parts.append(
             pa.table(
                 {
                     "split": [split] * n_images,
                     "position": np.arange(n_images, dtype=np.int32),
+                    "name": names,
+                    "group": [None if owner == name else owner for owner, name in zip(owners, names, strict=True)],
                     "source_index": images.source_index,
                     "label": images.labels.astype(np.int32),
                     "class_name": [dataset.class_names[label] for label in images.labels],
@@ -80,6 +85,51 @@ def png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def player_names(campaign: Campaign) -> list[str]:
+    """Return what the owner calls each player: the name of its group, or of its one example.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    list of str
+        (n_players,), by player number.
+    """
+    table = campaign.read("examples", ["player", "name", "group"])
+    names = [""] * campaign.n_players
+    columns = (table[column].to_pylist() for column in ("player", "name", "group"))
+    for player, name, group in zip(*columns, strict=True):
+        if player >= 0:
+            names[player] = name if group is None else group
+    return names
+
+
+def target_names(campaign: Campaign) -> list[str]:
+    """Return what the owner calls each target, (n_targets,), by target number."""
+    return example_names(campaign, "target")
+
+
+def example_names(campaign: Campaign, split: str) -> list[str]:
+    """Return what the owner calls each example of a split.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    split : {"train", "target", "audit"}
+
+    Returns
+    -------
+    list of str
+        By position within the split.
+    """
+    table = campaign.read("examples", ["split", "position", "name"])
+    columns = (table[column].to_pylist() for column in ("split", "position", "name"))
+    named = {position: name for part, position, name in zip(*columns, strict=True) if part == split}
+    return [named[position] for position in range(len(named))]
 
 
 def target_classes(campaign: Campaign) -> np.ndarray:

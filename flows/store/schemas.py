@@ -10,6 +10,8 @@ EXAMPLES = pa.schema(
     [
         ("split", pa.string()),  # train, target or audit
         ("position", pa.int32()),  # row within the split; a target's position is its target id
+        ("name", pa.string()),  # what its owner calls it: one line of text (training.data.names)
+        ("group", pa.string()),  # name of the player group a training example belongs to; null where it is its own
         ("source_index", pa.int64()),
         ("label", pa.int32()),
         ("class_name", pa.string()),

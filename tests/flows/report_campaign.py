@@ -136,6 +136,8 @@ def make_campaign(
         {
             "split": split,
             "position": at,
+            "name": f"{split}/{at}.png",
+            "group": names[at // examples_per_player] if split == "train" and examples_per_player > 1 else None,
             "source_index": at,
             "label": at % 3,
             "class_name": CLASS_NAMES[at % 3],

@@ -241,11 +241,12 @@ def test_digits_reach_the_accuracy_and_the_noise_ceiling_of_the_recorded_campaig
     Two runs of one mask correlate by the noise ceiling: median over targets .31 among the record's
     replicates.
     """
+    from training.data.dataset import SourceOptions
     from training.data.sources import read_source
 
     record = np.load(shared / "campaigns" / "digits-200.npz")
     masks = np.unpackbits(record["masks"], axis=1, bitorder="little")[:96, :200].astype(bool)
-    everything = read_source("digits", path=None, image_size=None, group_by=None, download=False).train
+    everything = read_source("digits", SourceOptions()).train
     train, targets = everything.take(record["train_index"]), everything.take(record["test_index"])
     dataset = Dataset(
         name="recorded",

@@ -1,4 +1,4 @@
-"""Players as groups of training images: named by a column of the Parquet file or by an index file."""
+"""Player groups: training images that are one player, named by a column of the Parquet file or by an index file."""
 
 from __future__ import annotations
 
@@ -14,29 +14,57 @@ from training.errors import TrainingInputError
 _HEADERS = (["group"], ["source_index", "group"], ["index", "group"])
 
 
-def attach_groups(raw: RawImages, group_by: str | Path, columns: dict[str, np.ndarray]) -> RawImages:
-    """Give every training image its group: the column `group_by` where there is one, else the index file of
-    that name.
+def attach_groups(raw: RawImages, group_by: str) -> RawImages:
+    """Give every training image its group.
 
-    Raises TrainingInputError when there is neither, or the file does not fit the training images.
+    Parameters
+    ----------
+    raw : RawImages
+    group_by : str
+        A column of `raw.columns`; else the path of an index file (`read_index_file`).
+
+    Returns
+    -------
+    RawImages
+        With its `groups`.
+
+    Raises
+    ------
+    TrainingInputError
+        When there is neither, or the file does not fit the training images.
     """
-    if str(group_by) in columns:
-        return replace(raw, groups=columns[str(group_by)])
+    if group_by in raw.columns:
+        return replace(raw, groups=raw.columns[group_by])
     file = Path(group_by)
     if not file.is_file():
         raise TrainingInputError(
-            f"group_by = {str(group_by)!r} is neither a column of the training files nor an index file. "
+            f"group_by = {group_by!r} is neither a column of the training files nor an index file. "
             f"Give a column, or a file with one group per training image or lines 'source_index,group'."
         )
     return replace(raw, groups=read_index_file(file, raw.train.source_index))
 
 
 def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
-    """Group of each training image, (n_train,) object array, None where the file names none.
+    """Read the group of each training image from a text file.
 
-    Either one group name per line, as many lines as the source has training images and in their order; or
-    lines `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
-    `source_index,group`) is passed over. Raises TrainingInputError for anything else.
+    Parameters
+    ----------
+    file : Path
+        Either one group name per line, as many lines as the source has training images and in their order; or
+        lines `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
+        `source_index,group`) is passed over.
+    source_index : (n_train,) int64
+        Rows of the training images in their source.
+
+    Returns
+    -------
+    (n_train,) object array
+        None where the file names no group.
+
+    Raises
+    ------
+    TrainingInputError
+        For any other content.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as handle:

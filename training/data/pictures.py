@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,29 @@ from training.errors import TrainingInputError
 
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+LISTED = 200  # unreadable pictures that an error lists by name
 
 
 def decode(content: bytes | Path, where: str, image_size: int | None = None) -> np.ndarray:
-    """One picture as (height, width, 1 or 3) uint8; alpha is dropped, palettes become colours.
+    """Decode one picture; alpha is dropped, palettes become colours.
 
-    `where` names the picture in errors. With `image_size` the picture is reduced (`reduce_area`). Raises
-    TrainingInputError for anything Pillow cannot decode, for pixels of more than eight bits, and for pictures
-    above Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`).
+    Parameters
+    ----------
+    content : bytes or Path
+    where : str
+        Name of the picture in errors.
+    image_size : int, optional
+        Reduce to this many pixels a side (`reduce_area`).
+
+    Returns
+    -------
+    (height, width, 1 or 3) uint8
+
+    Raises
+    ------
+    TrainingInputError
+        For anything Pillow cannot decode, for pixels of more than eight bits, and for pictures above Pillow's
+        limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
     from PIL import Image
 
@@ -49,11 +63,25 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
 
 
 def reduce_area(pixels: np.ndarray, image_size: int, where: str) -> np.ndarray:
-    """Reduce (height, width, channels) uint8 to image_size a side; each new pixel is the mean of the area it
-    covers.
+    """Reduce a picture to image_size pixels a side; each new pixel is the mean of the area it covers.
 
-    What is not square is first cut to its central square. Pillow's box filter works in integers, so the
-    result is the same everywhere. Raises TrainingInputError when the picture is smaller than image_size.
+    Parameters
+    ----------
+    pixels : (height, width, channels) uint8
+        Its central square is used where it is not square.
+    image_size : int
+    where : str
+        Name of the picture in errors.
+
+    Returns
+    -------
+    (image_size, image_size, channels) uint8
+        Pillow's box filter works in integers, so the result is the same on every machine.
+
+    Raises
+    ------
+    TrainingInputError
+        When the picture is smaller than image_size.
     """
     from PIL import Image
 
@@ -73,24 +101,72 @@ def reduce_area(pixels: np.ndarray, image_size: int, where: str) -> np.ndarray:
     return reduced.reshape(image_size, image_size, channels)
 
 
-def reduce_all(images: np.ndarray, image_size: int | None, where: str) -> np.ndarray:
-    """`reduce_area` on every image of (n, height, width, channels)."""
-    if image_size is None:
-        return images
-    return np.stack([reduce_area(pixels, image_size, where) for pixels in images])
+def reduce_all(images: np.ndarray, image_size: int, names: list[str]) -> np.ndarray:
+    """Reduce every image of (n, height, width, channels) uint8, see `reduce_area`; `names` name them in errors."""
+    return np.stack([reduce_area(pixels, image_size, name) for pixels, name in zip(images, names, strict=True)])
 
 
-def stack_pictures(pictures: Iterable[np.ndarray], where: list[str]) -> np.ndarray:
+class PictureReader:
+    """Decode pictures one after another, and collect those that cannot be read.
+
+    Parameters
+    ----------
+    image_size : int, optional
+        Pixels a side to reduce to.
+    unreadable : {"refuse", "skip"}
+        What `finish` does about pictures that cannot be read.
+
+    Attributes
+    ----------
+    failed : list of (name, reason)
+    """
+
+    def __init__(self, image_size: int | None, unreadable: str) -> None:
+        self.image_size = image_size
+        self.unreadable = unreadable
+        self.failed: list[tuple[str, str]] = []
+
+    def read(self, content: bytes | Path | None, name: str) -> np.ndarray | None:
+        """Decode one picture, see `decode`; None where it cannot be read."""
+        if content is None:
+            self.failed.append((name, "the row holds no picture bytes"))
+            return None
+        try:
+            return decode(content, name, self.image_size)
+        except TrainingInputError as error:
+            self.failed.append((name, str(error).removeprefix(f"{name}: ")))
+            return None
+
+    def finish(self, where: Path) -> tuple[tuple[str, str], ...]:
+        """Return (name, reason) of the pictures to leave out.
+
+        Raises
+        ------
+        TrainingInputError
+            One error that lists every picture that cannot be read, unless they are to be left out.
+        """
+        if self.failed and self.unreadable != "skip":
+            lines = [f"  {name}: {reason}" for name, reason in self.failed[:LISTED]]
+            if len(self.failed) > LISTED:
+                lines.append(f"  and {len(self.failed) - LISTED:,} more")
+            count = "1 picture" if len(self.failed) == 1 else f"{len(self.failed):,} pictures"
+            raise TrainingInputError(
+                f"{count} in {where} cannot be read. Replace or remove them, or leave them out with "
+                f"dataset.unreadable=skip:\n" + "\n".join(lines)
+            )
+        return tuple(self.failed)
+
+
+def stack_pictures(arrays: list[np.ndarray], names: list[str]) -> np.ndarray:
     """Stack decoded pictures to (n, height, width, channels); grey ones become RGB where any is in colour.
 
-    Raises TrainingInputError when sizes differ; `where` names the pictures.
+    Raises TrainingInputError when sizes differ; `names` name the pictures.
     """
-    arrays = list(pictures)
     size = arrays[0].shape[:2]
-    for pixels, name in zip(arrays, where, strict=True):
+    for pixels, name in zip(arrays, names, strict=True):
         if pixels.shape[:2] != size:
             raise TrainingInputError(
-                f"pictures differ in size: {where[0]} is {size[0]}x{size[1]}, {name} is {pixels.shape[0]}x"
+                f"pictures differ in size: {names[0]} is {size[0]}x{size[1]}, {name} is {pixels.shape[0]}x"
                 f"{pixels.shape[1]}. Give image_size, to which all are reduced."
             )
     channels = max(pixels.shape[2] for pixels in arrays)

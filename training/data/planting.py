@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.data.dataset import Dataset, ImageSet
+from training.data.names import copy_name
 from training.errors import TrainingInputError
 from training.randomness import permutation, uniforms, word_rows
 
@@ -67,25 +68,34 @@ def plant(
         return dataset, NOTHING
     images, labels = dataset.train.images.copy(), dataset.train.labels.copy()
     source = dataset.train.source_index.copy()
-    names = list(dataset.player_names)
+    example_names, names = dataset.train.names.copy(), list(dataset.player_names)
+    keys = list(dataset.player_names if dataset.player_keys is None else dataset.player_keys)
     order = permutation(word_rows("planting", seed, 0, 1, len(labels))[0])
     groups = _draw_clusters(order, labels, clusters, cluster_sizes)
     near = tuple(at < round(near_share * len(groups)) for at in range(len(groups)))
     spread = float(dataset.train.images.std())
     singletons = len(names) == len(labels)
     for group, is_near in zip(groups, near, strict=True):
+        original = dataset.train.images[group[0]]
+        player = dataset.players[group[0]]
         for place, row in enumerate(group[1:], start=1):
-            original = dataset.train.images[group[0]]
             images[row] = _near_copy(original, spread, seed, row) if is_near else original
             source[row] = source[group[0]]
+            example_names[row] = copy_name(example_names[group[0]], place)
             if singletons:
-                names[dataset.players[row]] = f"{names[dataset.players[group[0]]]}-copy{place}"
+                names[dataset.players[row]] = copy_name(names[player], place)
+                keys[dataset.players[row]] = f"{keys[player]}-copy{place}"
     wrong = _draw_flipped(order, groups, round(flipped * len(labels)))
     true_labels = labels[wrong]
     shift = word_rows("planted_labels", seed, 0, 1, max(1, len(wrong)))[0][: len(wrong)]
     n_classes = len(dataset.class_names)
     labels[wrong] = (true_labels + 1 + (shift % np.uint64(n_classes - 1)).astype(np.int64)) % n_classes
-    planted = replace(dataset, train=ImageSet(images, labels, source), player_names=tuple(names))
+    planted = replace(
+        dataset,
+        train=ImageSet(images, labels, source, example_names),
+        player_names=tuple(names),
+        player_keys=tuple(keys),
+    )
     return planted, Planted(groups, near, wrong, true_labels)
 
 

@@ -1,62 +1,102 @@
-"""Where images come from. Every source ends as one `RawImages`; `training.data.split` makes a `Dataset` of it."""
+"""Where images come from. Every source returns one `RawImages`; `training.data.split` makes a `Dataset` of it.
+
+A new source is one file with a function `(SourceOptions) -> RawImages` and one line in `SOURCES`. A function of
+your own needs neither: name it `package.module:function`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from training.data.dataset import Dataset, ImageSet, RawImages
+from training.data.cifar10_source import read_cifar10
+from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions
+from training.data.digits_source import read_digits
 from training.data.folder_source import read_image_folder
 from training.data.groups import attach_groups
+from training.data.names import as_name
 from training.data.parquet_source import read_parquet_folder
 from training.data.pictures import reduce_all
 from training.data.split import choose_and_split
 from training.errors import TrainingInputError
 
-SOURCES = ("digits", "cifar10", "parquet", "image_folder")
-TWO_WAYS_OUT = (
-    "Two ways out: give a folder of image Parquet files (source 'parquet' and its path), or connect to a "
-    "network so that source 'cifar10' can download the data set once (170 MB)."
-)
+SOURCES: dict[str, Callable[..., RawImages]] = {
+    "digits": read_digits,
+    "cifar10": read_cifar10,
+    "parquet": read_parquet_folder,
+    "image_folder": read_image_folder,
+}
+_OWN_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def read_source(
-    source: str,
-    *,
-    path: str | Path | None,
-    image_size: int | None,
-    group_by: str | Path | None,
-    download: bool,
-) -> RawImages:
-    """Read a source by name or by path, images reduced to `image_size`, groups attached where `group_by` is
-    given.
+def is_known(source: str) -> bool:
+    """Whether a source is in the table, or written like a function of the user's own."""
+    return source in SOURCES or _OWN_FUNCTION.fullmatch(source) is not None
 
-    Raises TrainingInputError; see `training.data.sources.load_dataset`.
+
+def read_source(source: str, options: SourceOptions) -> RawImages:
+    """Read a source whole.
+
+    Parameters
+    ----------
+    source : str
+        A name in `SOURCES`, a function `package.module:function`, or the path of a folder (its content then says
+        which of `parquet` and `image_folder` it is).
+    options : SourceOptions
+
+    Returns
+    -------
+    RawImages
+        Images reduced to `options.image_size`, groups attached where `options.group_by` is given.
+
+    Raises
+    ------
+    TrainingInputError
+        For a source that does not exist, cannot be read, or returns something else.
     """
-    if image_size is not None and (isinstance(image_size, bool) or int(image_size) != image_size or image_size < 1):
-        raise TrainingInputError(f"image_size must be a positive number of pixels; got {image_size!r}.")
-    if source not in SOURCES:
-        source, path = detect_source(source), source
-    columns: dict[str, np.ndarray] = {}
-    if source == "digits":
-        raw = _read_digits(image_size)
-    elif source == "cifar10":
-        raw = _read_cifar10(Path(path if path is not None else "data"), download, image_size)
-    elif source == "parquet":
-        raw, columns = read_parquet_folder(_folder(source, path), image_size, group_by)
+    size = options.image_size
+    if size is not None and (isinstance(size, bool) or int(size) != size or size < 1):
+        raise TrainingInputError(f"image_size must be a positive number of pixels; got {size!r}.")
+    if source in SOURCES:
+        raw = SOURCES[source](options)
+    elif _OWN_FUNCTION.fullmatch(source):
+        raw = _checked(_own_function(source)(options), source)
     else:
-        raw = read_image_folder(_folder(source, path), image_size)
-    return raw if group_by is None else attach_groups(raw, group_by, columns)
+        raw = SOURCES[detect_source(source)](replace(options, path=Path(source)))
+    raw = replace(
+        raw, train=_reduced(raw.train, size), test=None if raw.test is None else _reduced(raw.test, size)
+    )
+    return raw if options.group_by is None else attach_groups(raw, options.group_by)
 
 
 def detect_source(path: str | Path) -> str:
-    """`parquet` or `image_folder`, by what lies in the folder. Raises TrainingInputError otherwise."""
+    """Recognize a folder's layout.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    str
+        `parquet` or `image_folder`.
+
+    Raises
+    ------
+    TrainingInputError
+        When there is no such folder, or it has neither layout.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise TrainingInputError(
-            f"{str(path)!r} is neither a source ({', '.join(SOURCES)}) nor a folder. {TWO_WAYS_OUT}"
+            f"{str(path)!r} is neither a source nor a folder. Sources: {', '.join(SOURCES)}, a function of your own "
+            f"(package.module:function), or the path of a folder."
         )
     if next(folder.rglob("*.parquet"), None) is not None:
         return "parquet"
@@ -68,59 +108,54 @@ def detect_source(path: str | Path) -> str:
     )
 
 
-def _folder(source: str, path: str | Path | None) -> Path:
-    if path is None:
-        raise TrainingInputError(f"source {source!r} needs the path of its folder; none was given. {TWO_WAYS_OUT}")
-    folder = Path(path)
-    if not folder.is_dir():
-        raise TrainingInputError(f"source {source!r}: there is no folder {folder}. {TWO_WAYS_OUT}")
-    return folder
-
-
-def _read_digits(image_size: int | None = None) -> RawImages:
-    """The 1,797 handwritten digits (8x8, levels 0..16 spread over 0..255) inside scikit-learn."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)[..., None]
-    pixels = reduce_all(pixels, image_size, "digits")
-    everything = ImageSet(pixels, bunch.target.astype(np.int64), np.arange(len(pixels), dtype=np.int64))
-    return RawImages(
-        name="digits",
-        class_names=tuple(str(digit) for digit in range(10)),
-        train=everything,
-        test=None,
-        default_n_train=200,
-        default_n_targets=400,
-        default_n_audit=400,
-    )
-
-
-def _read_cifar10(folder: Path, download: bool, image_size: int | None) -> RawImages:
-    """The full CIFAR-10 through torchvision, which downloads it once and verifies its checksums."""
-    from torchvision.datasets import CIFAR10
-
+def _own_function(source: str) -> Callable[..., RawImages]:
+    """Import the function that `package.module:function` names."""
+    module, _, name = source.partition(":")
     try:
-        parts = [CIFAR10(str(folder), train=train, download=download) for train in (True, False)]
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-    ) as error:  # wrong checksum; no network (URLError is an OSError); cut off
-        wanted = "and could not be downloaded" if download else "and downloading is switched off"
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
         raise TrainingInputError(
-            f"CIFAR-10 is not (complete and unchanged) in {folder / CIFAR10.base_folder} {wanted}: {error}. "
-            f"{TWO_WAYS_OUT}"
+            f"source {source!r} cannot be imported ({error}). Its module must be on Python's path (PYTHONPATH) and "
+            f"hold the function; the other sources are {', '.join(SOURCES)}."
         ) from error
-    sets = [
-        ImageSet(
-            reduce_all(np.asarray(part.data), image_size, "cifar10"),
-            np.asarray(part.targets, dtype=np.int64),
-            np.arange(len(part.targets), dtype=np.int64),
-        )
-        for part in parts
-    ]
-    return RawImages(name="cifar10", class_names=tuple(parts[0].classes), train=sets[0], test=sets[1])
+    if not callable(found):
+        raise TrainingInputError(f"source {source!r} is a {type(found).__name__}, not a function.")
+    return found
+
+
+def _checked(raw: RawImages, source: str) -> RawImages:
+    """Check what a function of the user's own returned, and make its names one line each."""
+    if not isinstance(raw, RawImages):
+        raise TrainingInputError(f"source {source!r} returned a {type(raw).__name__}; it must return a RawImages.")
+    for half, part in (("train", raw.train), ("test", raw.test)):
+        if part is None:
+            continue
+        n = len(part.labels)
+        lengths = {len(part.images), n, len(part.source_index), len(part.names)}
+        if part.images.dtype != np.uint8 or part.images.ndim != 4 or len(lengths) != 1 or n == 0:
+            raise TrainingInputError(
+                f"source {source!r}, {half}: images must be (n, height, width, channels) uint8 with n labels, source "
+                f"rows and names; got {part.images.dtype} {part.images.shape} with {n} labels, "
+                f"{len(part.source_index)} rows and {len(part.names)} names."
+            )
+        if part.labels.min() < 0 or part.labels.max() >= len(raw.class_names):
+            raise TrainingInputError(
+                f"source {source!r}, {half}: labels run from {part.labels.min()} to {part.labels.max()}; "
+                f"{len(raw.class_names)} class names allow 0 to {len(raw.class_names) - 1}."
+            )
+    return replace(raw, train=_named(raw.train), test=None if raw.test is None else _named(raw.test))
+
+
+def _named(part: ImageSet) -> ImageSet:
+    names = part.names.copy()
+    names[:] = [as_name(str(name)) for name in part.names]
+    return replace(part, names=names)
+
+
+def _reduced(part: ImageSet, image_size: int | None) -> ImageSet:
+    if image_size is None or part.images.shape[1:3] == (image_size, image_size):
+        return part
+    return replace(part, images=reduce_all(part.images, image_size, part.names.tolist()))
 
 
 def load_dataset(
@@ -134,26 +169,63 @@ def load_dataset(
     image_size: int | None = None,
     group_by: str | Path | None = None,
     download: bool = True,
+    unreadable: Literal["refuse", "skip"] = "refuse",
     seed: int = 0,
 ) -> Dataset:
     """Read a data set and split its test images into targets and audit examples.
 
-    source: `digits` (ships inside scikit-learn: no network, no download), `cifar10` (torchvision, downloaded
-    once into `path`), `parquet` (a folder of image Parquet files in the layout Hugging Face uses),
-    `image_folder` (train/<class>/*.png, test/<class>/*.png), or the path of such a folder. classes: the
-    classes to keep, by name or number, in the order of their new labels. n_train, n_targets, n_audit: how
-    many images of each; None takes the source's default (digits: 200, 400, 400; otherwise all training
-    images, half of the test images as targets, the rest as audit examples). Training images are drawn class
-    by class, as evenly as the classes allow. image_size: reduce to this many pixels a side by averaging
-    areas. group_by: a column of the Parquet file or an index file that names each training example's group;
-    the players are then the groups (`training.players`). seed: decides the choice of training images and the
-    split of the test images, and nothing else.
+    Parameters
+    ----------
+    source : str
+        `digits` (ships with scikit-learn), `cifar10` (torchvision, downloaded once into `path`), `parquet` (a
+        folder of image Parquet files in the layout Hugging Face uses), `image_folder` (train/<class>/*.png,
+        test/<class>/*.png), the path of such a folder, or `package.module:function`, a function of your own
+        `(SourceOptions) -> RawImages`.
+    path : str or Path, optional
+        Where the source's files are.
+    classes : sequence of str or int, optional
+        Classes to keep, by name or number, in the order of their new labels.
+    n_train, n_targets, n_audit : int, optional
+        How many images of each. None takes the source's default (digits: 200, 400, 400; otherwise all training
+        images, half of the test images as targets, the rest as audit examples). Training images are drawn class
+        by class, as evenly as the classes allow.
+    image_size : int, optional
+        Reduce to this many pixels a side by averaging areas.
+    group_by : str or Path, optional
+        A column of the Parquet file, or an index file, with the group of each training example; the players are
+        then the groups.
+    download : bool
+        Whether missing files may be downloaded.
+    unreadable : {"refuse", "skip"}
+        Whether files that cannot be read are an error (one that lists them all) or are left out and listed in
+        `Dataset.unreadable`.
+    seed : int
+        Decides the choice of training images and the split of the test images, and nothing else.
 
-    Raises TrainingInputError: its message says what was wrong, what was given and what to do.
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TrainingInputError
+        Its message holds what was wrong, what was given and what to do.
+
+    Examples
+    --------
+    >>> dataset = load_dataset("digits", classes=["3", "8"], n_train=40, n_targets=20, n_audit=20)
+    >>> dataset.class_names, dataset.player_names[:2]
+    (('3', '8'), ('digits/3', 'digits/8'))
     """
-    raw = read_source(source, path=path, image_size=image_size, group_by=group_by, download=download)
+    options = SourceOptions(
+        path=None if path is None else Path(path),
+        image_size=image_size,
+        group_by=None if group_by is None else str(group_by),
+        download=download,
+        unreadable=unreadable,
+    )
     return choose_and_split(
-        raw,
+        read_source(source, options),
         classes=classes,
         n_train=n_train,
         n_targets=n_targets,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.dataset import Dataset, ImageSet, RawImages
+from training.data.names import as_name, check_unique
 from training.data.neighbours import near_duplicate_components
 from training.errors import TrainingInputError
 from training.randomness import permutation, word_rows
@@ -52,7 +53,7 @@ def choose_and_split(
             f"n_audit = {n_audit}, but of {len(pool)} test images {len(audit)} are neither targets nor near "
             f"duplicates of one. Ask for fewer audit examples or fewer targets."
         )
-    players, player_names = _players(raw, chosen)
+    players, player_names, player_keys = _players(raw, chosen)
     return Dataset(
         name=raw.name,
         class_names=raw.class_names,
@@ -61,6 +62,8 @@ def choose_and_split(
         audit=pool.take(audit[:n_audit]),
         players=players,
         player_names=player_names,
+        player_keys=player_keys,
+        unreadable=raw.unreadable,
     )
 
 
@@ -135,10 +138,14 @@ def _count(name: str, given: int | None, default: int | None, available: int, wh
     return int(count)
 
 
-def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Player of each chosen training image, and the players' names: groups in order of first appearance."""
+def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Player of each chosen training image, the players' names and their keys; groups in order of first appearance."""
     if raw.groups is None:
-        return np.arange(len(chosen), dtype=np.int64), tuple(str(index) for index in raw.train.source_index[chosen])
+        names = tuple(raw.train.names[chosen].tolist())
+        keys = tuple(str(index) for index in raw.train.source_index[chosen])
+        check_unique(names, "training examples", [f"row {key} of the training images" for key in keys])
+        # Source rows and not names: renaming a file leaves a campaign what it is.
+        return np.arange(len(chosen), dtype=np.int64), names, keys
     without = sum(group is None for group in raw.groups[chosen])
     if without:
         raise TrainingInputError(
@@ -147,4 +154,4 @@ def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str,
         )
     number: dict[str, int] = {}
     players = np.array([number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64)
-    return players, tuple(number)
+    return players, tuple(as_name(group) for group in number), tuple(number)

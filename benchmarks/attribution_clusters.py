@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from attribution import ProxySPEX  # noqa: E402
 from attribution.duplicates.any_present_test import any_present_fit, group_tests  # noqa: E402
-from attribution.duplicates.search import ClusterSearch, find_clusters  # noqa: E402
+from attribution.duplicates.search import CopySearch, find_copies  # noqa: E402
 from attribution.linear.main_effects import main_effects  # noqa: E402
 from tests.games import clusters_of_copies  # noqa: E402
 
@@ -81,7 +81,7 @@ class Tally:
     def __init__(self) -> None:
         self.planted = self.whole = self.but_one = self.found = self.false = self.padded = 0
 
-    def add(self, search: ClusterSearch, planted: list[set[int]]) -> None:
+    def add(self, search: CopySearch, planted: list[set[int]]) -> None:
         found = [set(cluster.players) for cluster in search.found(LEVEL)]
         self.planted += len(planted)
         for cluster in planted:
@@ -111,7 +111,7 @@ def by_search(given: argparse.Namespace) -> None:
                 game = clusters_of_copies(n_players, [cluster], seed, alpha, given.noise_sd, background=0.1)
                 outputs = game.observe(masks, 10 + seed)
                 began = time.process_time()
-                search = find_clusters(masks, outputs, alpha=alpha)
+                search = find_copies(masks, outputs, alpha=alpha)
                 seconds += time.process_time() - began
                 tally.add(search, [set(cluster)])
                 rng = np.random.default_rng(seed)
@@ -139,7 +139,7 @@ def shared(given: argparse.Namespace) -> None:
                     outputs += masks[:, list(cluster)].any(axis=1)[:, None] * rng.normal(0, 0.5, 20)
                 common, own = rng.normal(size=(n_masks, 1)), rng.normal(size=(n_masks, 20))
                 outputs += given.noise_sd * (0.3**0.5 * common + 0.7**0.5 * own)
-                tally.add(find_clusters(masks, outputs), planted)
+                tally.add(find_copies(masks, outputs), planted)
             seconds = (time.process_time() - began) / given.games
             print(f"| {k} | {n_players} | {n_masks} | {tally} | {seconds:.1f} |", flush=True)
 
@@ -160,7 +160,7 @@ def null(given: argparse.Namespace) -> None:
         signal = (masks - 0.5) @ (main * (rng.random((n, 1)) < 0.5))
         signal *= (0.3 / 0.7) ** 0.5 / signal.std(axis=0)  # a noise ceiling of .3
         outputs = signal + noise[rng.integers(0, len(noise), m)][:, rng.choice(noise.shape[1], t, replace=False)]
-        search = find_clusters(masks, outputs, seed=seed)
+        search = find_copies(masks, outputs, seed=seed)
         smallest = min((cluster.q_value for cluster in search.tested), default=1.0)
         p_values = np.array([cluster.p_value for cluster in search.tested])
         done.append({
@@ -190,7 +190,7 @@ def fit_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def real(given: argparse.Namespace) -> None:
     masks, outputs = fit_masks(given.campaign)
     began = time.process_time()
-    search = find_clusters(masks, outputs)
+    search = find_copies(masks, outputs)
     found = search.found(LEVEL)
     print(f"{search.n_tests} sets tested in {time.process_time() - began:.0f} CPU s; {len(found)} clusters, q <= .05\n")
     again = residuals = None

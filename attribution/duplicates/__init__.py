@@ -1,1 +1,1 @@
-"""Groups of copies: whether they can be seen, are proposed, and pass a test."""
+"""Groups of copies: proposals, tests, the search that joins both, and the sizes a campaign can detect."""

@@ -1,11 +1,11 @@
-"""Clusters of copies found from the retrainings themselves: proposed on one half of the masks, tested on the other.
+"""Find groups of copies from masks and outputs alone: proposed on one half of the masks, tested on the other.
 
-Of k copies at alpha = 1/2 a pair's interaction is -2^{2-k} of their effect and hides from k = 5 on; "any member is
-present", one coefficient for all k, is far stronger (any_present_test.py). proposals.py looks for sets in one half
-of the masks; here they are tested in the other, and the other way round.
+Of k copies at alpha = 1/2 a pair has the interaction -2^{2-k} of the group's effect: from k = 5 on it is too small to
+detect. "Any member is present", one coefficient for all k, is far larger (any_present_test.py). proposals.py searches
+one half of the masks for sets; here they are tested on the other half, and then the halves change places.
 
-Nothing of the test half has a say in a proposal but the main effects, from which the tested column is projected out.
-Each half's proposals are a family at half the level (Benjamini-Yekutieli within it), which bounds the rate over both:
+A proposal depends on the test half through the main effects only, and the tested column is orthogonal to those. Each
+half's proposals are a family at half the level (Benjamini-Yekutieli), which bounds the false discovery rate of both:
 the false share of a union is at most the sum of the two.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from attribution.duplicates.any_present_test import AnyPresent, any_present_fit
-from attribution.duplicates.proposals import ClusterProposals, Players, Proposal, overlap
+from attribution.duplicates.proposals import CopyProposals, Players, Proposal, overlap
 from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects
 from attribution.masks.folds import N_FOLDS, assign_folds
@@ -26,21 +26,47 @@ from attribution.masks.inputs import CheckedData, check_at_least, check_data
 from attribution.statistics.false_discovery import adjust
 from attribution.types import Array
 
+__all__ = ["ClusterSearch", "CopyGroup", "CopySearch", "FoundCluster", "find_clusters", "find_copies"]
+
 OUTPUTS_AT_ONCE = 64  # targets whose datamodels are fitted at a time
-MAX_PLAYERS = 1000  # of more, those of largest main effects over all targets are looked at
+MAX_PLAYERS = 1000  # players searched: of more, those of largest main effects over all targets
 Z95_ONE_SIDED = 1.6448536269514722
 
 
 @dataclass(frozen=True)
-class FoundCluster:
-    """A set of players proposed on one half of the masks and tested on the other.
+class CopyGroup:
+    """A group of players that may be copies: proposed on one half of the masks, tested on the other.
 
-    source: "search" or "profiles". target: the output on which it weighs most; weights: (t,) of all outputs in the
-    direction tested, of length one, in units of the outputs' residual standard deviations. effect, stderr: coefficient
-    of "any member is present" along the direction, on the test half. p_value: one-sided, that it has the members' sign.
-    q_value: over all that was tested. z_all: on all masks, for ranking only. main_effects: of each member along the
-    direction, and the standard error of one. share: part of what the members do alone that any other member does as
-    well, 1 for copies. kind: "redundancy" where the main effects have the sign of the effect, else "uncertain".
+    Attributes
+    ----------
+    players : tuple of int
+    source : {"search", "profiles"}
+        What proposed the group: the beam search, or similar main effects.
+    target : int
+        Target with the largest weight.
+    weights : ndarray of shape (n_targets,)
+        Direction that was tested, of length 1, in units of the outputs' residual standard deviations.
+    effect, stderr : float
+        Coefficient of "any member is present" along the direction, on the test half, and its standard error.
+    p_value : float
+        One-sided, of an effect without the sign of the members' main effects.
+    q_value : float
+        Adjusted over all proposals of both halves.
+    z_all : float
+        z on all masks. Use it for ranking only: the proposing masks are among them.
+    main_effects : tuple of float
+        Main effect of each member along the direction.
+    main_effect_stderr : float
+        Standard error of one of them.
+    share : float
+        Part of a member's effect alone that any other member has as well: 1 for copies, 0 for players that have nothing
+        in common.
+    kind : {"redundancy", "uncertain"}
+        "redundancy" if the main effects have the sign of the effect.
+
+    Examples
+    --------
+    See `find_copies`.
     """
 
     players: Players
@@ -59,23 +85,44 @@ class FoundCluster:
 
 
 @dataclass(frozen=True)
-class ClusterSearch:
-    """tested: every proposal with its test, smallest q first. n_tests: of both halves."""
+class CopySearch:
+    """The result of `find_copies`.
 
-    tested: tuple[FoundCluster, ...]
+    Attributes
+    ----------
+    tested : tuple of CopyGroup
+        Every proposal with its test, smallest q-value first.
+    n_tests : int
+        Number of tests on both halves.
+    """
+
+    tested: tuple[CopyGroup, ...]
     n_tests: int
 
-    def found(self, level: float = 0.05) -> list[FoundCluster]:
-        """Redundant clusters with q <= level, the strongest of those that overlap by more than half of the smaller."""
-        kept: list[FoundCluster] = []
-        passing = [c for c in self.tested if c.q_value <= level and c.kind == "redundancy"]
-        for cluster in sorted(passing, key=lambda c: -c.z_all):
-            if not any(overlap(cluster.players, other.players) for other in kept):
-                kept.append(cluster)
+    def found(self, level: float = 0.05) -> list[CopyGroup]:
+        """List redundant groups with q_value <= level.
+
+        Of groups that overlap by more than half of the smaller one, only the one with the largest z is listed.
+
+        Parameters
+        ----------
+        level : float
+            False discovery rate.
+
+        Returns
+        -------
+        list of CopyGroup
+            Largest z first.
+        """
+        kept: list[CopyGroup] = []
+        significant = [group for group in self.tested if group.q_value <= level and group.kind == "redundancy"]
+        for group in sorted(significant, key=lambda group: -group.z_all):
+            if not any(overlap(group.players, other.players) for other in kept):
+                kept.append(group)
         return kept
 
 
-def find_clusters(
+def find_copies(
     masks: Any,
     outputs: Any,
     *,
@@ -83,17 +130,60 @@ def find_clusters(
     groups: Any = None,
     max_size: int = 10,
     width: int = 300,
-    pool: bool = True,
+    across_targets: bool = True,
     max_tests: int = 100,
     seed: int = 0,
-) -> ClusterSearch:
-    """Search for clusters of players of which one is as good as all, and test what is found.
+) -> CopySearch:
+    """Find groups of players of which one is as good as all, and test them.
 
-    masks: (m, n); outputs: (m,) or (m, t), of one alpha. groups: (m,) rows that no split may divide (antithetic
-    partners; equal masks never are divided). max_size: members of a cluster at most. width: sets kept at each size.
-    pool: also look in the directions of the players' main effects over all targets. max_tests: proposals of each half.
+    Parameters
+    ----------
+    masks : array_like of bool, shape (n_masks, n_players)
+    outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+    alpha : float
+        Inclusion probability of all masks.
+    groups : array_like, shape (n_masks,), optional
+        Labels of rows that must share a half, such as antithetic partners. Equal masks always share one.
+    max_size : int
+        Members of the largest group, at least 2.
+    width : int
+        Sets that the beam search keeps at each size.
+    across_targets : bool
+        Search along players' main effects on all targets too, not along single targets only.
+    max_tests : int
+        Proposals that are tested on each half.
+    seed : int
+        Seed of the assignment of masks to halves.
 
-    Raises AttributionError for bad input (masks/inputs.py), one player, and fewer than 12 groups of masks.
+    Returns
+    -------
+    CopySearch
+
+    Raises
+    ------
+    AttributionError
+        For invalid masks, outputs or settings, a single player, several alphas, or fewer than 12 groups of masks.
+
+    Notes
+    -----
+    Near-duplicates that look alike are found with less effort by comparing images. This search is exploratory: it finds
+    examples that are interchangeable to the models, whatever they look like. `detectable_sizes` computes how
+    large a group can be found with a given number of masks.
+
+    Examples
+    --------
+    Five copies: any one of players 0 to 4 is enough.
+
+    >>> import numpy as np
+    >>> from attribution import find_copies
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((800, 15)) < 0.5
+    >>> outputs = masks[:, :5].any(axis=1) + 0.1 * rng.normal(size=800)
+    >>> group, = find_copies(masks, outputs, width=50).found()
+    >>> group.players, group.kind
+    ((0, 1, 2, 3, 4), 'redundancy')
+    >>> bool(group.share > 0.8)
+    True
     """
     data = _checked(masks, outputs, alpha, groups, max_size, width, max_tests)
     alpha = float(np.ravel(alpha)[0])
@@ -105,7 +195,7 @@ def find_clusters(
     ]
     residuals = np.concatenate([part.residuals for part in parts], axis=1)
     scale = residuals.std(axis=0)
-    # Targets that a linear function of the mask explains to the last digit have nothing left to look at.
+    # The residuals of a target that is a linear function of the mask are rounding errors.
     alive = scale > 1e-9 * np.maximum(values.std(axis=0), 1e-300)
     unit = np.where(alive, scale, 1.0)
     residuals = np.where(alive, residuals / unit, 0.0)
@@ -117,14 +207,14 @@ def find_clusters(
     if len(players) > MAX_PLAYERS:
         players = np.sort(np.argsort(-(z**2).sum(axis=0), kind="stable")[:MAX_PLAYERS])
     first_half = assign_folds(labels, N_FOLDS, seed) < N_FOLDS // 2
-    tested: list[FoundCluster] = []
+    tested: list[CopyGroup] = []
     for proposing in (first_half, ~first_half):
-        search = ClusterProposals(
+        search = CopyProposals(
             rows[np.ix_(proposing, players)], residuals[proposing], z[:, players], alpha, max_size, width
         )
         proposals = [
             replace(proposal, players=tuple(players[list(proposal.players)].tolist()))
-            for proposal in search.proposals(pool and n_targets > 1)[:max_tests]
+            for proposal in search.proposals(across_targets and n_targets > 1)[:max_tests]
         ]
         held = ~proposing
         fits = []
@@ -136,35 +226,39 @@ def find_clusters(
             fits.append((own, float(np.nan_to_num(both.z[0])), noise))
         q_values = np.minimum(1.0, 2 * adjust(np.array([own.p_above[0] for own, _, _ in fits]), "BY"))
         for proposal, (own, z_all, noise), q in zip(proposals, fits, q_values.tolist(), strict=True):
-            tested.append(_told(proposal, own, z_all, noise, q, effects, alpha))
-    tested.sort(key=lambda c: (c.q_value, -c.z_all))
-    return ClusterSearch(tuple(tested), len(tested))
+            tested.append(_copy_group(proposal, own, z_all, noise, q, effects, alpha))
+    tested.sort(key=lambda group: (group.q_value, -group.z_all))
+    return CopySearch(tuple(tested), len(tested))
+
+
+# Earlier names of the same function and classes.
+find_clusters, ClusterSearch, FoundCluster = find_copies, CopySearch, CopyGroup
 
 
 def _checked(
     masks: Any, outputs: Any, alpha: float, groups: Any, max_size: int, width: int, max_tests: int
 ) -> CheckedData:
     if np.shape(masks)[1:] == (1,):
-        raise AttributionError("a cluster has at least two players; the masks have one.")
+        raise AttributionError("a group of copies has at least two players; the masks have one.")
     data = check_data(masks, outputs, alpha, groups=groups)
     if data.alphas is not None:
-        raise AttributionError("clusters are searched at one alpha; give the masks of one alpha at a time.")
+        raise AttributionError("copies are searched at one alpha; several were given. Give the masks of one alpha at a time.")
     for name, given, least in (("max_size", max_size, 2), ("width", width, 1), ("max_tests", max_tests, 1)):
         check_at_least(name, given, least)
     return data
 
 
-def _told(
+def _copy_group(
     proposal: Proposal, test: AnyPresent, z_all: float, noise: float, q: float, effects: Array, alpha: float
-) -> FoundCluster:
-    """noise: standard error of one player's main effect along the direction."""
+) -> CopyGroup:
+    """Describe a tested proposal; noise: standard error of one player's main effect along the direction."""
     members, effect = list(proposal.players), float(test.effect[0])
     k = len(members)
     own = proposal.weights @ effects[:, members]
     same_sign = own.sum() > Z95_ONE_SIDED * noise * math.sqrt(k) and bool((own > -2 * noise).all())
-    # Of what a member does where it is alone, its own part stays where others are present and `effect` goes.
+    # The effect of a member alone is its own part, which others leave as it is, plus `effect`, which they replace.
     alone = float(own.mean()) + effect * (1 - (1 - alpha) ** (k - 1))
-    return FoundCluster(
+    return CopyGroup(
         players=proposal.players,
         source=proposal.source,
         target=int(np.abs(proposal.weights).argmax()),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from attribution.duplicates.detectable_sizes import ClusterSizes, cluster_sizes
+from attribution.duplicates.detectable_sizes import DetectableSizes, detectable_sizes
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
 
@@ -65,7 +65,7 @@ def kind_of(rows: RowRange) -> str:
     return rows.role if rows.replicate == 0 else f"{rows.role} again"
 
 
-def copies_seen(campaign: Campaign, n_masks: int) -> ClusterSizes:
+def copies_seen(campaign: Campaign, n_masks: int) -> DetectableSizes:
     """Of n_masks fit masks those of the campaign's own alpha; where it has several, masks take them in turn."""
     own = max(1, n_masks // len(campaign.meta.get("alphas") or [None]))
-    return cluster_sizes(own, float(campaign.meta["alpha"]), campaign.n_players)
+    return detectable_sizes(own, float(campaign.meta["alpha"]), campaign.n_players)

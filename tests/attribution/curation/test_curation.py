@@ -14,7 +14,7 @@ from attribution.curation.surrogate import Surrogate
 from attribution.duplicates.any_present_test import (
     any_present_column,
     any_present_variance,
-    detectable_cluster,
+    largest_detectable_group,
     group_tests,
 )
 from attribution.errors import AttributionError
@@ -164,7 +164,7 @@ def test_a_cluster_of_five_copies_is_seen_as_a_group_though_not_pair_by_pair() -
 
 
 def test_the_detectable_cluster_size_grows_with_the_campaign() -> None:
-    sizes = [detectable_cluster(n, 0.5, effect=1.0, residual_sd=1.0) for n in (64, 1024, 16384)]
+    sizes = [largest_detectable_group(n, 0.5, effect=1.0, residual_sd=1.0) for n in (64, 1024, 16384)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
 

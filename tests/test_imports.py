@@ -74,7 +74,7 @@ ORDER = {
         ["masks"],
         ["fourier"],
         ["device"],
-        ["errors", "types"],
+        ["errors", "types", "lazy"],
     ],
     "training": [
         ["__init__"],

@@ -8,7 +8,7 @@ from attribution.duplicates.any_present_test import largest_detectable_group
 from attribution.statistics.detectability import smallest_detectable
 
 EFFECT = 2.0  # effect of all copies together on an output, in standard deviations of its residuals
-SEARCH_Z = 7.5  # z on half of the masks at which the search succeeds in over half of all cases (benchmarks/attribution.md)
+SEARCH_Z = 7.5  # z on half of the masks at which the search succeeds in half of all cases (benchmarks/attribution.md)
 LARGEST = 20  # copies; larger groups are not considered
 
 
@@ -38,9 +38,9 @@ class DetectableSizes:
 
     def __str__(self) -> str:
         return (
-            f"of copies that together change an output by {EFFECT:g} residual standard deviations, groups of up to "
-            f"{self.pairs} are detectable pair by pair, up to {self.searched} by a search for groups of copies, and up "
-            f"to {self.named} as a named group"
+            f"groups of copies that together change an output by {EFFECT:g} residual standard deviations are "
+            f"detectable pair by pair up to {self.pairs} copies, by a search up to {self.searched}, as a named "
+            f"group up to {self.named}"
         )
 
 

@@ -242,7 +242,9 @@ def _checked(
         raise AttributionError("a group of copies has at least two players; the masks have one.")
     data = check_data(masks, outputs, alpha, groups=groups)
     if data.alphas is not None:
-        raise AttributionError("copies are searched at one alpha; several were given. Give the masks of one alpha at a time.")
+        raise AttributionError(
+            "copies are searched at one alpha; several were given. Give the masks of one alpha at a time."
+        )
     for name, given, least in (("max_size", max_size, 2), ("width", width, 1), ("max_tests", max_tests, 1)):
         check_at_least(name, given, least)
     return data

@@ -14,8 +14,8 @@ from attribution.curation.surrogate import Surrogate
 from attribution.duplicates.any_present_test import (
     any_present_column,
     any_present_variance,
-    largest_detectable_group,
     group_tests,
+    largest_detectable_group,
 )
 from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects

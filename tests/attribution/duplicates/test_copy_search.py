@@ -1,19 +1,19 @@
-"""Clusters of copies are found from masks and outputs alone, whole, and nothing is found where there is nothing."""
+"""Groups of copies are found whole from masks and outputs alone, and none where none was planted."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from attribution import AttributionError, find_clusters
+from attribution import AttributionError, find_copies
 from attribution.duplicates.any_present_test import (
     any_present_column,
     any_present_fit,
     any_present_variance,
-    detectable_cluster,
     group_tests,
+    largest_detectable_group,
 )
-from attribution.duplicates.detectable_sizes import cluster_sizes
+from attribution.duplicates.detectable_sizes import detectable_sizes
 from attribution.fourier.basis import basis
 from attribution.linear.main_effects import main_effects
 from attribution.masks.folds import N_FOLDS, assign_folds
@@ -22,27 +22,27 @@ from tests.games import clusters_of_copies, conjunction, copies
 
 def found_in(game, n_masks, seed, alpha=0.5, **settings):
     masks, outputs = game.sample(n_masks, seed)
-    return [c.players for c in find_clusters(masks, outputs, alpha=alpha, **settings).found()]
+    return [c.players for c in find_copies(masks, outputs, alpha=alpha, **settings).found()]
 
 
 @pytest.mark.parametrize(("k", "noise_sd"), [(5, 0.5), (6, 0.35)])
-def test_clusters_that_hide_pair_by_pair_are_found_whole(k, noise_sd):
+def test_copies_that_are_not_detectable_pair_by_pair_are_found_whole(k, noise_sd):
     for seed in range(3):
         members = tuple(sorted(np.random.default_rng(seed).permutation(60)[:k].tolist()))
         game = clusters_of_copies(60, [members], seed, 0.5, noise_sd, background=0.1)
         assert members in found_in(game, 1500, seed)
 
 
-def test_of_a_cluster_found_the_effect_the_share_and_the_main_effects_are_those_of_copies():
+def test_a_group_found_has_the_effect_the_share_and_the_main_effects_of_copies():
     game = clusters_of_copies(60, [(3, 9, 20, 41, 50)], 1, 0.5, 0.5, effect=-1.0, background=0.1)
     masks, outputs = game.sample(1500, 1)
-    cluster = find_clusters(masks, outputs).found()[0]
+    group = find_copies(masks, outputs).found()[0]
     # The direction turns effects that lower the output; its unit is the residual's standard deviation.
-    assert cluster.weights.tolist() == [-1.0] and cluster.kind == "redundancy" and cluster.source == "search"
+    assert group.weights.tolist() == [-1.0] and group.kind == "redundancy" and group.source == "search"
     unit = main_effects(masks, outputs[:, None], 0.5).residuals.std()
-    assert abs(cluster.effect - 1 / unit) < 3 * cluster.stderr
-    assert np.allclose(np.mean(cluster.main_effects), 2**-4 / unit, atol=2 * cluster.main_effect_stderr)
-    assert cluster.share > 0.9
+    assert abs(group.effect - 1 / unit) < 3 * group.stderr
+    assert np.allclose(np.mean(group.main_effects), 2**-4 / unit, atol=2 * group.main_effect_stderr)
+    assert group.share > 0.9
 
 
 def test_at_alpha_three_tenths_eight_copies_are_found_whole():
@@ -64,7 +64,7 @@ def test_main_effects_and_noise_alone_give_no_clusters():
         rng = np.random.default_rng(seed)
         masks = rng.random((500, 30)) < 0.5
         outputs = masks @ rng.normal(size=(30, 3)) + 3 * rng.standard_t(5, size=(500, 3))
-        n_found += any(c.q_value <= 0.05 for c in find_clusters(masks, outputs, seed=seed, width=50).tested)
+        n_found += any(c.q_value <= 0.05 for c in find_copies(masks, outputs, seed=seed, width=50).tested)
     assert n_found <= 1  # of 10 the promise allows .5
 
 
@@ -77,22 +77,22 @@ def test_what_is_weak_on_every_target_is_found_on_all_together():
     outputs = masks @ main + rng.normal(0, 1, (1000, 20))
     for cluster in planted:
         outputs += masks[:, cluster].any(axis=1)[:, None] * rng.normal(0, 0.35, 20)
-    assert sorted(c.players for c in find_clusters(masks, outputs, width=50).found()) == planted
-    assert len(find_clusters(masks, outputs, width=50, pool=False).found()) < 2
+    assert sorted(c.players for c in find_copies(masks, outputs, width=50).found()) == planted
+    assert len(find_copies(masks, outputs, width=50, across_targets=False).found()) < 2
 
 
-def test_antithetic_partners_stay_together_and_clusters_are_found():
+def test_antithetic_partners_share_a_half_and_copies_are_found():
     game = clusters_of_copies(40, [(1, 2, 3, 4)], 0, 0.5, 0.3, background=0.1)
     half = game.draw_masks(600, 0)
     masks = np.concatenate([half, ~half])
     pair = np.tile(np.arange(600), 2)
     first = assign_folds(pair, N_FOLDS, 0) < N_FOLDS // 2
     assert (first[:600] == first[600:]).all()
-    found = find_clusters(masks, game.observe(masks, 0), groups=pair).found()
+    found = find_copies(masks, game.observe(masks, 0), groups=pair).found()
     assert [c.players for c in found] == [(1, 2, 3, 4)]
 
 
-def test_every_mask_trained_again_to_the_same_output_is_no_new_evidence():
+def test_a_replicate_of_every_mask_with_the_same_output_is_no_new_evidence():
     masks, outputs = copies(4, 30, noise_sd=1.0).sample(500, 0)
     residuals = main_effects(masks, outputs[:, None], 0.5).residuals
     once = any_present_fit(masks, residuals, range(4), 0.5)
@@ -101,8 +101,8 @@ def test_every_mask_trained_again_to_the_same_output_is_no_new_evidence():
     )
     assert twice.effect[0] == pytest.approx(once.effect[0])
     assert twice.stderr[0] == pytest.approx(once.stderr[0], rel=0.02)
-    again = find_clusters(np.tile(masks, (2, 1)), np.tile(outputs, 2))
-    single = find_clusters(masks, outputs)
+    again = find_copies(np.tile(masks, (2, 1)), np.tile(outputs, 2))
+    single = find_copies(masks, outputs)
     assert min(c.p_value for c in again.tested) > 0.01 * min(c.p_value for c in single.tested)
 
 
@@ -123,7 +123,7 @@ def test_the_test_of_a_large_group_keeps_its_level_though_few_masks_carry_it():
         assert (p <= 0.001).mean() < 0.002
 
 
-def test_of_seven_copies_the_group_shows_where_their_effect_would_drown_in_its_own_variance():
+def test_seven_copies_are_significant_although_few_masks_leave_all_of_them_out():
     game = clusters_of_copies(60, [tuple(range(7))], 0, 0.5, 0.5, background=0.1)
     masks, outputs = game.sample(1500, 0)
     residuals = main_effects(masks, outputs[:, None], 0.5).residuals
@@ -133,7 +133,7 @@ def test_of_seven_copies_the_group_shows_where_their_effect_would_drown_in_its_o
     assert score < 4 < fit.z[0]
 
 
-def test_a_group_too_weak_on_every_output_is_seen_in_its_members_direction():
+def test_a_group_too_weak_on_every_output_is_significant_along_its_members_direction():
     rng = np.random.default_rng(1)
     masks = rng.random((800, 20)) < 0.5
     strength = rng.choice([-0.15, 0.15], 100)
@@ -146,25 +146,25 @@ def test_a_group_too_weak_on_every_output_is_seen_in_its_members_direction():
     assert min(alone) > 0.1 and together[0] <= 0.01 and min(together[1:]) > 0.1
 
 
-def test_the_largest_cluster_that_shows_is_stated_and_grows_with_masks_and_smaller_alpha():
-    sizes = cluster_sizes(1500, 0.5, 60)
+def test_the_largest_detectable_group_grows_with_masks_and_with_smaller_alpha():
+    sizes = detectable_sizes(1500, 0.5, 60)
     assert (sizes.pairs, sizes.searched, sizes.named) == (4, 5, 8)
-    assert cluster_sizes(6000, 0.5, 60).searched == 7
-    assert cluster_sizes(1500, 0.3, 60).searched > 8
+    assert detectable_sizes(6000, 0.5, 60).searched == 7
+    assert detectable_sizes(1500, 0.3, 60).searched > 8
     assert "pair by pair up to 4" in str(sizes)
     # At small alpha a pair is rarely absent as a whole and present in part: five show better than two.
-    assert detectable_cluster(150, 0.15, 2.0, 1.0) >= 5
+    assert largest_detectable_group(150, 0.15, 2.0, 1.0) >= 5
 
 
-def test_players_that_no_mask_leaves_out_and_constant_outputs_are_no_cluster():
+def test_players_that_no_mask_leaves_out_and_constant_outputs_are_no_copies():
     rng = np.random.default_rng(0)
     masks = rng.random((300, 30)) < 0.5
     masks[:, 0] = True
     outputs = np.column_stack([np.full(300, 2.0), rng.normal(size=300)])
     with pytest.warns(UserWarning, match="players are in no mask or in every mask"):
-        search = find_clusters(masks, outputs)
+        search = find_copies(masks, outputs)
     assert search.found() == [] and all(np.isfinite(c.q_value) for c in search.tested)
-    assert find_clusters(masks[:, 1:], np.full(300, 2.0)).tested == ()
+    assert find_copies(masks[:, 1:], np.full(300, 2.0)).tested == ()
 
 
 @pytest.mark.parametrize(
@@ -183,13 +183,13 @@ def test_players_that_no_mask_leaves_out_and_constant_outputs_are_no_cluster():
 def test_bad_settings_are_one_clear_error(change, message):
     masks = np.random.default_rng(0).random((100, 20)) < 0.5
     with pytest.raises(AttributionError, match=message):
-        find_clusters(masks, masks[:, 0] * 1.0, **change)
+        find_copies(masks, masks[:, 0] * 1.0, **change)
 
 
 def test_one_alpha_given_for_every_mask_is_that_alpha():
     game = copies(4, 20, noise_sd=0.3)
     masks, outputs = game.sample(400, 0)
-    one, each = (find_clusters(masks, outputs, alpha=alpha).tested for alpha in (0.5, np.full(400, 0.5)))
+    one, each = (find_copies(masks, outputs, alpha=alpha).tested for alpha in (0.5, np.full(400, 0.5)))
     assert [c.players for c in one] == [c.players for c in each]
     assert [c.q_value for c in one] == [c.q_value for c in each]
 
@@ -204,6 +204,6 @@ def test_a_group_is_two_or_more_different_players(group):
 def test_one_player_and_outputs_that_are_no_numbers_are_refused():
     masks = np.random.default_rng(0).random((100, 20)) < 0.5
     with pytest.raises(AttributionError, match="at least two players"):
-        find_clusters(masks[:, :1], np.ones(100))
+        find_copies(masks[:, :1], np.ones(100))
     with pytest.raises(AttributionError, match="not finite"):
-        find_clusters(masks, np.full(100, np.nan))
+        find_copies(masks, np.full(100, np.nan))

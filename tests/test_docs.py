@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import sys
 from pathlib import Path
@@ -101,3 +102,8 @@ def test_links_lead_somewhere_in_the_repository_too(path: Path) -> None:
     places = {link: (path.parent / link).resolve() for link in local}
     broken = [link for link, place in places.items() if not place.exists() and place not in generated]
     assert broken == []
+
+
+def test_the_library_example_of_the_readme_prints_what_it_shows() -> None:
+    outcome = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert outcome.attempted > 0 and outcome.failed == 0

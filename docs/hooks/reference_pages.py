@@ -255,9 +255,14 @@ def package_page(name: str) -> str:
     module_name, about = PACKAGES[name]
     module = importlib.import_module(module_name)
     lines = [f"# {module_name}", "", about, ""]
-    for public in sorted(module.__all__, key=_reading_order):
+    for public in sorted(public_names(module), key=_reading_order):
         lines += [f"::: {where(module, public)}", ""]
     return "\n".join(lines)
+
+
+def public_names(module: Any) -> list[str]:
+    """Return the names of `__all__`, without earlier names of what has another name now."""
+    return [name for name in module.__all__ if where(module, name).rpartition(".")[2] == name]
 
 
 def _reading_order(name: str) -> tuple[bool, bool, bool, str]:

@@ -92,7 +92,8 @@ def test_links_of_the_repository_become_links_of_the_site(text: str, address: st
 
 
 def repository_pages() -> list[Path]:
-    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    found = [*ROOT.glob("*.md"), ROOT / "tests" / "README.md"]
+    found += [path for folder in ("docs", "benchmarks") for path in (ROOT / folder).rglob("*.md")]
     assert len(found) > 30
     return sorted(found)
 

@@ -255,6 +255,9 @@ def package_page(name: str) -> str:
     module_name, about = PACKAGES[name]
     module = importlib.import_module(module_name)
     lines = [f"# {module_name}", "", about, ""]
+    if name == "attribution":
+        estimators = importlib.import_module("attribution.estimators")
+        lines += ["## Which estimator", "", inspect.getdoc(estimators) or "", ""]
     for public in sorted(public_names(module), key=_reading_order):
         lines += [f"::: {where(module, public)}", ""]
     return "\n".join(lines)

@@ -76,10 +76,10 @@ def register(app: typer.Typer, run: Run) -> None:
         overrides: Overrides = None,
         to: Annotated[Path, typer.Option(help="The folder the files go into.")] = Path("curated"),
         formats: Annotated[
-            str, typer.Option("--formats", help="Any of subset, parquet and csv, separated by commas.")
-        ] = "subset,parquet,csv",
+            str, typer.Option("--formats", help="Any of subset, parquet, csv and lists, separated by commas.")
+        ] = "subset,parquet,csv,lists",
     ) -> None:
-        """Write the decisions as an index file, a filtered Parquet data set and a CSV, each with its provenance."""
+        """Write the decisions as an index file, a filtered Parquet data set, a CSV and lists of file names."""
         from flows.decisions.export import export as write
 
         found, _ = locate(campaign, overrides)

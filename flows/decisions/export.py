@@ -1,9 +1,10 @@
-"""Decisions as files others can use: an index file, a filtered Parquet data set, a table for people."""
+"""Decisions as files others can use: an index file, a filtered Parquet data set, a table for people, lists of names."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import pyarrow.parquet as pq
 from flows.errors import CoterieError, IncompleteCampaign
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, read_derived
-from flows.store.files import write_atomically, write_json
+from flows.store.files import write_atomically, write_json, write_text
 
-FORMATS = ("subset", "parquet", "csv")
+FORMATS = ("subset", "parquet", "csv", "lists")
 PARQUET_NAME = "train-00000-of-00001.parquet"
+LISTS = {"delete.txt": ("drop",), "keep.txt": ("keep", "review"), "look.txt": ("review",)}  # decisions in each
+# What a spreadsheet takes for a formula, and what the escape below could be mistaken for.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 OUTDATED = "The decision rests on an earlier analysis than the campaign's present one; `coterie curate` renews it."
@@ -40,13 +44,31 @@ class Exported:
 
 
 def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS) -> Exported:
-    """Write the current decisions into `folder`; players put up for review are kept and marked.
+    """Write the current decisions into a folder; players put up for review are kept and marked.
 
-    subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
-    `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet: data/train-*.parquet
-    with the kept images in the layout Hugging Face reads (`datasets.load_dataset(folder)`). csv: decisions.csv, a row
-    a training example. Each carries the decision's provenance. Raises IncompleteCampaign without decisions, BadExport
-    where a file of somebody else's would be replaced or would be read along.
+    Parameters
+    ----------
+    campaign : Campaign
+    folder : Path
+    formats : tuple of {"subset", "parquet", "csv", "lists"}
+        subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
+        `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet:
+        data/train-*.parquet with the kept images in the layout Hugging Face reads (`datasets.load_dataset(folder)`).
+        csv: decisions.csv, a row a training example; text that a spreadsheet would run is escaped
+        (`spreadsheet_cell`). lists: delete.txt, keep.txt and look.txt (what is kept and up for review), a name a
+        line, for programs to read (`xargs -d '\\n' -a delete.txt rm --` in the pictures' folder). Names with line
+        breaks or bytes that are no UTF-8 are escaped there; `training.data.names.original_name` undoes it.
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    IncompleteCampaign
+        Without decisions.
+    BadExport
+        For an unknown format, and where a file of somebody else's would be replaced or would be read along.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -54,12 +76,12 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     if folder.exists() and not folder.is_dir():
         raise BadExport(f"{folder} is a file. Give a folder to export into")
     campaign.meta  # noqa: B018  raises where there is no campaign
-    _refuse_strangers(folder, formats)
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
     if about(campaign, "decisions") is None:
         raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate` again")
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
+    _refuse_strangers(folder, formats, {row["name"] for row in examples})
     kept = [row for row in examples if decisions[row["player"]]["decision"] != "drop"]
     origin = provenance(campaign)
     paths: list[Path] = []
@@ -69,17 +91,58 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
         paths += _write_parquet(folder, campaign, kept, decisions, origin)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
+    if "lists" in formats:
+        paths += _write_lists(folder, examples, decisions)
     notes = () if origin["analysis_is_current"] else (OUTDATED,)
     return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
 
 
-def _refuse_strangers(folder: Path, formats: tuple[str, ...]) -> None:
+def spreadsheet_cell(text: str) -> str:
+    """Escape text that a spreadsheet would take for a formula.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        With an apostrophe in front where it begins with `=`, `+`, `-`, `@`, a tab or a carriage return (after any
+        apostrophes of its own); as it is otherwise.
+
+    Examples
+    --------
+    >>> spreadsheet_cell("=1+1.png"), spreadsheet_cell("cat.png")
+    ("'=1+1.png", 'cat.png')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def from_spreadsheet_cell(cell: str) -> str:
+    """Undo `spreadsheet_cell`.
+
+    Examples
+    --------
+    >>> from_spreadsheet_cell("'=1+1.png")
+    '=1+1.png'
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _refuse_strangers(folder: Path, formats: tuple[str, ...], names: set[str]) -> None:
     """Raise BadExport for a file that an export would replace, or `load_dataset` read along, and no export wrote."""
+    def is_list(path: Path) -> bool:
+        try:
+            return set(path.read_text(encoding="utf-8").splitlines()) <= names
+        except (OSError, UnicodeDecodeError):
+            return False
+
     data = [(path, _is_export) for path in (folder / "data").glob("train-*")]
     written = {
         "subset": [(folder / "subset.json", _is_subset)],
         "parquet": [(folder / "README.md", _is_card), *data],
         "csv": [(folder / "decisions.csv", _is_csv)],
+        "lists": [(folder / name, is_list) for name in LISTS],
     }
     for path, is_ours in [pair for name in formats for pair in written[name]]:
         if path.exists() and not is_ours(path):
@@ -139,6 +202,7 @@ def _write_subset(
             "`source_indices` for the data set it was drawn from",
             "indices": [row["position"] for row in kept],
             "source_indices": [row["source_index"] for row in kept],
+            "names": [row["name"] for row in kept],
             "to_review": [row["position"] for row in kept if decisions[row["player"]]["decision"] == "review"],
             "provenance": origin,
         },
@@ -163,6 +227,7 @@ def _write_parquet(
             "label": pa.array([row["label"] for row in kept], pa.int64()),
             "source_index": pa.array([row["source_index"] for row in kept], pa.int64()),
             "player": pa.array([row["player"] for row in kept], pa.int64()),
+            "name": [row["name"] for row in kept],
             "decision": [decisions[row["player"]]["decision"] for row in kept],
             "reason": [decisions[row["player"]]["reason"] for row in kept],
         }
@@ -171,7 +236,7 @@ def _write_parquet(
         "image": {"_type": "Image"},
         "label": {"names": names, "_type": "ClassLabel"},
         **{name: {"dtype": "int64", "_type": "Value"} for name in ("source_index", "player")},
-        **{name: {"dtype": "string", "_type": "Value"} for name in ("decision", "reason")},
+        **{name: {"dtype": "string", "_type": "Value"} for name in ("name", "decision", "reason")},
     }
     metadata = {
         "huggingface": json.dumps({"info": {"features": features}}),
@@ -217,24 +282,40 @@ def _write_csv(
     folder: Path, examples: list[dict[str, Any]], decisions: dict[int, dict[str, Any]], origin: dict[str, Any]
 ) -> Path:
     path = folder / "decisions.csv"
+    columns = ("name", "group", "position", "source_index", "class_name", "player")
     shown = ("decision", "rule", "reason", "cluster", "stands_in", "effect", "effect_low", "effect_high", "harm_q")
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle)
             writer.writerow(
-                ["position", "source_index", "class_name", "player", *shown, "campaign_identity", "decisions_key"]
+                [*columns, *shown, "campaign_identity", "decisions_key"]
             )
             for row in examples:
                 decision = decisions[row["player"]]
                 writer.writerow(
-                    [row[name] for name in ("position", "source_index", "class_name", "player")]
-                    + [decision[name] for name in shown]
+                    [_cell(row[name]) for name in columns]
+                    + [_cell(decision[name]) for name in shown]
                     + [origin["identity"], origin["decisions"]]
                 )
 
     write_atomically(path, write)
     return path
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet_cell(value) if isinstance(value, str) else value
+
+
+def _write_lists(
+    folder: Path, examples: list[dict[str, Any]], decisions: dict[int, dict[str, Any]]
+) -> list[Path]:
+    paths = []
+    for file, of in LISTS.items():
+        names = [row["name"] for row in examples if decisions[row["player"]]["decision"] in of]
+        write_text(folder / file, "".join(f"{name}\n" for name in names))
+        paths.append(folder / file)
+    return paths
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -145,7 +145,9 @@ def test_models_of_a_plan_that_was_lost_are_not_taken_for_those_of_the_next(fold
     assert freeze(campaign, "certify", "next", 12, {"sets": []}).first >= lost.last
 
 
-@pytest.mark.parametrize("name", ["README.md", "decisions.csv", "subset.json", "data/train-00000-of-00001.parquet"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "decisions.csv", "subset.json", "keep.txt", "data/train-00000-of-00001.parquet"]
+)
 def test_exports_leave_other_peoples_files_alone(folder: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     (out / name).parent.mkdir(parents=True)

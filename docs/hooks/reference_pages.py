@@ -230,8 +230,14 @@ def _arrow_type(kind: Any) -> str:
 
 
 def _comments(source: str) -> dict[int, str]:
-    """Comments that stand behind code, by line."""
-    found = {}
+    """Comments by the line of the code they stand behind, or right above."""
+    found: dict[int, str] = {}
+    above: list[str] = []
+    for number, line in enumerate(source.splitlines(), start=1):
+        if line.strip().startswith("#"):
+            above.append(line.strip().lstrip("# "))
+        else:
+            found[number], above = " ".join(above), []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and token.line[: token.start[1]].strip():
             found[token.start[0]] = token.string.lstrip("# ")

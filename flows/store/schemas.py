@@ -12,9 +12,9 @@ EXAMPLES = pa.schema(
         ("position", pa.int32()),  # row within the split; a target's position is its target id
         ("name", pa.string()),  # what its owner calls it: one line of text (training.data.names)
         ("group", pa.string()),  # name of the player group a training example belongs to; null where it is its own
-        ("source_index", pa.int64()),
-        ("label", pa.int32()),
-        ("class_name", pa.string()),
+        ("source_index", pa.int64()),  # row in the data set it came from
+        ("label", pa.int32()),  # number of its class
+        ("class_name", pa.string()),  # name of its class
         ("player", pa.int32()),  # -1 outside the training split
         ("image", pa.binary()),  # PNG
     ]
@@ -22,52 +22,52 @@ EXAMPLES = pa.schema(
 
 EFFECTS = pa.schema(
     [
-        ("target", pa.int32()),
-        ("player", pa.int32()),
-        ("effect", _f64),
-        ("shrunken", _f64),
-        ("stderr", _f64),
-        ("p_value", _f64),
-        ("q_value", _f64),
+        ("target", pa.int32()),  # target's number; -1 is the mean over all, -(2 + class) the mean over a class
+        ("player", pa.int32()),  # player's number
+        ("effect", _f64),  # main effect: change of the output when the player joins, in the output's units
+        ("shrunken", _f64),  # its empirical-Bayes posterior mean
+        ("stderr", _f64),  # standard error of effect
+        ("p_value", _f64),  # of no effect, two-sided
+        ("q_value", _f64),  # false discovery rate at which it is listed, over all players and targets
     ]
 )
 
 # One row per reported set of a target; the columns are fields of attribution's `Interaction`, in Banzhaf units.
 INTERACTIONS = pa.schema(
     [
-        ("target", pa.int32()),
-        ("members", pa.list_(pa.int32())),
-        ("order", pa.int8()),
+        ("target", pa.int32()),  # target's number; -1 is the mean over all, -(2 + class) the mean over a class
+        ("members", pa.list_(pa.int32())),  # players of the set, ascending
+        ("order", pa.int8()),  # how many members
         ("banzhaf", _f64),  # I(S), `Interaction.value`: +- 1.96 stderr is its 95% interval given that it was reported
-        ("shrunken", _f64),
-        ("stderr", _f64),
+        ("shrunken", _f64),  # empirical-Bayes posterior mean of I(S)
+        ("stderr", _f64),  # standard error of banzhaf
         ("raw", _f64),  # the one-step estimate, inflated by selection
-        ("raw_stderr", _f64),
-        ("p_value", _f64),
-        ("q_value", _f64),
-        ("moebius", _f64),
-        ("joint_surplus", _f64),
-        ("kind", pa.string()),
-        ("class_split", pa.string()),
+        ("raw_stderr", _f64),  # standard error of raw
+        ("p_value", _f64),  # of I(S) = 0, two-sided
+        ("q_value", _f64),  # false discovery rate at which it is listed, over all sets tested on all targets
+        ("moebius", _f64),  # the interaction at the empty training set
+        ("joint_surplus", _f64),  # J(S): what all do together beyond the sum of each alone
+        ("kind", pa.string()),  # redundancy, synergy, boundary_synergy, interference or uncertain
+        ("class_split", pa.string()),  # target_class where all members have the target's class, else cross_class
         ("main_effects", pa.list_(_f64)),  # the members' own
-        ("main_effect_stderrs", pa.list_(_f64)),
+        ("main_effect_stderrs", pa.list_(_f64)),  # standard errors of main_effects
         ("in_spectrum", pa.bool_()),  # whether cross-fitting kept the set for predictions
-        ("gate_open", pa.bool_()),
+        ("gate_open", pa.bool_()),  # whether interactions improve predictions on this target
     ]
 )
 
 # One row per member set tested over all explained targets together (attribution/analysis/pooled_table.py).
 SETS = pa.schema(
     [
-        ("members", pa.list_(pa.int32())),
-        ("order", pa.int8()),
+        ("members", pa.list_(pa.int32())),  # players of the set, ascending
+        ("order", pa.int8()),  # how many members
         ("statistic", _f64),  # weighted sum of z over targets, in standard errors; above 0: together they do less
         ("largest_z", _f64),  # z on the target where it is largest
-        ("p_value", _f64),
-        ("q_value", _f64),
+        ("p_value", _f64),  # of no interaction on any target
+        ("q_value", _f64),  # false discovery rate over distinct sets
         ("n_tested", pa.int32()),  # targets
         ("n_targets", pa.int32()),  # of them, with q <= 0.05 by themselves
-        ("strongest_target", pa.int32()),
+        ("strongest_target", pa.int32()),  # target of largest_z
         ("kind", pa.string()),  # on that target
     ]
 )
@@ -77,12 +77,12 @@ SETS = pa.schema(
 # interval), lds. "spectrum", tested against the datamodel: n_interactions, gate_p, gate_q, gate_open (1 or 0).
 FAITHFULNESS = pa.schema(
     [
-        ("target", pa.int32()),
-        ("estimator", pa.string()),
-        ("metric", pa.string()),
-        ("value", _f64),
+        ("target", pa.int32()),  # target's number; -1 is the mean over all, -(2 + class) the mean over a class
+        ("estimator", pa.string()),  # datamodel, proxy, spectrum, or none for metrics of the target itself
+        ("metric", pa.string()),  # r2, lds, noise_ceiling, output_sd, n_interactions, gate_p, gate_q or gate_open
+        ("value", _f64),  # the metric
         ("low", _f64),  # of the 95% interval; NaN for a metric without one
-        ("high", _f64),
+        ("high", _f64),  # of the 95% interval; NaN for a metric without one
     ]
 )
 
@@ -92,11 +92,11 @@ def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
     alphas tells each mask's."""
     return pa.schema(
         [
-            ("mask_id", pa.int64()),
-            ("replicate", pa.int32()),
-            ("role", pa.string()),
-            ("seed_group", pa.int64()),
-            ("mask", pa.binary(packed_width(n_players))),
+            ("mask_id", pa.int64()),  # its number; the mask follows from it and the campaign's seed
+            ("replicate", pa.int32()),  # 0, or n for the n-th further training of the same mask
+            ("role", pa.string()),  # fit or holdout
+            ("seed_group", pa.int64()),  # rows of one group share initialisation, order and augmentation
+            ("mask", pa.binary(packed_width(n_players))),  # 8 players to a byte, player 0 in the lowest bit
             *([("alpha", pa.float64())] if several_alphas else []),
         ]
     )
@@ -106,21 +106,21 @@ def outputs_schema(n_targets: int) -> pa.Schema:
     """One row per trained model; `outputs` is null unless status is "ok"."""
     return pa.schema(
         [
-            ("mask_id", pa.int64()),
-            ("replicate", pa.int32()),
+            ("mask_id", pa.int64()),  # of the table masks
+            ("replicate", pa.int32()),  # of the table masks
             ("status", pa.string()),  # ok, diverged or failed
-            ("reason", pa.string()),
-            ("outputs", pa.list_(pa.float32(), n_targets)),
-            ("train_accuracy", pa.float32()),
-            ("target_accuracy", pa.float32()),
-            ("audit_accuracy", pa.float32()),
-            ("train_seconds", pa.float32()),
-            ("shard", pa.int64()),
-            ("ensemble_size", pa.int32()),
-            ("mode", pa.string()),
-            ("host", pa.string()),
-            ("device", pa.string()),
-            ("code_version", pa.string()),
+            ("reason", pa.string()),  # why there is no number, with the name of a log; null where there is one
+            ("outputs", pa.list_(pa.float32(), n_targets)),  # one number a target; null unless status is ok
+            ("train_accuracy", pa.float32()),  # on the examples it was trained on
+            ("target_accuracy", pa.float32()),  # on the targets
+            ("audit_accuracy", pa.float32()),  # on the audit examples
+            ("train_seconds", pa.float32()),  # wall time, its share of the networks trained together
+            ("shard", pa.int64()),  # unit of work it was trained in
+            ("ensemble_size", pa.int32()),  # networks trained together
+            ("mode", pa.string()),  # execution mode
+            ("host", pa.string()),  # machine
+            ("device", pa.string()),  # cpu or cuda
+            ("code_version", pa.string()),  # hash of the code that trained it
         ]
     )
 

@@ -97,7 +97,7 @@ def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
             ("role", pa.string()),  # fit or holdout
             ("seed_group", pa.int64()),  # rows of one group share initialisation, order and augmentation
             ("mask", pa.binary(packed_width(n_players))),  # 8 players to a byte, player 0 in the lowest bit
-            *([("alpha", pa.float64())] if several_alphas else []),
+            *([("alpha", pa.float64())] if several_alphas else []),  # only in campaigns of several alphas
         ]
     )
 

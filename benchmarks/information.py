@@ -1,7 +1,7 @@
 """What a second of training buys: held-out R2 of the datamodel at equal processor time, one way of spending it a row.
 
     OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --recipe before --way grouped --models 768
-    OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path ../shared/cifar10 --models 1280
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path FOLDER --models 1280
 
 Every arm trains until it has used the processor seconds that `--models` models of the base arm took, then the
 datamodel (LASSO) is fitted on a quarter, a half and all of them. It is scored on 256 masks that nothing was fitted

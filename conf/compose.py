@@ -46,8 +46,14 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
         if "=" not in text and not text.startswith("~"):
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
         key, _, value = text.partition("=")
+        if key in _groups() and not (CONF_FOLDER / key).is_dir():
+            raise ConfigError(
+                f"{key} is a section without files of its own; got {text!r}. Set its keys one by one, {key}.KEY=VALUE"
+            )
         if key in _groups() and value.strip() in ("", "null"):
             raise ConfigError(f"{key} names a file in conf/{key}/; got {text!r}. Leave it out for the default")
+    # The YAML files leave out what is default, and Hydra takes a key that no file holds only where ++ adds it.
+    given = [f"++{text.lstrip('+')}" if _is_key(text.partition("=")[0].lstrip("+")) else text for text in given]
     if folder != CONF_FOLDER:
         given.append(f"hydra.searchpath=[file://{CONF_FOLDER}]")
     try:
@@ -94,7 +100,7 @@ def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> Campai
             )
         if override.is_delete() or override.is_sweep_override() or "=" not in text:
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
-        if key not in known_keys() and not any(key.startswith(f"{known}.") for known in known_keys()):
+        if not _is_key(key):
             near = difflib.get_close_matches(key, known_keys(), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"unknown key {key!r} (given as {text!r}).{hint}")
@@ -142,7 +148,7 @@ def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
             hint = f" Did you mean {near[0]!r}?" if near else f" Sections: {', '.join(_groups())}."
             return f"unknown key {key!r} (given as {text!r}).{hint}"
     if isinstance(error, OverrideParseException):
-        key, _, value = error.override.partition("=")
+        key, _, value = error.override.lstrip("+").partition("=")
         why = " ".join(message).split(" See https://")[0]
         return (
             f"{key}: the value {value!r} cannot be read ({why}). Brackets, braces, commas, colons and quotes belong "
@@ -165,6 +171,12 @@ def known_keys() -> list[str]:
         return keys
 
     return walk(CampaignConfig, "")
+
+
+def _is_key(key: str) -> bool:
+    """Whether a dotted key is one of a configuration's, or lies inside one that holds a dictionary."""
+    known = known_keys()
+    return key in known or any(key.startswith(f"{one}.") for one in known)
 
 
 def _groups() -> list[str]:

@@ -28,15 +28,43 @@ def test_every_configuration_composes_under_its_own_name_into_a_folder_of_its_ow
 GROUP_FILES = {f"{path.parent.name}={path.stem}": path for path in sorted(CONF_FOLDER.glob("*/*.yaml"))}
 
 
+# Keys that say which of a group's files this is, default or not.
+NAMES_THE_FILE = {"source", "kind", "architecture"}
+
+
 @pytest.mark.parametrize("choice", GROUP_FILES)
-def test_every_group_file_is_usable_and_shows_all_its_keys(choice: str) -> None:
+def test_every_group_file_is_usable_repeats_no_default_and_comments_its_keys(choice: str) -> None:
     path = GROUP_FILES[choice]
-    open_keys = ["dataset.path=pictures"] if "???" in path.read_text() else []
+    text = path.read_text()
+    open_keys = ["dataset.path=pictures"] if "???" in text else []
     section = getattr(shipped("quickstart", choice, *open_keys), path.parent.name)
     given = OmegaConf.to_container(OmegaConf.load(path), throw_on_missing=False)
     assert isinstance(given, dict)
-    # Every key is written out, so that a reader of conf/ sees everything there is to set.
-    assert set(given) == set(type(section).model_fields)
+    fields = type(section).model_fields
+    assert set(given) <= set(fields)
+    repeated = {key for key, value in given.items() if value == fields[key].default and key not in NAMES_THE_FILE}
+    assert repeated == set()
+    assert text.startswith("# ")
+    uncommented = [line for line in text.splitlines() if line and " # " not in line and not line.startswith("#")]
+    assert {line.partition(":")[0] for line in uncommented} <= NAMES_THE_FILE
+
+
+def test_every_key_may_be_overridden_whether_a_file_holds_it_or_not() -> None:
+    """The YAML files leave out what is default; an override needs no plus sign all the same."""
+    for key, value in {"recipe.cutout": 2, "certify.top": 3, "campaign.seed": 5, "sampler.alpha": 0.25}.items():
+        section, _, name = key.partition(".")
+        for plus in ("", "+", "++"):
+            config = shipped("quickstart", f"{plus}{key}={value}")
+            assert getattr(getattr(config, section), name) == value
+    assert shipped("quickstart", "curate.class_quotas.cat=5").curate.class_quotas == {"cat": 5}
+
+
+def test_no_shipped_configuration_reads_a_folder_outside_the_project() -> None:
+    texts = {path: path.read_text() for path in CONF_FOLDER.rglob("*.yaml")}
+    assert [path.name for path, text in texts.items() if ".." in text or "shared" in text] == []
+    for name in available():
+        path = shipped(name).dataset.path
+        assert path is None or not Path(path).is_absolute(), name
 
 
 def test_no_two_recipes_are_the_same() -> None:
@@ -118,6 +146,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("alpha=0.3", "unknown key 'alpha'"),
         ("sampler=gaussian", "sampler/gaussian.*antithetic bernoulli fixed_size"),
         ("campaign=null", "campaign names a file in conf/campaign"),
+        ("certify=default", "certify is a section without files of its own; .* certify.KEY=VALUE"),
         ("sampler.alpha", "key=value; got 'sampler.alpha'"),
         ("campaign.folder=", "campaign.folder .*; got ''"),
         ("name='a b'", "name .*; got 'a b'"),

@@ -27,10 +27,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def small(name: str, folder: Path, pictures: dict[str, Path]) -> CampaignConfig:
     """A shipped configuration, cut down to a machine without GPU or network; everything else as it is shipped."""
+    parquet = ("dataset.source=parquet", f"dataset.path={pictures['parquet']}")
     source = {
-        "cifar10": ("dataset.source=parquet", f"dataset.path={pictures['parquet']}", "dataset.n_train=32"),
-        "cifar2": (f"dataset.path={pictures['parquet']}",),
-        "cifar2_planted": (f"dataset.path={pictures['parquet']}", "dataset.n_train=32"),
+        "cifar10": (*parquet, "dataset.n_train=32"),
+        "cifar2": parquet,
+        "cifar2_planted": (*parquet, "dataset.n_train=32"),
         "images": (f"dataset.path={pictures['folder']}",),
         "quickstart_planted": ("dataset.n_train=32",),
     }
@@ -71,10 +72,11 @@ def test_every_configuration_is_covered_as_shipped_but_for_its_size(pictures: di
         }, name
 
 
-def test_without_network_and_files_the_error_names_both_ways_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cifar10", "cifar2", "cifar2_planted"])
+def test_without_network_and_files_the_error_names_both_ways_out(name: str, tmp_path: Path) -> None:
     from flows.store.examples import load
 
-    config = toy(tmp_path / "c", f"dataset.path={tmp_path / 'none'}", "dataset.download=false", name="cifar10")
+    config = toy(tmp_path / "c", f"dataset.path={tmp_path / 'none'}", "dataset.download=false", name=name)
     with pytest.raises(TrainingInputError, match="(?s)CIFAR-10 is not .*network.*folder of image Parquet files") as e:
         load(config)
     assert not Path(config.campaign.folder).exists()

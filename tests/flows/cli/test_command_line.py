@@ -203,9 +203,9 @@ def bad_data(kind: str, folder: Path) -> list[str]:
     if kind == "truncated Parquet file":
         data = write_parquet_folder(folder)
         truncate(next(data.glob("train*")))
-        return ["dataset=cifar2", f"dataset.path={data}"]
+        return ["dataset=cifar10_parquet", f"dataset.path={data}"]
     if kind == "no such folder":
-        return ["dataset=cifar2", f"dataset.path={folder / 'nowhere'}"]
+        return ["dataset=cifar10_parquet", f"dataset.path={folder / 'nowhere'}"]
     if kind == "more targets than test images":
         return ["dataset.n_targets=4000"]
     data = write_image_folder(folder)

@@ -131,8 +131,8 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
         hits += int(ok.sum())
         overall += int((np.abs(reported.raw - value) <= 1.96 * reported.raw_stderr).sum())
         listed += len(value)
-        kept += int(reported.kept.sum())
-        kept_in += int(ok[reported.kept].sum())
+        kept += int(reported.in_spectrum.sum())
+        kept_in += int(ok[reported.in_spectrum].sum())
     result["listed"], result["listed_overall"], result["kept"] = (
         [hits, listed],
         [overall, listed],

@@ -16,7 +16,7 @@ from attribution.fourier.basis import basis
 from attribution.interactions import candidate_search as candidates_module
 from attribution.interactions import selection as selection_module
 from attribution.interactions.block import search
-from attribution.interactions.candidate_search import find_larger, find_pairs, proposed_sets
+from attribution.interactions.candidate_search import find_larger, find_pairs, proxy_candidates
 from attribution.interactions.candidates import Candidates, joined
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, select
@@ -79,13 +79,13 @@ def one_prior(block: Block) -> dict[str, Array]:
     """One prior for all pairs, whatever their members' main effects."""
     prior, changed = _prior(block.pair_z(block.residual)), []
     for found in block.candidates:
-        mean, nil = found.mean.copy(), found.nil.copy()
+        mean, p_null = found.posterior_mean_z.copy(), found.p_null.copy()
         pair = np.flatnonzero((found.members >= 0).sum(axis=1) == 2)
         for row in range(N_FOLDS + 1):
-            folds = block.setup.every if row == N_FOLDS else np.delete(block.setup.every, row)
+            folds = block.setup.all_folds if row == N_FOLDS else np.delete(block.setup.all_folds, row)
             share = float(block.setup.fold_weight[folds].sum() / block.setup.fold_weight.sum())
-            mean[row, pair], nil[row, pair] = prior.scaled(share).shrink(found.z(folds)[pair])
-        changed.append(dataclasses.replace(found, mean=mean, nil=nil))
+            mean[row, pair], p_null[row, pair] = prior.scaled(share).shrink(found.z(folds)[pair])
+        changed.append(dataclasses.replace(found, posterior_mean_z=mean, p_null=p_null))
     return {"spectrum, one prior for all pairs": block.predict(changed, block.select(changed))}
 
 
@@ -116,14 +116,14 @@ def relaxed(block: Block) -> dict[str, Array]:
 
 
 def relaxed_sets(block: Block) -> dict[str, Array]:
-    """The sets' penalties as they are, halved or lifted, beside the levels of strictness; chosen by cross-fitting."""
+    """The sets' penalties as they are, halved or lifted, beside the grid of strictness; chosen by cross-fitting."""
     original = selection_module._eligible
 
-    def several(setup: Any, found: Candidates, without: int | None, levels: Array) -> tuple[Array, Array]:
-        used, penalties = original(setup, found, without, levels[:3])
+    def several(setup: Any, found: Candidates, without: int | None, grid: Array) -> tuple[Array, Array]:
+        used, penalties = original(setup, found, without, grid[:3])
         return used, np.concatenate([penalties * factor for factor in (1.0, 0.5, 1e-6)])
 
-    settings = dataclasses.replace(block.setup.settings, levels=(0.1, 0.5, 0.9) * 3)
+    settings = dataclasses.replace(block.setup.settings, max_p_null_grid=(0.1, 0.5, 0.9) * 3)
     kept_settings, block.setup.settings = block.setup.settings, settings
     with _replaced(selection_module, "_eligible", several):
         selections = block.selections
@@ -162,11 +162,11 @@ def bagged(block: Block) -> dict[str, Array]:
     prior = _prior(block.pair_z(block.residual))
     from_one = [
         joined(parts)
-        for parts in proposed_sets(block.setup, block.residual, range(2, 4), prior)
+        for parts in proxy_candidates(block.setup, block.residual, range(2, 4), prior)
     ]
     result["spectrum of the proxy's candidates, no screen"] = block.predict(from_one, block.select(from_one))
     with _replaced(candidates_module, "fit_proxy", lambda masks, outputs, *_, **__: _Bag(masks, outputs)):
-        parts_of_bags = proposed_sets(block.setup, block.residual, range(2, 4), prior)
+        parts_of_bags = proxy_candidates(block.setup, block.residual, range(2, 4), prior)
     from_bags = [joined(parts) for parts in parts_of_bags]
     result["spectrum of bagged proxies' candidates, no screen"] = block.predict(from_bags, block.select(from_bags))
     both = [

@@ -1,15 +1,16 @@
-"""The whole fit of one block of targets: datamodel, screen, proxies, selection, refit, gate, estimates.
+"""The whole fit of one block of targets: datamodel, candidates, selection, refit, interaction test, estimates.
 
-The order of the steps, and what each may look at, is what keeps the numbers honest:
+The order of the steps, and the masks that each may use, keep errors and tests valid:
 
 1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/cross_fitted.py).
-2. An exhaustive screen of pairs on those residuals, sums kept per fold; step 3 with pairs alone; triples and the larger
-   sets of proxies fitted on either half of the masks, on the residuals that leaves (candidate_search.py, triples.py).
-3. For every fold, sets are chosen and refitted on the other folds alone, at several levels of strictness; the
-   level is chosen without the fold it is used on (selection.py). So every mask gets predictions from a datamodel
-   and from a spectrum that have not seen it: the gate compares them.
-4. Effects and interactions are one-step estimates with the residuals of step 3; the interval of a reported set
-   allows for its having been reported (estimates.py).
+2. Candidates: an exhaustive screen of pairs on those residuals, with sums kept per fold. Step 3 with the pairs alone.
+   Triples on the residuals of that spectrum (triples.py), and where no screen tests an order, sets that proxies
+   propose, fitted on either half of the masks (candidate_search.py).
+3. For every fold, sets are selected and refitted on the other folds alone, at several degrees of strictness. The
+   strictness used on a fold is chosen without it (selection.py). So every mask has predictions by a datamodel and by a
+   spectrum that were fitted without it; the interaction test (the gate) compares them.
+4. Effects and interactions are one-step estimates with the residuals of step 3. The interval of a reported set is
+   conditional on its having been reported (estimates.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.candidate_search import find_larger, find_pairs
 from attribution.interactions.candidates import Candidates, joined
-from attribution.interactions.estimates import Reported, main_effects, report
+from attribution.interactions.estimates import Reported, one_step_main_effects, report
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
@@ -38,15 +39,34 @@ from attribution.types import Array
 __all__ = ["BlockFit", "BlockSettings", "fit_block"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockFit:
-    """Everything a block's tables and the estimator are made of; n players, t targets.
+    """The fit of a block of t targets on m masks of n players.
 
-    linear: the datamodel, over `players` (all of them up to max_dense_players). spectra: t Spectrum. main (t, n),
-    main_stderr, main_shrunken: one-step main effects F({i}). predicted (m, t): the spectra's cross-fitted
-    predictions. gate_p (t,). level (t,): 0 for no sets, else 1 + index into the levels. reported: t Reported.
-    z_histograms: |z| histograms for the campaign-wide q-values. residuals (m, t): of the datamodel, out of fold.
-    mixture: what several alphas mean for outputs and units.
+    Attributes
+    ----------
+    linear : LinearFit
+        The datamodel, over `players`.
+    players : ndarray of int64
+        Players of the joint fits: all of them up to `max_dense_players`.
+    spectra : list of Spectrum
+        One for each target.
+    main, main_stderr, main_shrunken : (t, n) float64
+        One-step main effects F({i}), standard errors, and posterior means.
+    predicted : (m, t) float64
+        Cross-fitted predictions by the spectra.
+    gate_p : (t,) float64
+        P-value of the interaction test.
+    strictness : (t,) int64
+        0 for no sets, else 1 + index into `settings.max_p_null_grid`.
+    reported : list of Reported
+        Reported sets of each target.
+    z_histograms : ZHistograms
+        Histograms of |z| of everything tested, for q-values over a whole campaign.
+    residuals : (m, t) float64
+        Out-of-fold residuals of the datamodel.
+    mixture : AlphaMixture
+        Offsets and units of outputs where masks have several alphas.
     """
 
     linear: LinearFit
@@ -57,14 +77,25 @@ class BlockFit:
     main_shrunken: Array
     predicted: Array
     gate_p: Array
-    level: NDArray[np.int64]
+    strictness: NDArray[np.int64]
     reported: list[Reported]
     z_histograms: ZHistograms
     residuals: Array
     mixture: AlphaMixture
 
     def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
-        """(m, n) masks drawn at `alphas` (m,), by default all at the fit's alpha -> (m, t), by the spectra."""
+        """Evaluate the spectra on masks.
+
+        Parameters
+        ----------
+        masks : (m, n) bool
+        alphas : (m,) float64, optional
+            Inclusion probability of each mask; the fit's alpha if omitted.
+
+        Returns
+        -------
+        (m, t) float64
+        """
         if alphas is None or not self.mixture.several:
             return np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
         result = np.empty((len(masks), len(self.spectra)))
@@ -78,7 +109,27 @@ class BlockFit:
 
 
 def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
-    """Fit a block of targets; data from checks.check_data. See the module's docstring."""
+    """Fit a block of targets.
+
+    Parameters
+    ----------
+    data : CheckedData
+        From `attribution.masks.inputs.check_data`.
+    settings : BlockSettings
+
+    Returns
+    -------
+    BlockFit
+
+    Raises
+    ------
+    AttributionError
+        For outputs whose spread float32 cannot represent, or a device that does not exist.
+
+    Notes
+    -----
+    The module's docstring lists the steps.
+    """
     setup = BlockSetup(data, settings)
     y = setup.data.outputs
     device = settings.booster.device
@@ -89,7 +140,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     gate_p = gate_p_values(y, linear.predicted, predicted, data.weight, data.groups)
     residual = y - predicted
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
-    main, main_stderr = main_effects(setup, residual, fold_main)
+    main, main_stderr = one_step_main_effects(setup, residual, fold_main)
     z_main = _ratio(main, main_stderr)
     z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main)))
     shrunken = EffectPrior.fit(z_histograms.counts[Stratum(1)], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
@@ -107,7 +158,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         main_shrunken=shrunken,
         predicted=data.outputs - residual,
         gate_p=gate_p,
-        level=np.array([selection.level for selection in chosen], dtype=np.int64),
+        strictness=np.array([selection.strictness for selection in chosen], dtype=np.int64),
         reported=reported,
         z_histograms=z_histograms,
         residuals=y - linear.predicted,
@@ -118,29 +169,46 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
 def search(
     setup: BlockSetup, linear: LinearFit, z_histograms: ZHistograms
 ) -> tuple[list[Candidates], list[Selection]]:
-    """Every target's candidates and which of them enter its spectrum. All that is looked at is counted into
-    `z_histograms`.
+    """Find every target's candidates and select those of its spectrum.
 
-    Larger sets are looked for on what the pairs leave: where pairs explain much, the residuals are smaller and triples
-    that the datamodel's would hide stand out."""
+    Parameters
+    ----------
+    setup : BlockSetup
+    linear : LinearFit
+        The datamodel of the same masks and outputs.
+    z_histograms : ZHistograms
+        Every set tested is counted here.
+
+    Returns
+    -------
+    candidates : list of Candidates
+    selections : list of Selection
+        One of each for every target.
+
+    Notes
+    -----
+    Larger sets are searched in the residuals that the pairs leave. They are smaller where pairs explain much, so that
+    more triples stand out.
+    """
     y, targets = setup.data.outputs, range(setup.n_targets)
     residual = y - linear.predicted
     design = Design.of(setup.phi, setup.data.weight, setup.folds)
-    main_z = _ratio(*main_effects(setup, residual, linear.fold_coef))[:, setup.players]
+    main_z = _ratio(*one_step_main_effects(setup, residual, linear.fold_coef))[:, setup.players]
     pairs = find_pairs(setup, residual, main_z, z_histograms)
     chosen = select_all(setup, design, linear, pairs, targets)
     left = y - np.column_stack([selection.predicted for selection in chosen])
     larger = find_larger(setup, left, pairs, z_histograms)
     candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
-    again = [target for target in targets if any(may_enter(part) for part in larger[target])]
-    anew = dict(zip(again, select_all(setup, design, linear, [candidates[t] for t in again], again), strict=True))
+    to_refit = [target for target in targets if any(may_enter(part) for part in larger[target])]
+    second = select_all(setup, design, linear, [candidates[target] for target in to_refit], to_refit)
+    refitted = dict(zip(to_refit, second, strict=True))
     return candidates, [
-        anew.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets
+        refitted.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets
     ]
 
 
 def _ratio(effects: Array, stderrs: Array) -> Array:
-    """z of effects, NaN where one cannot be told."""
+    """z-scores; NaN where the standard error is zero."""
     return np.divide(effects, stderrs, out=np.full_like(effects, np.nan), where=stderrs > 0)
 
 

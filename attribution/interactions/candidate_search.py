@@ -1,13 +1,18 @@
-"""Which member sets are considered at all: an exhaustive screen of pairs, triples (triples.py), the proxies' larger
-sets."""
+"""Candidate sets: an exhaustive screen of pairs, triples (triples.py), and larger sets that proxies propose."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from attribution.interactions.candidates import LEAST_REPORTED, Candidates, joined, report_cut, with_prior
+from attribution.interactions.candidates import (
+    MIN_REPORTED_Z,
+    Candidates,
+    find_report_threshold,
+    joined,
+    with_prior,
+)
 from attribution.interactions.setup import N_FOLDS, BlockSetup
-from attribution.interactions.triples import find_triples, strongest_players
+from attribution.interactions.triples import NULL_REPORTED, NULL_RETAINED, find_triples, strongest_players
 from attribution.proxy.fit import fit_proxy
 from attribution.screening.heredity import HEREDITY_CLASS, N_SIZE_CLASSES, n_pairs_of_class, size_classes
 from attribution.screening.screen import screen_pairs, set_statistics
@@ -20,67 +25,113 @@ from attribution.types import Array
 
 
 def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, z_histograms: ZHistograms) -> list[Candidates]:
-    """Every target's pairs that stand out; all that are screened are counted into `z_histograms`, by their |z| on all
-    masks.
+    """Screen all pairs and retain every target's candidates.
 
-    residual: (m, t), of the datamodel, out of fold. main_z: (t, n) of the main effects: pairs of which both members
-    have one share a prior and a stratum (heredity.py)."""
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m, t) float64
+        Out-of-fold residuals of the datamodel.
+    main_z : (t, n) float64
+        z of the main effects. Pairs of one size class (screening/heredity.py) share a prior.
+    z_histograms : ZHistograms
+        Every pair tested is counted here, by its |z| on all masks.
+
+    Returns
+    -------
+    list of Candidates
+        One for each target.
+    """
     players = strongest_players(setup, setup.settings.max_pair_players)
     if setup.settings.max_order < 2 or len(players) < 2:
         return [joined([]) for _ in range(setup.n_targets)]
     row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
-    levels = size_classes(main_z[:, players])
-    n_sets = np.array([n_pairs_of_class(levels, level) / setup.n_targets for level in range(N_SIZE_CLASSES)])
-    keep_z = np.array([z_threshold(10.0, count) for count in n_sets])
+    classes = size_classes(main_z[:, players])
+    n_sets = np.array([n_pairs_of_class(classes, own) / setup.n_targets for own in range(N_SIZE_CLASSES)])
+    retain_threshold = np.array([z_threshold(NULL_RETAINED, count) for count in n_sets])
     counts = np.zeros((N_SIZE_CLASSES, N_Z_BINS), dtype=np.int64)
-    hits = list(
+    retained = list(
         screen_pairs(
-            row_groups, setup.fold_of_row_group, row_groups.sums(residual, 2), keep_z, counts,
-            unit_variance=setup.halves, classes=levels, device=setup.settings.booster.device,
+            row_groups, setup.fold_of_row_group, row_groups.sums(residual, 2), retain_threshold, counts,
+            unit_variance=setup.alpha_is_half, classes=classes, device=setup.settings.booster.device,
         )
     )  # fmt: skip
-    leading = np.arange(N_SIZE_CLASSES) >= HEREDITY_CLASS
+    by_heredity = np.arange(N_SIZE_CLASSES) >= HEREDITY_CLASS
     by_stratum = {
-        Stratum(2): counts[~leading].sum(axis=0),
-        Stratum(2, by_heredity=True): counts[leading].sum(axis=0),
+        Stratum(2): counts[~by_heredity].sum(axis=0),
+        Stratum(2, by_heredity=True): counts[by_heredity].sum(axis=0),
     }
     for stratum, held in by_stratum.items():
         z_histograms.add(stratum, held)
-    rule = QValues.fit(by_stratum, "BH").q
+    q = QValues.fit(by_stratum, "BH").q
     priors = [EffectPrior.fit(held, Z_STEP) for held in counts]
-    found: list[list[Candidates]] = [[] for _ in hits]
-    for level, prior in enumerate(priors):
-        stratum = Stratum(2, by_heredity=bool(leading[level]))
-        usual_z = z_threshold(5.0, n_sets[leading == leading[level]].sum())
-        cut = report_cut(setup, rule.get(stratum), prior, float(keep_z[level]), usual_z)
-        for target, hit in enumerate(hits):
-            own = levels[target][hit.members].min(axis=1) == level
-            part = ScreenedSets(players[hit.members[own]], hit.sums[:, own], hit.squares[:, own])
-            found[target].append(with_prior(setup, part, prior, cut, stratum))
+    found: list[list[Candidates]] = [[] for _ in retained]
+    for size_class, prior in enumerate(priors):
+        stratum = Stratum(2, by_heredity=bool(by_heredity[size_class]))
+        chance_threshold = z_threshold(NULL_REPORTED, n_sets[by_heredity == by_heredity[size_class]].sum())
+        report_threshold = find_report_threshold(
+            setup, q.get(stratum), prior, float(retain_threshold[size_class]), chance_threshold
+        )
+        for target, sets in enumerate(retained):
+            own = classes[target][sets.members].min(axis=1) == size_class
+            part = ScreenedSets(players[sets.members[own]], sets.sums[:, own], sets.squares[:, own])
+            found[target].append(with_prior(setup, part, prior, report_threshold, stratum))
     return [joined(parts) for parts in found]
 
 
 def find_larger(
     setup: BlockSetup, residual: Array, pairs: list[Candidates], z_histograms: ZHistograms
 ) -> list[list[Candidates]]:
-    """Every target's sets of three and more, per target in parts of one order each.
+    """Find every target's candidates of three and more members.
 
-    residual: (m, t), out of fold, of what the pairs are part of. The larger sets of a proxy come with their own
-    tests, which are counted where they are reported (estimates.py)."""
+    A proxy is fitted only if `max_order` is 4 or more, or if not every triple has been tested (triples.py).
+
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m, t) float64
+        Out-of-fold residuals of the spectrum of main effects and pairs.
+    pairs : list of Candidates
+        Candidate pairs of each target.
+    z_histograms : ZHistograms
+        Every triple tested is counted here. Sets that a proxy proposes are counted where they are tested
+        (estimates.py).
+
+    Returns
+    -------
+    list of lists of Candidates
+        For each target, parts of one order each.
+    """
     settings = setup.settings
     found: list[list[Candidates]] = [[] for _ in range(setup.n_targets)]
     if settings.max_order < 3 or setup.n_players < 3:
         return found
-    found, prior, every = find_triples(setup, residual, pairs, z_histograms)
-    larger = range(4 if every else 3, settings.max_order + 1)
+    found, prior, all_triples_tested = find_triples(setup, residual, pairs, z_histograms)
+    larger = range(4 if all_triples_tested else 3, settings.max_order + 1)
     if prior is not None and len(larger) and settings.n_proxy_sets and setup.n_players >= larger[0]:
-        for target, parts in enumerate(proposed_sets(setup, residual, larger, prior)):
+        for target, parts in enumerate(proxy_candidates(setup, residual, larger, prior)):
             found[target] += [part.without(found[target]) for part in parts]
     return found
 
 
-def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: EffectPrior) -> list[list[Candidates]]:
-    """Sets of the given orders from proxies fitted on either half, per target."""
+def proxy_candidates(setup: BlockSetup, residual: Array, orders: range, prior: EffectPrior) -> list[list[Candidates]]:
+    """Propose sets by proxies that are fitted on either half of the masks.
+
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m, t) float64
+        Out-of-fold residuals of the spectrum of main effects and pairs.
+    orders : range
+        Numbers of members proposed.
+    prior : EffectPrior
+        Prior of the screened triples, taken for the larger sets too.
+
+    Returns
+    -------
+    list of lists of Candidates
+        For each target, parts of one order each.
+    """
     settings = setup.settings
     proposals: list[list[list[tuple[int, ...]]]] = []
     for half in (False, True):
@@ -105,10 +156,15 @@ def proposed_sets(setup: BlockSetup, residual: Array, orders: range, prior: Effe
             sets = sorted(members for members in first | second if len(members) == order)
             if not sets:
                 continue
-            hit = set_statistics(
+            statistics = set_statistics(
                 setup.row_groups, setup.fold_of_row_group, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
             )
-            proposed = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(with_prior(setup, hit, prior, LEAST_REPORTED, Stratum(order), proposed, screened=False))
+            on_half = np.array([[members in half for members in sets] for half in (first, second)])
+            parts.append(
+                with_prior(
+                    setup, statistics, prior, MIN_REPORTED_Z, Stratum(order),
+                    selected_on_half=on_half, tested_exhaustively=False,
+                )
+            )  # fmt: skip
         result.append(parts)
     return result

@@ -1,4 +1,4 @@
-"""One target's member sets under consideration, with what is known of each before anything is refitted."""
+"""The candidate sets of one target, with their statistics before any refit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum
 from attribution.types import Array
 
-LEAST_REPORTED = 2.5  # |z| below which no set is reported, whatever enters: nobody could name its sign
+MIN_REPORTED_Z = 2.5  # |z| below which no set is reported, not even one in the spectrum: its sign is unreliable
+REPORTED_Q = 0.1  # q-value up to which every set of a screen is reported
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidates:
     """The candidate sets of one target, with their statistics before any refit.
 
@@ -27,13 +28,15 @@ class Candidates:
         Positions of the members among the players of the joint fit, padded with -1.
     sums, squares : ndarray of shape (N_FOLDS, n_sets)
         Sums over each fold of phi_S r and of its square.
-    proposed : ndarray of bool, shape (2, n_sets)
-        Which half of the masks a set was selected on; both for sets of a screen.
-    screened : ndarray of bool, shape (n_sets,)
-        True if the whole family was tested exhaustively: no half has to be held back for the set's test.
-    mean, nil : ndarray of shape (N_FOLDS + 1, n_sets)
-        Posterior mean of z and probability that the effect is null, without each fold and (last row) on all masks.
-    cut : ndarray of shape (n_sets,)
+    selected_on_half : ndarray of bool, shape (2, n_sets)
+        Halves of the masks on which a set was selected; both for sets of a screen.
+    tested_exhaustively : ndarray of bool, shape (n_sets,)
+        True if every set of the family was tested: no half of the masks has to be held back for the set's test.
+    posterior_mean_z : ndarray of shape (N_FOLDS + 1, n_sets)
+        Posterior mean of z, without each fold and (last row) on all masks.
+    p_null : ndarray of shape (N_FOLDS + 1, n_sets)
+        Posterior probability that the effect is null, in the same rows.
+    report_threshold : ndarray of shape (n_sets,)
         Smallest |z| of the set's own test at which it is reported.
     by_heredity : ndarray of bool, shape (n_sets,)
         True if smaller sets singled it out (screening/heredity.py): a stratum of its own among the q-values.
@@ -42,11 +45,11 @@ class Candidates:
     members: NDArray[np.int64]
     sums: Array
     squares: Array
-    proposed: NDArray[np.bool_]
-    screened: NDArray[np.bool_]
-    mean: Array
-    nil: Array
-    cut: Array
+    selected_on_half: NDArray[np.bool_]
+    tested_exhaustively: NDArray[np.bool_]
+    posterior_mean_z: Array
+    p_null: Array
+    report_threshold: Array
     by_heredity: NDArray[np.bool_]
 
     @property
@@ -56,81 +59,135 @@ class Candidates:
         return [Stratum(int(order), bool(own)) for order, own in zip(orders, self.by_heredity, strict=True)]
 
     def z(self, folds: NDArray[np.int64]) -> Array:
-        """The sets' z on some folds: (c,)."""
+        """Compute the z of every set on some folds: (n_sets,)."""
         squares = self.squares[folds].sum(axis=0)
         return self.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
 
     def take(self, which: NDArray[np.bool_]) -> Candidates:
-        """Some of the sets: which (c,)."""
-        return Candidates(
-            self.members[which], self.sums[:, which], self.squares[:, which], self.proposed[:, which],
-            self.screened[which], self.mean[:, which], self.nil[:, which], self.cut[which], self.by_heredity[which],
-        )  # fmt: skip
+        """Select some of the sets: which (n_sets,) bool."""
+        columns = {name: getattr(self, name)[..., which] for name in _LAST_AXIS_IS_SETS}
+        return Candidates(members=self.members[which], **columns)
 
     def without(self, others: Sequence[Candidates]) -> Candidates:
-        """Leave out sets that are among others."""
+        """Leave out the sets that are among others."""
         width = self.members.shape[1]
         known = {tuple(row) for other in others if other.members.shape[1] == width for row in other.members.tolist()}
         return self.take(np.array([tuple(row) not in known for row in self.members.tolist()], dtype=bool))
 
 
+_LAST_AXIS_IS_SETS = [field.name for field in fields(Candidates) if field.name != "members"]
+
+
 def with_prior(
     setup: BlockSetup,
-    hit: ScreenedSets,
+    sets: ScreenedSets,
     prior: EffectPrior,
-    cut: float,
+    report_threshold: float,
     stratum: Stratum,
-    proposed: NDArray[np.bool_] | None = None,
-    screened: bool = True,
-    least: float = 0.0,
+    *,
+    selected_on_half: NDArray[np.bool_] | None = None,
+    tested_exhaustively: bool = True,
+    min_z: float = 0.0,
 ) -> Candidates:
-    """Candidates of one prior and stratum. proposed: (2, c), which half put a set forward; None: both. screened: all
-    sets there are were looked at and are counted, so that none has to be held back for their test. least: sets of
-    smaller |z| in a fit are kept out of it, however likely the prior makes them."""
-    n_sets = len(hit.members)
-    mean, nil = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
+    """Make candidates of screened sets that share a prior and a stratum.
+
+    Parameters
+    ----------
+    setup : BlockSetup
+    sets : ScreenedSets
+        Sets of one target, with their statistics.
+    prior : EffectPrior
+        Prior of the family's z on all masks.
+    report_threshold : float
+        Smallest |z| of a set's own test at which it is reported.
+    stratum : Stratum
+        Stratum of the sets among the q-values.
+    selected_on_half : (2, c) bool, optional
+        Halves of the masks on which a set was selected; both if omitted.
+    tested_exhaustively : bool
+        True if every set of the family was tested and counted.
+    min_z : float
+        Sets with a smaller |z| are excluded from a fit, whatever their posterior.
+
+    Returns
+    -------
+    Candidates
+    """
+    n_sets = len(sets.members)
+    posterior_mean_z, p_null = np.empty((N_FOLDS + 1, n_sets)), np.empty((N_FOLDS + 1, n_sets))
     for row in range(N_FOLDS + 1):
-        folds = setup.every if row == N_FOLDS else np.delete(setup.every, row)
-        squares = hit.squares[folds].sum(axis=0)
-        z = hit.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
+        folds = setup.all_folds if row == N_FOLDS else np.delete(setup.all_folds, row)
+        squares = sets.squares[folds].sum(axis=0)
+        z = sets.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
         share = float(setup.fold_weight[folds].sum() / setup.fold_weight.sum())
-        mean[row], nil[row] = prior.scaled(share).shrink(z)
-        nil[row, np.abs(z) < least] = 1.0
+        posterior_mean_z[row], p_null[row] = prior.scaled(share).shrink(z)
+        p_null[row, np.abs(z) < min_z] = 1.0
     return Candidates(
-        hit.members, hit.sums, hit.squares, np.ones((2, n_sets), dtype=bool) if proposed is None else proposed,
-        np.full(n_sets, screened), mean, nil, np.full(n_sets, cut), np.full(n_sets, stratum.by_heredity),
-    )  # fmt: skip
+        members=sets.members,
+        sums=sets.sums,
+        squares=sets.squares,
+        selected_on_half=np.ones((2, n_sets), dtype=bool) if selected_on_half is None else selected_on_half,
+        tested_exhaustively=np.full(n_sets, tested_exhaustively),
+        posterior_mean_z=posterior_mean_z,
+        p_null=p_null,
+        report_threshold=np.full(n_sets, report_threshold),
+        by_heredity=np.full(n_sets, stratum.by_heredity),
+    )
 
 
-def report_cut(setup: BlockSetup, q: Array | None, prior: EffectPrior, keep_z: float, usual_z: float) -> float:
-    """The |z| from which a screen's sets are reported.
+def find_report_threshold(
+    setup: BlockSetup, q: Array | None, prior: EffectPrior, retain_threshold: float, chance_threshold: float
+) -> float:
+    """Compute the |z| from which the sets of a screen are reported.
 
-    Reported is what may pass the false discovery rate, what may enter the spectrum, or what chance brings often enough
-    (usual_z), whichever is the lowest. q: (N_Z_BINS,) of the block's tests, None: of none; keep_z: what was kept."""
+    Parameters
+    ----------
+    setup : BlockSetup
+    q : (N_Z_BINS,) float64 or None
+        q-value at the lower edge of every bin of |z|; None if nothing was tested.
+    prior : EffectPrior
+        Prior of the screen's z.
+    retain_threshold : float
+        |z| from which the screen retained sets.
+    chance_threshold : float
+        |z| that a few null sets of a target are expected to exceed.
+
+    Returns
+    -------
+    float
+        The smallest |z| that has a q-value of at most REPORTED_Q, may enter the spectrum, or reaches
+        `chance_threshold`; at least `retain_threshold` and MIN_REPORTED_Z.
+    """
     edges = np.arange(N_Z_BINS, dtype=np.float64) * Z_STEP
-    passing = edges[:0] if q is None else edges[q <= 0.1]
-    entering = edges[prior.shrink(edges)[1] <= max(setup.settings.levels)]
-    return max(LEAST_REPORTED, keep_z, min([*passing[:1].tolist(), *entering[:1].tolist(), usual_z]))
+    significant = edges[:0] if q is None else edges[q <= REPORTED_Q]
+    entering = edges[prior.shrink(edges)[1] <= max(setup.settings.max_p_null_grid)]
+    smallest = min([*significant[:1].tolist(), *entering[:1].tolist(), chance_threshold])
+    return max(MIN_REPORTED_Z, retain_threshold, smallest)
 
 
 def no_candidates() -> Candidates:
-    """None at all."""
-    nothing, rows = np.zeros((N_FOLDS, 0)), np.zeros((N_FOLDS + 1, 0))
+    """Make candidates without any set."""
+    per_fold, per_fit = np.zeros((N_FOLDS, 0)), np.zeros((N_FOLDS + 1, 0))
     return Candidates(
-        np.zeros((0, 2), np.int64), nothing, nothing, np.zeros((2, 0), bool), np.zeros(0, bool), rows, rows,
-        np.zeros(0), np.zeros(0, bool),
-    )  # fmt: skip
+        members=np.zeros((0, 2), np.int64),
+        sums=per_fold,
+        squares=per_fold,
+        selected_on_half=np.zeros((2, 0), bool),
+        tested_exhaustively=np.zeros(0, bool),
+        posterior_mean_z=per_fit,
+        p_null=per_fit,
+        report_threshold=np.zeros(0),
+        by_heredity=np.zeros(0, bool),
+    )
 
 
 def joined(parts: Sequence[Candidates]) -> Candidates:
-    """Several candidates' sets, of whatever orders, one after the other."""
+    """Concatenate candidates, of any orders, in the order given."""
     if not parts:
         return no_candidates()
     width = max(part.members.shape[1] for part in parts)
     columns = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts], axis=-1)
-        for field in fields(Candidates)
-        if field.name != "members"
+        name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in _LAST_AXIS_IS_SETS
     }
     padded = [
         np.pad(part.members, ((0, 0), (0, width - part.members.shape[1])), constant_values=-1) for part in parts

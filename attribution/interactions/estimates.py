@@ -1,4 +1,4 @@
-"""One-step estimates of effects and interactions, with errors and p-values that selection does not spoil."""
+"""One-step estimates of main effects and interactions, with errors and p-values that allow for the selection."""
 
 from __future__ import annotations
 
@@ -20,14 +20,30 @@ from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reported:
-    """Sets of one target whose test came out large, strongest evidence first. The arrays (c,) are in units of F.
+    """The reported sets of one target, strongest evidence first.
 
-    value, stderr: centre and standard error of the interval that allows for having been reported
-    (selective_intervals.py). raw, raw_stderr: the one-step estimate. shrunken: its posterior mean. p_value: two-sided,
-    of the raw estimate. kept: in the target's spectrum. by_heredity: singled out by smaller
-    sets, and so of their stratum among the q-values (statistics/false_discovery.py)."""
+    Arrays have shape (c,) and are in units of the Fourier coefficient F(S).
+
+    Attributes
+    ----------
+    members : list of tuple of int
+        Players of each set.
+    value, stderr : float64
+        Centre and standard error of the interval given that the set was reported
+        (statistics/selective_intervals.py).
+    raw, raw_stderr : float64
+        One-step estimate and its standard error, without regard to the selection.
+    shrunken : float64
+        Posterior mean of the one-step estimate.
+    p_value : float64
+        Two-sided, of the one-step estimate.
+    in_spectrum : bool
+        True if the set has a coefficient in the target's spectrum.
+    by_heredity : bool
+        True if smaller sets singled it out: a stratum of its own among the q-values.
+    """
 
     members: list[tuple[int, ...]]
     value: Array
@@ -36,7 +52,7 @@ class Reported:
     raw_stderr: Array
     shrunken: Array
     p_value: Array
-    kept: NDArray[np.bool_]
+    in_spectrum: NDArray[np.bool_]
     by_heredity: NDArray[np.bool_]
 
     @property
@@ -45,10 +61,27 @@ class Reported:
         return [Stratum(len(own), bool(by)) for own, by in zip(self.members, self.by_heredity, strict=True)]
 
 
-def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[Array, Array]:
-    """One-step main effects F({i}) and their clustered standard errors, (t, n) each; NaN for a constant player.
+def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[Array, Array]:
+    """Estimate main effects F({i}) and their clustered standard errors.
 
-    residual: (m, t), cross-fitted; fold_main: (k, t, n), the coefficients they were made with."""
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m, t) float64
+        Cross-fitted residuals.
+    fold_main : (N_FOLDS, t, n) float64
+        Coefficients of the players in the fits that the residuals come from.
+
+    Returns
+    -------
+    main, stderr : (t, n_all_players) float64
+        NaN for a player that every mask or no mask includes.
+
+    Notes
+    -----
+    F({i}) is estimated by the mean coefficient plus mean(phi_i r). `attribution.linear.main_effects` estimates the
+    same from a datamodel alone, without a block's setup.
+    """
     share = setup.fold_weight / setup.fold_weight.sum()
     total = float(setup.weight.sum())
     centred = residual - np.average(residual, axis=0, weights=setup.weight)
@@ -72,26 +105,27 @@ def main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[
     stderr[:, unknown] = np.nan
     if len(setup.players) == setup.n_all_players:
         return main, stderr
-    return _with_the_others(setup, sums, total, main, stderr)
+    return _of_all_players(setup, sums, total, main, stderr)
 
 
-def _with_the_others(
+def _of_all_players(
     setup: BlockSetup, sums: Array, total: float, main: Array, stderr: Array
 ) -> tuple[Array, Array]:
-    """The same for all players: those outside the joint fits have fitted effects of zero, and blocks of them are
-    enough at a time. Groups of different masks are then taken as their masks."""
-    every = np.empty((setup.n_targets, setup.n_all_players))
-    every_stderr = np.empty_like(every)
-    few, few_squares = sums.T.astype(np.float32), (sums.T**2).astype(np.float32)
+    """Add the players outside the joint fits, whose fitted coefficients are zero; computed in blocks of players.
+
+    Groups that mix masks are clustered by mask here."""
+    all_main = np.empty((setup.n_targets, setup.n_all_players))
+    all_stderr = np.empty_like(all_main)
+    sums32, squares32 = sums.T.astype(np.float32), (sums.T**2).astype(np.float32)
     for block in player_blocks(setup.n_all_players):
         phi = basis(setup.all_masks[setup.row_groups.first, block], rows_of(setup.row_alpha, setup.row_groups.first))
-        every[:, block] = (few @ phi) / total * setup.mixture.unit(1)
-        every_stderr[:, block] = np.sqrt(few_squares @ (phi * phi)) / total * setup.mixture.unit(1)
+        all_main[:, block] = (sums32 @ phi) / total * setup.mixture.unit(1)
+        all_stderr[:, block] = np.sqrt(squares32 @ (phi * phi)) / total * setup.mixture.unit(1)
         constant = (phi == phi[:1]).all(axis=0)
-        every[:, block][:, constant] = np.nan
-        every_stderr[:, block][:, constant] = np.nan
-    every[:, setup.players], every_stderr[:, setup.players] = main, stderr
-    return every, every_stderr
+        all_main[:, block][:, constant] = np.nan
+        all_stderr[:, block][:, constant] = np.nan
+    all_main[:, setup.players], all_stderr[:, setup.players] = main, stderr
+    return all_main, all_stderr
 
 
 def report(
@@ -102,63 +136,92 @@ def report(
     z_histograms: ZHistograms,
     significant: Mapping[Stratum, float],
 ) -> Reported:
-    """Values, errors and p-values of one target's sets that are reported.
+    """Test one target's candidates and estimate those that are reported.
 
-    residual: (m,), cross-fitted by the spectrum. significant: {stratum: |z| from which the block's q-values are at most
-    LEVEL}; whoever reads only such sets has selected by it, so beyond it the interval allows for that.
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m,) float64
+        Cross-fitted residuals of the target's spectrum.
+    candidates : Candidates
+    selection : Selection
+    z_histograms : ZHistograms
+        Changed in place: a screened set's |z| in the screen is replaced by that of its final test, and sets that
+        proxies proposed are added.
+    significant : mapping of Stratum to float
+        |z| from which the block's q-values are at most LEVEL. Readers who filter on q <= LEVEL condition on it; from
+        this |z| on, the interval is conditional on passing it.
 
-    A screened set is tested on all masks: its whole family is counted.
-    A set that a proxy put forward is tested by the half that did not (by the second, where both did).
-    In `z_histograms` a screened set's |z| of the screen is replaced by that of its final test, and proposed sets are
-    added."""
-    z_screen = np.abs(candidates.z(setup.every))
-    wanted = np.flatnonzero((z_screen >= candidates.cut) | ~candidates.screened)
-    columns = set_columns(setup.phi, candidates.members[wanted]).astype(np.float64)
+    Returns
+    -------
+    Reported
+
+    Notes
+    -----
+    A set of an exhaustive screen is tested on all masks, because its whole family is counted. A set that a proxy
+    proposed is tested on the half on which it was not selected (on the second, if it was selected on both).
+    """
+    abs_z_screen = np.abs(candidates.z(setup.all_folds))
+    tested = np.flatnonzero((abs_z_screen >= candidates.report_threshold) | ~candidates.tested_exhaustively)
+    screened = candidates.tested_exhaustively[tested]
+    raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested)
+    z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
+    p_value = two_sided_p(z, df)
+    orders = (candidates.members[tested] >= 0).sum(axis=1)
+    by_heredity = candidates.by_heredity[tested]
+    strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
+    for stratum in sorted(set(strata)):
+        now = (orders == stratum.order) & (by_heredity == stratum.by_heredity)
+        z_histograms.add_tests(stratum, z_of(p_value[now & ~screened]))
+        z_histograms.replace(stratum, abs_z_screen[tested][now & screened], z_of(p_value[now & screened]))
+    # A screened set had to pass its threshold with the datamodel's residuals, which are larger than the spectrum's: in
+    # units of its final standard error the threshold is higher by their ratio.
+    screen_stderr = np.sqrt(candidates.squares[:, tested].sum(axis=0)) / float(setup.weight.sum())
+    error_ratio = np.divide(
+        screen_stderr, raw_stderr, out=np.ones_like(raw_stderr), where=screened & (raw_stderr > 0)
+    )
+    threshold = candidates.report_threshold[tested] * np.maximum(error_ratio, 1.0)
+    reported = np.flatnonzero(np.abs(z) >= threshold)
+    reported = reported[np.argsort(p_value[reported], kind="stable")]
+    significant_z = np.array([significant.get(strata[position], np.inf) for position in reported])
+    passed = np.where(
+        z_of(p_value[reported]) >= significant_z, np.maximum(threshold[reported], significant_z), threshold[reported]
+    )
+    centre, error = conditional_estimate(z[reported], passed)
+    unit = np.array([setup.mixture.unit(int(order)) for order in orders[reported]])
+    shrink = np.abs(candidates.posterior_mean_z[-1, tested]) / np.maximum(abs_z_screen[tested], 1e-300)
+    return Reported(
+        members=[tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[tested][reported]],
+        value=centre * raw_stderr[reported] * unit,
+        stderr=error * raw_stderr[reported] * unit,
+        raw=raw[reported] * unit,
+        raw_stderr=raw_stderr[reported] * unit,
+        shrunken=(shrink * raw)[reported] * unit,
+        p_value=p_value[reported],
+        in_spectrum=selection.kept[tested][reported],
+        by_heredity=by_heredity[reported],
+    )
+
+
+def _one_step(
+    setup: BlockSetup, residual: Array, candidates: Candidates, selection: Selection, tested: NDArray[np.int64]
+) -> tuple[Array, Array, Array]:
+    """One-step estimates of some candidates, standard errors and degrees of freedom, on the masks of their test."""
+    columns = set_columns(setup.phi, candidates.members[tested]).astype(np.float64)
     scores = columns * (residual - np.average(residual, weights=setup.weight))[:, None]
-    screened, cut = candidates.screened[wanted], candidates.cut[wanted]
-    first_half = ~setup.half_of_fold
-    by_second = candidates.proposed[0, wanted]
-    raw, raw_stderr, df = np.zeros(len(wanted)), np.zeros(len(wanted)), np.ones(len(wanted))
+    screened = candidates.tested_exhaustively[tested]
+    selected_on_first = candidates.selected_on_half[0, tested]
+    estimate, stderr, df = np.zeros(len(tested)), np.zeros(len(tested)), np.ones(len(tested))
     for now, folds in (
-        (screened, setup.every),
-        (~screened & by_second, setup.every[~first_half]),
-        (~screened & ~by_second, setup.every[first_half]),
+        (screened, setup.all_folds),
+        (~screened & selected_on_first, setup.all_folds[setup.half_of_fold]),
+        (~screened & ~selected_on_first, setup.all_folds[~setup.half_of_fold]),
     ):
         if not now.any():
             continue
         rows = np.flatnonzero(np.isin(setup.folds, folds))
         share = setup.fold_weight[folds] / setup.fold_weight[folds].sum()
-        mean, raw_stderr[now] = clustered_mean(
-            scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows]
-        )
+        mean, stderr[now] = clustered_mean(scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows])
         df[now] = max(len(np.unique(setup.data.groups[rows])) - 1, 1)
-        raw[now] = mean + share @ selection.fold_sets[np.ix_(folds, wanted[now])]
-    z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
-    p_value = two_sided_p(z, df)
-    orders = (candidates.members[wanted] >= 0).sum(axis=1)
-    by_heredity = candidates.by_heredity[wanted]
-    strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
-    for stratum in sorted(set(strata)):
-        now = (orders == stratum.order) & (by_heredity == stratum.by_heredity)
-        z_histograms.add_tests(stratum, z_of(p_value[now & ~screened]))
-        z_histograms.replace(stratum, z_screen[wanted][now & screened], z_of(p_value[now & screened]))
-    # A screened set had to pass the cut with the datamodel's residuals, which are larger than the spectrum's: in
-    # units of its final error the cut lies higher by as much.
-    screen_stderr = np.sqrt(candidates.squares[:, wanted].sum(axis=0)) / float(setup.weight.sum())
-    looser = np.divide(
-        screen_stderr, raw_stderr, out=np.ones_like(raw_stderr), where=screened & (raw_stderr > 0)
-    )
-    cut = cut * np.maximum(looser, 1.0)
-    shown = np.flatnonzero(np.abs(z) >= cut)
-    shown = shown[np.argsort(p_value[shown], kind="stable")]
-    firm = np.array([significant.get(strata[position], np.inf) for position in shown])
-    chosen_from = np.where(z_of(p_value[shown]) >= firm, np.maximum(cut[shown], firm), cut[shown])
-    centre, error = conditional_estimate(z[shown], chosen_from)
-    unit = np.array([setup.mixture.unit(int(order)) for order in orders[shown]])
-    shrink = np.abs(candidates.mean[-1, wanted]) / np.maximum(z_screen[wanted], 1e-300)
-    return Reported(
-        [tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[wanted][shown]],
-        centre * raw_stderr[shown] * unit, error * raw_stderr[shown] * unit, raw[shown] * unit,
-        raw_stderr[shown] * unit,
-        (shrink * raw)[shown] * unit, p_value[shown], selection.kept[wanted][shown], by_heredity[shown],
-    )  # fmt: skip
+        estimate[now] = mean + share @ selection.fold_sets[np.ix_(folds, tested[now])]
+    return estimate, stderr, df

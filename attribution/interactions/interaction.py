@@ -1,4 +1,4 @@
-"""One interaction as it is reported."""
+"""Interaction: one reported set of players on one target."""
 
 from __future__ import annotations
 
@@ -17,13 +17,57 @@ from attribution.interactions.block import BlockFit
 
 @dataclass(frozen=True)
 class Interaction:
-    """A set of players that act together on a target, in Banzhaf units (F(S) / sigma^|S|, the target's units).
+    """A set of players that act together on a target, with its estimate and evidence.
 
-    value, stderr: value +- 1.96 stderr is the 95% interval of I(S) given that the set was reported. raw, raw_stderr:
-    the one-step estimate, inflated by selection. shrunken: its empirical-Bayes posterior mean. p_value: of I(S) = 0;
-    q_value: its false-discovery rate in the family it was adjusted in. moebius: M(S), leaning on what was kept of
-    larger sets. joint_surplus: J(S). kind, class_split: METHOD.md. main_effects, main_effect_stderrs: the members'.
-    in_spectrum: whether cross-fitting kept it for predictions. gate_open: the target's verdict.
+    Values are in Banzhaf units, I(S) = F(S) / sigma^|S| with sigma^2 = alpha (1 - alpha): the unit of the target's
+    output.
+
+    Attributes
+    ----------
+    target : int
+        Number of the target.
+    members : tuple of int
+        Players of the set, ascending.
+    order : int
+        Number of members.
+    value, stderr : float
+        `value` +- 1.96 `stderr` is the 95% interval of I(S), given that the set was reported.
+    shrunken : float
+        Empirical-Bayes posterior mean of I(S). Use it to plan an experiment.
+    p_value : float
+        Two-sided p-value of I(S) = 0.
+    q_value : float
+        False discovery rate of the set within its family: the call of `ProxySPEX.fit`, or the campaign.
+    moebius : float
+        Moebius coefficient M(S): the interaction at the empty training set, an extrapolation. It depends on the larger
+        sets in the spectrum.
+    joint_surplus : float
+        J(S): the members' joint effect minus the sum of their effects alone. Equal to I(S) for a pair.
+    kind : {"redundancy", "synergy", "boundary_synergy", "interference", "uncertain"}
+        By the signs of the joint surplus and of the members' main effects (`attribution.fourier.kinds`).
+    class_split : {"target_class", "cross_class", ""}
+        Whether all members have the target's class; "" if classes were not given.
+    main_effects, main_effect_stderrs : tuple of float
+        Main effect of each member on the target, and its standard error.
+    raw, raw_stderr : float
+        Estimate and standard error without regard to the selection. Reported sets are selected for size, so `raw`
+        exaggerates on average.
+    in_spectrum : bool
+        True if the set has a coefficient in the target's spectrum.
+    gate_open : bool
+        True if the target passed the interaction test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution import Interaction, ProxySPEX
+    >>> masks = np.random.default_rng(0).random((400, 10)) < 0.5
+    >>> outputs = masks[:, 3] * masks[:, 7] + 0.1 * np.random.default_rng(1).normal(size=400)
+    >>> found = ProxySPEX(max_order=2).fit(masks, outputs).interactions()[0]
+    >>> isinstance(found, Interaction), found.members, found.order, found.kind
+    (True, (3, 7), 2, 'synergy')
+    >>> bool(abs(found.value - 1.0) < 2 * found.stderr)
+    True
     """
 
     target: int
@@ -57,9 +101,29 @@ def interactions_of(
     target_class: int | None = None,
     name: int | None = None,
 ) -> list[Interaction]:
-    """The reported sets of a fit's target, strongest evidence first; `name` is the target's id (default: its place).
+    """List the reported sets of a target as interactions, strongest evidence first.
 
-    q_values: (c,) of fit.reported[target].p_value."""
+    Parameters
+    ----------
+    fit : BlockFit
+    target : int
+        Position of the target in the fit.
+    q_values : (c,) float64
+        q-values of `fit.reported[target].p_value`.
+    gate_open : bool
+        Whether the target passed the interaction test.
+    higher_is_better : bool
+        False if a lower output is better: signs are turned before kinds are named.
+    player_classes : sequence of int, optional
+        Class of every player.
+    target_class : int, optional
+    name : int, optional
+        Number of the target in the results; its position if omitted.
+
+    Returns
+    -------
+    list of Interaction
+    """
     reported, spectrum = fit.reported[target], fit.spectra[target]
     sigma, n_players, alpha = spectrum.sigma, spectrum.n_players, spectrum.alpha
     adjusted = dict(zip(reported.members, reported.value.tolist(), strict=True))
@@ -98,7 +162,7 @@ def interactions_of(
                 main_effect_stderrs=tuple(errors),
                 raw=float(reported.raw[position]) / unit,
                 raw_stderr=float(reported.raw_stderr[position]) / unit,
-                in_spectrum=bool(reported.kept[position]),
+                in_spectrum=bool(reported.in_spectrum[position]),
                 gate_open=gate_open,
             )
         )

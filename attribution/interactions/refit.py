@@ -1,9 +1,9 @@
-"""The sparse refit: all main effects and a few member sets, jointly, under an L1 penalty.
+"""The sparse refit: all main effects and the candidate sets of a target jointly, under an L1 penalty.
 
-Main effects keep the datamodel's penalty. A candidate set's penalty is the amount by which empirical Bayes shrinks
-its one-step estimate (empirical_bayes.py): on an orthogonal design the refit then equals the posterior mean, on the
-real one it also accounts for what the sets share with each other and with the main effects. A penalty common to all
-columns was worse: it is chosen for the many small main effects and halves the few large interactions.
+Main effects keep the datamodel's penalty. A candidate's penalty is the amount by which empirical Bayes shrinks its
+one-step estimate (statistics/empirical_bayes.py). On an orthogonal design the refit then equals the posterior mean; on
+the real one it also accounts for the correlations of sets with each other and with main effects. A penalty common to
+all columns was worse: it is chosen for the many small main effects and halves the few large interactions.
 """
 
 from __future__ import annotations
@@ -19,10 +19,21 @@ from attribution.linear.lasso import Moments, solve_l1
 from attribution.types import Floating
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
-    """What all targets' refits share: phi (m, n) float32, weight (m,) float32 or None, the rows of every fold, and
-    per fold the weighted sums of phi and phi phi'."""
+    """The part of the refits that all targets share.
+
+    Attributes
+    ----------
+    phi : (m, n) float32
+    weight : (m,) float32 or None
+    rows : list of int64 arrays
+        Rows of each fold.
+    total : list of float
+        Weight of each fold.
+    x, xx : list of (n,) and (n, n) arrays
+        Weighted sums over each fold of phi and phi phi'.
+    """
 
     phi: NDArray[np.float32]
     weight: NDArray[np.float32] | None
@@ -33,21 +44,39 @@ class Design:
 
     @staticmethod
     def of(phi: NDArray[np.float32], weight: Floating | None, folds: NDArray[np.int64]) -> Design:
+        """Sum up phi (m, n) and its products over the folds (m,)."""
         rows = [np.flatnonzero(folds == fold) for fold in range(int(folds.max()) + 1)]
         w = None if weight is None else weight.astype(np.float32)
         parts = [
             Moments.of(phi[r], np.zeros((len(r), 0), np.float32), None if w is None else w[r]) for r in rows
         ]
-        return Design(phi, w, rows, [p.weight for p in parts], [p.x for p in parts], [p.xx for p in parts])
+        return Design(
+            phi=phi,
+            weight=w,
+            rows=rows,
+            total=[p.weight for p in parts],
+            x=[p.x for p in parts],
+            xx=[p.xx for p in parts],
+        )
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit of a target, for several rows of penalties.
+    """One fit of a target, for several rows of penalties. Penalties and coefficients are in the outputs' units.
 
-    without: the fold left out, or None. used: (c,) which candidate columns take part; penalties: (l, c) theirs,
-    infinite to leave one out; main_penalty: (n,) of the main effects; start: (n,) main effects to start from. All in
-    the outputs' units."""
+    Attributes
+    ----------
+    without : int or None
+        Fold left out; None to fit on all rows.
+    used : (c,) int64
+        Positions of the candidate columns in the fit.
+    penalties : (l, c) float64
+        Their penalties; infinite to leave a column out.
+    main_penalty : (n,) float64
+        Penalties of the main effects.
+    start : (n,) float64
+        Main effects to start from.
+    """
 
     without: int | None
     used: NDArray[np.int64]
@@ -58,7 +87,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Request:
-    """A target's fits. columns: (m, c) float32, phi_S of every candidate; outputs: (m,)."""
+    """The fits of one target; columns: (m, c) float32, phi_S of every candidate; outputs: (m,)."""
 
     columns: NDArray[np.float32]
     outputs: NDArray[np.float64]
@@ -66,27 +95,29 @@ class Request:
 
 
 class Solver(Protocol):
-    """A target's solutions."""
+    """Gives the solutions of one target's fits."""
 
     def solve(self, fit: int, rows: NDArray[np.int64]) -> tuple[Floating, Floating, Floating]:
-        """Of one fit at some rows of its penalties: main effects (l, n), sets (l, c), intercepts (l,)."""
+        """Return the solution of a fit at some rows of its penalties: main effects (l, n), sets (l, c), intercepts
+        (l,)."""
 
 
-class OneByOne:
-    """Solves a fit when asked for it."""
+class OnDemandSolver:
+    """Solves each fit when its solution is requested, with NumPy."""
 
     def __init__(self, design: Design, request: Request) -> None:
         self.request, self.refit = request, TargetRefit(design, request.columns, request.outputs)
 
     def solve(self, fit: int, rows: NDArray[np.int64]) -> tuple[Floating, Floating, Floating]:
-        asked = self.request.fits[fit]
-        return self.refit.solve(asked.without, asked.used, asked.penalties[rows], asked.main_penalty, asked.start)
+        own = self.request.fits[fit]
+        return self.refit.solve(own.without, own.used, own.penalties[rows], own.main_penalty, own.start)
 
 
 @dataclass(frozen=True)
-class Together:
-    """What was solved with those of all other targets (refit_torch.py): main effects (k, l, n), intercepts (k, l), and
-    sets, k of (l, c)."""
+class BatchSolutions:
+    """Solutions of one target, computed together with those of other targets (refit_torch.py).
+
+    main: (k, l, n) main effects; sets: k arrays (l, c); intercept: (k, l)."""
 
     main: Floating
     sets: Sequence[Floating]
@@ -99,8 +130,12 @@ class Together:
 class TargetRefit:
     """Refits of one target on its candidate columns: without each fold, and on all rows.
 
-    columns: (m, c) float32, phi_S of every candidate. outputs: (m,), already centred and scaled as `phi`'s
-    coefficients are wanted.
+    Parameters
+    ----------
+    design : Design
+    columns : (m, c) float32
+        phi_S of every candidate.
+    outputs : (m,) float64
     """
 
     def __init__(self, design: Design, columns: NDArray[np.float32], outputs: NDArray[np.float64]) -> None:
@@ -126,11 +161,27 @@ class TargetRefit:
         main_penalty: Floating,
         start: Floating,
     ) -> tuple[Floating, Floating, Floating]:
-        """Fit on all folds but `without` (None: on all), once per row of penalties.
+        """Fit once for every row of penalties.
 
-        used: (c,) which candidate columns take part; penalties: (l, c) theirs, infinite to leave one out;
-        main_penalty: (n,) of the main effects; start: (n,) main effects to start from. All in the outputs' units.
-        Returns main effects (l, n), set coefficients (l, c), intercepts (l,).
+        Parameters
+        ----------
+        without : int or None
+            Fold left out; None to fit on all rows.
+        used : (c,) int64
+            Positions of the candidate columns in the fit.
+        penalties : (l, c) float64
+            Their penalties; infinite to leave a column out.
+        main_penalty : (n,) float64
+            Penalties of the main effects.
+        start : (n,) float64
+            Main effects to start from.
+
+        Returns
+        -------
+        main : (l, n) float64
+        sets : (l, c) float64
+        intercept : (l,) float64
+            All in the outputs' units.
         """
         design = self.design
         n, c = design.phi.shape[1], len(used)
@@ -148,13 +199,13 @@ class TargetRefit:
         covariance = (
             np.concatenate([_add(self.yx, folds), _add(self.yc, folds)[used]]) / total - mean_y * mean
         )
-        cut = (
+        scaled_penalties = (
             np.concatenate([np.repeat(main_penalty[None], len(penalties), axis=0), penalties], axis=1)
             / self.scale
         )
         begin = np.concatenate([start / self.scale, np.zeros(c)])
         coef = solve_l1(
-            gram, covariance[None], cut[None], start=np.repeat(begin[None, None], len(penalties), axis=1)
+            gram, covariance[None], scaled_penalties[None], start=np.repeat(begin[None, None], len(penalties), axis=1)
         )[0].astype(np.float64)
         intercept = mean_y - coef @ mean
         return coef[:, :n] * self.scale, coef[:, n:] * self.scale, intercept * self.scale + self.centre

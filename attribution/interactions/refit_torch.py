@@ -1,8 +1,8 @@
 """The refits of refit.py in torch, for a GPU: every fit of all targets of a block at once.
 
-The Gram matrix of a fit has a part that all targets share, the main effects', and parts of a target's own that are as
-wide as its candidates are many. They are kept apart: the product that each iteration needs is then one large product
-with the shared part and small ones with the others, and no matrix of n players a target has to be stored or read.
+The Gram matrix of a fit has a part that all targets share, that of the main effects, and parts of each target's own, as
+wide as its candidates are many. They are kept apart: each iteration then needs one large product with the shared part
+and small products with the others, and no n x n matrix for every target has to be stored or read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.device import exact_products, torch_device
-from attribution.interactions.refit import Design, Request, Together
+from attribution.interactions.refit import BatchSolutions, Design, Request
 from attribution.linear.lasso_torch import iterate, largest_eigenvalue
 
 if TYPE_CHECKING:
@@ -32,11 +32,31 @@ def solve_on_device(
     tolerance: float = 1e-4,
     max_iterations: int = 2000,
     block_bytes: int = _BLOCK_BYTES,
-) -> Iterator[Together]:
-    """Every target's solutions, in the order asked for. All targets ask for the same folds and as many levels.
+) -> Iterator[BatchSolutions]:
+    """Solve the fits of several targets on a torch device.
 
-    block_bytes: targets are taken in blocks of about so much of the device's memory; phi and a Gram matrix a fit come
-    on top. Raises AttributionError for a device that is not there."""
+    Parameters
+    ----------
+    device : str
+        A torch device.
+    design : Design
+    requests : sequence of Request
+        One for each target; all have the same folds and equally many rows of penalties.
+    tolerance, max_iterations : float, int
+        Stopping rule of the iteration.
+    block_bytes : int
+        Device memory in bytes for a block of targets. phi and one Gram matrix for each fit come on top.
+
+    Yields
+    ------
+    BatchSolutions
+        The solutions of each target, in the order of the requests.
+
+    Raises
+    ------
+    AttributionError
+        For a device that does not exist.
+    """
     shared = _Shared(torch_device(device), design, [fit.without for fit in requests[0].fits]) if requests else None
     n_masks, n_players = design.phi.shape
     first = 0
@@ -57,7 +77,7 @@ def solve_on_device(
 
 
 class _Shared:
-    """What all targets share on the device: phi (m, n), weight (m, 1) or None, rows of every fold, and for the fits
+    """The shared part on the device: phi (m, n), weight (m, 1) or None, rows of every fold, and for the fits
     without each of `folds` (None: on all) the weight, mean (k, n) and covariance (k, n, n) of phi."""
 
     def __init__(self, device: torch.device, design: Design, folds: Sequence[int | None]) -> None:
@@ -120,7 +140,7 @@ class _Block:
 
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(self.shared.device)
 
-    def solve(self, tolerance: float, max_iterations: int) -> list[Together]:
+    def solve(self, tolerance: float, max_iterations: int) -> list[BatchSolutions]:
         parts, covariance, mean, mean_y = self._moments()
         largest = largest_eigenvalue(parts, covariance)
         penalties, start = self._penalties()
@@ -131,7 +151,7 @@ class _Block:
         level = intercept.cpu().numpy() * unit + self.centre[None, :, None]
         n = self.shared.phi.shape[1]
         return [
-            Together(
+            BatchSolutions(
                 found[:, target, :, :n],
                 [found[k, target, :, n : n + len(fit.used)] for k, fit in enumerate(request.fits)],
                 level[:, target],

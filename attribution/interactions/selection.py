@@ -1,4 +1,4 @@
-"""Which candidates enter a target's spectrum: refits at several levels of strictness, one chosen by cross-fitting."""
+"""Select the candidates of a target's spectrum: refits of several strictness, one of them chosen by cross-fitting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.interactions.candidates import Candidates
-from attribution.interactions.refit import Design, Fit, OneByOne, Request, Solver
+from attribution.interactions.refit import Design, Fit, OnDemandSolver, Request, Solver
 from attribution.interactions.refit_torch import solve_on_device
 from attribution.interactions.setup import N_FOLDS, BlockSetup
 from attribution.linear.cross_fitted import LinearFit
@@ -17,13 +17,31 @@ from attribution.screening.screen import set_columns
 from attribution.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
-    """One target's choice. level: 0 for no sets, else 1 + index into settings.levels. kept (c,) bool and sets (c,)
-    their coefficients, main (n,), intercept: of the fit on all masks. predicted (m,), fold_main (k, n),
-    fold_sets (k, c): cross-fitted, each fold's level chosen on the others."""
+    """The sets of one target's spectrum, with the fit on all masks and the cross-fitted ones.
 
-    level: int
+    Attributes
+    ----------
+    strictness : int
+        0 for no sets, else 1 + index into `settings.max_p_null_grid`.
+    kept : (c,) bool
+        Candidates with a coefficient in the fit on all masks.
+    sets : (c,) float64
+        Coefficients of the candidates in the fit on all masks.
+    main : (n,) float64
+        Coefficients of the players in the fit on all masks.
+    intercept : float
+        Intercept of the fit on all masks.
+    predicted : (m,) float64
+        Cross-fitted predictions; the strictness used on a fold is chosen on the other folds.
+    fold_main : (N_FOLDS, n) float64
+        Coefficients of the players in the cross-fitted fits.
+    fold_sets : (N_FOLDS, c) float64
+        Coefficients of the candidates in the cross-fitted fits.
+    """
+
+    strictness: int
     kept: NDArray[np.bool_]
     sets: Array
     main: Array
@@ -33,7 +51,7 @@ class Selection:
     fold_sets: Array
 
     def widened(self, n_sets: int) -> Selection:
-        """The same choice among more candidates, which follow those it was made from and stay outside."""
+        """Append candidates that are not selected, up to n_sets in all."""
         more = n_sets - len(self.kept)
         return replace(
             self, kept=np.pad(self.kept, (0, more)), sets=np.pad(self.sets, (0, more)),
@@ -42,14 +60,14 @@ class Selection:
 
 
 def may_enter(candidates: Candidates) -> bool:
-    """Whether any candidate is rather real than nil in some fit, and so may be worth another refit."""
-    return bool((candidates.nil <= 0.5).any())
+    """Return True if any candidate has P(null) <= 0.5 in at least one fit, so that a refit may pay."""
+    return bool((candidates.p_null <= 0.5).any())
 
 
 def select_all(
     setup: BlockSetup, design: Design, linear: LinearFit, candidates: Sequence[Candidates], targets: Sequence[int]
 ) -> list[Selection]:
-    """The choice of several targets, whose refits a device solves together."""
+    """Select the sets of several targets; on a device their refits are solved together."""
     device = setup.settings.booster.device
     if device == "cpu":
         return [select(setup, design, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
@@ -64,85 +82,97 @@ def select_all(
 def select(
     setup: BlockSetup, design: Design, linear: LinearFit, candidates: Candidates, target: int
 ) -> Selection:
-    """Choose and refit one target's sets: on the other folds for every fold, then on all masks."""
+    """Select and refit one target's sets: without each fold, then on all masks."""
     plan = _plan(setup, linear, candidates, target)
     return _choose(
-        setup, linear, candidates, target, plan, None if plan is None else OneByOne(design, plan.request)
+        setup, linear, candidates, target, plan, None if plan is None else OnDemandSolver(design, plan.request)
     )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """somewhere: (c,) candidates that may enter in some fit; request: those fits, without each fold and (last) on all
-    masks, at every level."""
+    """The refits of one target: without each fold and (last) on all masks, at every strictness.
 
-    somewhere: NDArray[np.int64]
+    eligible: (c,) positions of the candidates that may enter at least one of them."""
+
+    eligible: NDArray[np.int64]
     request: Request
 
 
 def _plan(setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: int) -> _Plan | None:
-    """A target's fits; None where no candidate may enter any."""
-    levels = np.array(setup.settings.levels)
-    proposals = [_eligible(setup, candidates, fold, levels) for fold in (*range(N_FOLDS), None)]
+    """The fits to solve for one target; None if no candidate is eligible in any."""
+    grid = np.array(setup.settings.max_p_null_grid)
+    proposals = [_eligible(setup, candidates, fold, grid) for fold in (*range(N_FOLDS), None)]
     if not any(len(used) for used, _ in proposals):
         return None
-    somewhere = np.unique(np.concatenate([used for used, _ in proposals]))
+    eligible = np.unique(np.concatenate([used for used, _ in proposals]))
     penalties = [*linear.fold_penalty[:, target], linear.penalty[target]]
     starts = [*linear.fold_coef[:, target], linear.coef[target]]
     fits = [
         Fit(
-            fold if fold < N_FOLDS else None, np.searchsorted(somewhere, used), of_sets,
+            fold if fold < N_FOLDS else None, np.searchsorted(eligible, used), of_sets,
             _main_penalty(setup, fold, penalties[fold]), starts[fold],
         )
         for fold, (used, of_sets) in enumerate(proposals)
     ]  # fmt: skip
     return _Plan(
-        somewhere, Request(set_columns(setup.phi, candidates.members[somewhere]), setup.data.outputs[:, target], fits)
+        eligible, Request(set_columns(setup.phi, candidates.members[eligible]), setup.data.outputs[:, target], fits)
     )
 
 
 def _choose(
     setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: int, plan: _Plan | None, solver: Solver | None
 ) -> Selection:
-    n_sets, n_levels = len(candidates.members), len(setup.settings.levels)
-    every_main, every_intercept = linear.coef[target], float(linear.intercept[target])
+    n_sets, n_grid = len(candidates.members), len(setup.settings.max_p_null_grid)
+    main_of_all, intercept_of_all = linear.coef[target], float(linear.intercept[target])
     if plan is None or solver is None:
         return Selection(
-            0, np.zeros(n_sets, bool), np.zeros(n_sets), every_main, every_intercept,
-            linear.predicted[:, target], linear.fold_coef[:, target], np.zeros((N_FOLDS, n_sets)),
-        )  # fmt: skip
+            strictness=0,
+            kept=np.zeros(n_sets, bool),
+            sets=np.zeros(n_sets),
+            main=main_of_all,
+            intercept=intercept_of_all,
+            predicted=linear.predicted[:, target],
+            fold_main=linear.fold_coef[:, target],
+            fold_sets=np.zeros((N_FOLDS, n_sets)),
+        )
     columns, y = plan.request.columns, plan.request.outputs
-    predicted = np.repeat(linear.predicted[:, [target]], n_levels + 1, axis=1)
-    fold_main = np.repeat(linear.fold_coef[:, target][:, None], n_levels + 1, axis=1)
-    fold_sets = np.zeros((N_FOLDS, n_levels + 1, n_sets))
-    error = np.empty((N_FOLDS, n_levels + 1))
+    predicted = np.repeat(linear.predicted[:, [target]], n_grid + 1, axis=1)
+    fold_main = np.repeat(linear.fold_coef[:, target][:, None], n_grid + 1, axis=1)
+    fold_sets = np.zeros((N_FOLDS, n_grid + 1, n_sets))
+    error = np.empty((N_FOLDS, n_grid + 1))
     for fold in range(N_FOLDS):
         rows = np.flatnonzero(setup.folds == fold)
         fit = plan.request.fits[fold]
         if len(fit.used):
-            main, sets, intercept = solver.solve(fold, np.arange(n_levels))
-            # A level that lets nothing in is the datamodel itself, not a second solution of it.
+            main, sets, intercept = solver.solve(fold, np.arange(n_grid))
+            # A strictness that excludes every set is the datamodel itself, not a second solution of it.
             some = np.flatnonzero(np.isfinite(fit.penalties).any(axis=1))
             fold_main[fold, 1 + some] = main[some]
-            fold_sets[fold][np.ix_(1 + some, plan.somewhere[fit.used])] = sets[some]
+            fold_sets[fold][np.ix_(1 + some, plan.eligible[fit.used])] = sets[some]
             fitted = setup.phi[rows] @ main[some].T + columns[rows][:, fit.used] @ sets[some].T + intercept[some]
             predicted[np.ix_(rows, 1 + some)] = fitted
         error[fold] = setup.weight[rows] @ (y[rows, None] - predicted[rows]) ** 2
-    # The level used on a fold is chosen on the others, in favour of fewer sets where they tie.
+    # The strictness used on a fold is chosen on the others; ties go to fewer sets.
     choice = np.array([np.delete(error, fold, axis=0).sum(axis=0).argmin() for fold in range(N_FOLDS)])
-    level = int(error.sum(axis=0).argmin())
+    strictness = int(error.sum(axis=0).argmin())
     kept, final = np.zeros(n_sets, bool), np.zeros(n_sets)
     fit = plan.request.fits[-1]
-    if level and np.isfinite(fit.penalties[level - 1]).any():
-        main, sets, intercept = solver.solve(N_FOLDS, np.array([level - 1]))
-        final[plan.somewhere[fit.used]] = sets[0]
+    if strictness and np.isfinite(fit.penalties[strictness - 1]).any():
+        main, sets, intercept = solver.solve(N_FOLDS, np.array([strictness - 1]))
+        final[plan.eligible[fit.used]] = sets[0]
         kept = final != 0
-        every_main, every_intercept = main[0], float(intercept[0])
+        main_of_all, intercept_of_all = main[0], float(intercept[0])
     return Selection(
-        level, kept, final, every_main, every_intercept,
-        predicted[np.arange(setup.n_masks), choice[setup.folds]],
-        fold_main[setup.every, choice], fold_sets[setup.every, choice],
-    )  # fmt: skip
+        strictness=strictness,
+        kept=kept,
+        sets=final,
+        main=main_of_all,
+        intercept=intercept_of_all,
+        predicted=predicted[np.arange(setup.n_masks), choice[setup.folds]],
+        fold_main=fold_main[setup.all_folds, choice],
+        fold_sets=fold_sets[setup.all_folds, choice],
+    )
 
 
 def _main_penalty(setup: BlockSetup, fit: int, penalty: float) -> Array:
@@ -153,20 +183,21 @@ def _main_penalty(setup: BlockSetup, fit: int, penalty: float) -> Array:
 
 
 def _eligible(
-    setup: BlockSetup, candidates: Candidates, without: int | None, levels: Array
+    setup: BlockSetup, candidates: Candidates, without: int | None, grid: Array
 ) -> tuple[NDArray[np.int64], Array]:
-    """Candidates that may enter at some level, seen without one fold: their positions, and penalties (l, used).
+    """Positions of the candidates that may enter a fit without one fold, and their penalties (grid, used).
 
-    A set's penalty is what empirical Bayes takes off its estimate; infinite where the level keeps it out."""
+    A set's penalty is the amount by which empirical Bayes shrinks its estimate; infinite where its P(null) exceeds the
+    grid's."""
     if without is None:
-        folds, row, open_to = setup.every, N_FOLDS, candidates.proposed.any(axis=0)
+        folds, row, allowed = setup.all_folds, N_FOLDS, candidates.selected_on_half.any(axis=0)
     else:
-        folds, row = np.delete(setup.every, without), without
-        # A set put forward by the half that holds the fold has seen it.
-        open_to = candidates.proposed[0 if setup.half_of_fold[without] else 1]
-    nil = candidates.nil[row]
-    used = np.flatnonzero(open_to & (nil <= levels.max()))
+        folds, row = np.delete(setup.all_folds, without), without
+        # A set selected on the half that holds the fold depends on it.
+        allowed = candidates.selected_on_half[0 if setup.half_of_fold[without] else 1]
+    p_null = candidates.p_null[row]
+    used = np.flatnonzero(allowed & (p_null <= grid.max()))
     estimate = candidates.sums[folds][:, used].sum(axis=0) / setup.fold_weight[folds].sum()
     z = np.abs(candidates.z(folds)[used])
-    shrink = np.abs(estimate) * (1.0 - np.abs(candidates.mean[row, used]) / np.maximum(z, 1e-300))
-    return used, np.where(nil[used][None, :] <= levels[:, None], shrink[None, :], np.inf)
+    shrink = np.abs(estimate) * (1.0 - np.abs(candidates.posterior_mean_z[row, used]) / np.maximum(z, 1e-300))
+    return used, np.where(p_null[used][None, :] <= grid[:, None], shrink[None, :], np.inf)

@@ -1,4 +1,4 @@
-"""Settings of a block's fit, and what all its steps share: basis, folds, row groups, weights."""
+"""Settings of a block's fit, and the basis, folds, row groups and weights that all its steps share."""
 
 from __future__ import annotations
 
@@ -24,29 +24,48 @@ __all__ = ["MAX_ORDER", "N_FOLDS", "BlockSettings", "BlockSetup"]
 # experiment stops at 64 (experiments/factorial.py): a larger set could be reported, but never put to the test.
 MAX_ORDER = 6
 
-_SMALLEST, _LARGEST = 1e-13, 1e15  # spread of outputs whose squares and their sums float32 can hold
-_ROUNDING = 1e-13  # of an output's size
+_SMALLEST, _LARGEST = 1e-13, 1e15  # standard deviations of outputs whose squares and their sums float32 can hold
+_ROUNDING = 1e-13  # standard deviation of rounding errors, relative to an output's size
 
 
 @dataclass(frozen=True)
 class BlockSettings:
-    """Settings of a fit.
+    """Settings of a block's fit.
 
-    alpha: of the masks; where they have several, the one that results are told at (masks/mixed_alphas.py).
-    max_dense_players: the joint fits hold all players up to this many (masks/player_subset.py).
-    levels: largest probability of being nil at which a set may enter the spectrum; one of them, or none at all, is
-    chosen per target by cross-fitting. max_pair_players, max_triple_players: pairs and triples are screened
-    exhaustively up to this many players, beyond it among those of largest main effect. max_sieve_players: up to so
-    many players, all triples beyond those are looked at by a sieve (sieve.py; alpha = 1/2 only, 0: none), on
-    n_sieve_masks masks at first; beyond 500 players on targets with two pairs as large as a triple would have to be.
-    n_proxy_sets: larger sets taken from each half's proxy, per target (0: no proxy).
+    Attributes
+    ----------
+    alpha : float
+        Inclusion probability of the masks; where they have several, the one at which results are reported
+        (masks/mixed_alphas.py).
+    max_order : int
+        Members of the largest set considered, 1 to MAX_ORDER.
+    seed : int
+        Seed of the assignment of masks to folds.
+    backend : {"booster", "lightgbm"}
+        Library that fits the proxies.
+    max_p_null_grid : tuple of float
+        Strictness of the selection: largest probability of being null at which a set may enter the spectrum. One of
+        them, or no set at all, is chosen for each target by cross-fitting.
+    max_dense_players : int
+        Up to this many players all take part in the joint fits; of more, the strongest (masks/player_subset.py).
+    max_pair_players, max_triple_players : int
+        Pairs and triples are screened among this many players: all, or those of largest main effect.
+    max_sieve_players : int
+        Up to this many players, a sieve tests the triples that the screen leaves out (screening/sieve.py; alpha = 1/2
+        only). 0: no sieve.
+    n_sieve_masks : int
+        Masks of each half on which the sieve computes every triple.
+    n_proxy_sets : int
+        Larger sets taken from the proxy of each half, for every target. 0: no proxy.
+    booster : BoosterSettings
+        Settings of the proxies; its device also runs the screens and the refits.
     """
 
     alpha: float
     max_order: int = 3
     seed: int = 0
     backend: Backend = "booster"
-    levels: tuple[float, ...] = (0.1, 0.5, 0.9)
+    max_p_null_grid: tuple[float, ...] = (0.1, 0.5, 0.9)
     max_dense_players: int = 4000
     max_pair_players: int = 2000
     max_triple_players: int = 110
@@ -66,14 +85,49 @@ class BlockSettings:
 
 
 class BlockSetup:
-    """phi (m, n) float32; folds (m,), fold_of_row_group (u,); half_of_fold (k,) bool; weight (m,), fold_weight (k,).
-    row_alpha: of the masks; mixture: what several of them mean for outputs and units.
+    """Data of a block's fit, in the form that all its steps share.
 
-    players (n,): the players of the joint fits. Everything here is numbered by them; `all_masks` holds every player,
-    and allowed (k + 1, n) says which of them each fit may use (None: all)."""
+    Players are numbered by their position in `players`, in every array but `all_masks`.
+
+    Parameters
+    ----------
+    data : CheckedData
+    settings : BlockSettings
+
+    Attributes
+    ----------
+    players : (n,) int64
+        Players of the joint fits.
+    allowed : (N_FOLDS + 1, n) bool or None
+        Players that the fit without each fold, and (last row) the fit on all masks, may use. None: all.
+    all_masks : (m, n_all_players) bool
+    phi : (m, n) float32
+        Basis function of every player.
+    folds : (m,) int64
+    all_folds : (N_FOLDS,) int64
+        Numbers of the folds.
+    half_of_fold : (N_FOLDS,) bool
+        Half of the masks to which each fold belongs.
+    row_groups : RowGroups
+    fold_of_row_group : (u,) int64
+    weight : (m,) float64
+    fold_weight : (N_FOLDS,) float64
+        Sum of the weights of each fold.
+    row_alpha : float or (m,) float64
+        Inclusion probability of the masks.
+    alpha_is_half : bool
+        True if every mask has alpha = 1/2, so that phi is +1 or -1.
+    mixture : AlphaMixture
+        Offsets and units of outputs where masks have several alphas.
+
+    Raises
+    ------
+    AttributionError
+        For outputs whose spread float32 cannot represent.
+    """
 
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
-        data = replace(data, outputs=_that_vary(data.outputs))
+        data = replace(data, outputs=_without_rounding_errors(data.outputs))
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
@@ -95,20 +149,20 @@ class BlockSetup:
         self.weight: Array = np.ones(self.n_masks) if data.weight is None else data.weight
         self.fold_weight = np.bincount(self.folds, self.weight, minlength=N_FOLDS)
         self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
-        self.every = np.arange(N_FOLDS)
+        self.all_folds = np.arange(N_FOLDS)
         self.row_groups: RowGroups = make_row_groups(
             data.masks, data.groups, data.weight, self.row_alpha, identity=self.all_masks
         )
-        self.halves = data.alphas is None and settings.alpha == 0.5  # phi is +-1
+        self.alpha_is_half = data.alphas is None and settings.alpha == 0.5  # phi is +-1
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds
         self.fold_of_row_group = fold_of_group[self.row_groups.group]
 
 
-def _that_vary(outputs: Array) -> Array:
-    """Outputs with those that vary in their last digits only made constant: rounding is no function of the mask.
+def _without_rounding_errors(outputs: Array) -> Array:
+    """Replace targets whose spread is at rounding level by constants: rounding is no function of the mask.
 
-    Raises AttributionError for outputs whose squares single precision would lose: nothing would be found in them."""
+    Raises AttributionError for outputs whose squares are lost in single precision."""
     spread = outputs.std(axis=0)
     constant = spread <= _ROUNDING * np.abs(outputs).max(axis=0)
     lost = np.flatnonzero(~constant & ~((spread >= _SMALLEST) & (spread <= _LARGEST)))

@@ -1,5 +1,4 @@
-"""Triples under consideration: those that pairs lead to, an exhaustive screen of the strongest players', and a sieve
-for all others'."""
+"""Candidate triples: by heredity from pairs, by an exhaustive screen of the strongest players, and by a sieve."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.interactions.candidates import LEAST_REPORTED, Candidates, report_cut, with_prior
+from attribution.interactions.candidates import MIN_REPORTED_Z, Candidates, find_report_threshold, with_prior
 from attribution.interactions.setup import N_FOLDS, BlockSetup
 from attribution.screening.heredity import are_among, triples_by_heredity
 from attribution.screening.screen import screen_triples, set_statistics
@@ -22,51 +21,79 @@ from attribution.types import Array
 
 Parts = list[list[Candidates]]
 
-_LEADS = 3.0  # |z| of pairs that lead to triples; more where chance brings more than ten a target
-_MOST_LED = 4000  # led triples of a target
-_SURVIVORS = 4000  # nil triples that a target's sieve lets through to be looked at on all masks
-_SURELY_SEEN = 5.0  # |z| from which hardly a triple is turned away
-_EVERY_TARGET = 500  # players up to which the sieve costs next to nothing; of more it is given twice the masks
+# Expected numbers of null sets of one target. A choice: each bounds the work that chance causes in a later step.
+NULL_RETAINED = 10.0  # that a screen or the sieve retains as candidates
+NULL_REPORTED = 5.0  # that are reported because of their size alone
+NULL_IN_FIT = 0.05  # of the sieve that may enter a fit: more of them opened gates (docs/NEGATIVE_RESULTS.md)
+NULL_SURVIVORS = 4000  # that the sieve passes on to the exact test
+
+HEREDITY_PAIR_Z = 3.0  # smallest |z| of a pair that singles out triples, if NULL_RETAINED asks for no more
+MAX_HEREDITY_TRIPLES = 4000  # triples by heredity of one target; a choice that bounds time
+# |z| from which the sieve is taken to be complete: a triple of z = 7 on all masks has 5 on those it looks at
+# (screening/sieve.py), so the prior counts what the sieve found from here on and the expected null counts below.
+SIEVE_COMPLETE_Z = 5.0
+# Players up to which every target is sieved. Beyond, only targets with two large pairs are, on twice the masks: the
+# sieve's time grows with the cube of the number of players.
+SIEVE_ALL_TARGETS = 500
 
 
 def find_triples(
     setup: BlockSetup, residual: Array, pairs: list[Candidates], z_histograms: ZHistograms
 ) -> tuple[Parts, EffectPrior | None, bool]:
-    """Every target's triples that stand out, in parts; the prior of the last look; whether all triples were looked at.
+    """Find every target's candidate triples.
 
-    residual: (m, t), out of fold, of what the pairs are part of. All that are looked at are counted into
-    `z_histograms`, by their |z| on all masks."""
+    Parameters
+    ----------
+    setup : BlockSetup
+    residual : (m, t) float64
+        Out-of-fold residuals of the spectrum of main effects and pairs.
+    pairs : list of Candidates
+        Candidate pairs of each target.
+    z_histograms : ZHistograms
+        Every triple tested is counted here, by its |z| on all masks.
+
+    Returns
+    -------
+    found : list of lists of Candidates
+        For each target its triples by heredity, of the screen and of the sieve.
+    prior : EffectPrior or None
+        Prior of the screen; None if fewer than three players were screened.
+    all_tested : bool
+        True if every triple was tested on every target.
+    """
     sums = setup.row_groups.sums(residual, 3)
-    led = _led(setup, sums, pairs, z_histograms)
-    found: Parts = [[own] for own in led]
+    by_heredity = _by_heredity(setup, sums, pairs, z_histograms)
+    found: Parts = [[own] for own in by_heredity]
     players = strongest_players(setup, setup.settings.max_triple_players)
     prior = None
     if len(players) >= 3:
-        prior = _screen(setup, sums, players, z_histograms, found, led)
-    every = len(players) == setup.n_players
-    if not every and _can_sieve(setup):
-        targets = _worth_a_sieve(setup, pairs)
-        _sieve(setup, sums, players, z_histograms, found, led, targets)
-        every = len(targets) == setup.n_targets
-    return found, prior, every
+        prior = _screen(setup, sums, players, z_histograms, found, by_heredity)
+    all_tested = len(players) == setup.n_players
+    if not all_tested and _can_sieve(setup):
+        targets = _targets_to_sieve(setup, pairs)
+        _sieve(setup, sums, players, z_histograms, found, by_heredity, targets)
+        all_tested = len(targets) == setup.n_targets
+    return found, prior, all_tested
 
 
-def _led(
+def _by_heredity(
     setup: BlockSetup, sums: Array, pairs: list[Candidates], z_histograms: ZHistograms
 ) -> list[Candidates]:
     """Every target's triples that contain two large pairs (heredity.py); the screens leave them out."""
-    least = max(_LEADS, z_threshold(10.0, comb(min(setup.n_players, setup.settings.max_pair_players), 2)))
-    hits = []
+    n_pairs = comb(min(setup.n_players, setup.settings.max_pair_players), 2)
+    min_pair_z = max(HEREDITY_PAIR_Z, z_threshold(NULL_RETAINED, n_pairs))
+    stratum = Stratum(3, by_heredity=True)
+    triples = []
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     for target, own in enumerate(pairs):
-        z = np.abs(own.z(setup.every))
-        leading = z >= least
-        triples = triples_by_heredity(own.members[leading], z[leading], _MOST_LED)
-        hits.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, triples, sums[:, target]))
-        add_to_histogram(counts, _size(hits[-1]))
-    z_histograms.add(Stratum(3, by_heredity=True), counts)
+        z = np.abs(own.z(setup.all_folds))
+        large = z >= min_pair_z
+        members = triples_by_heredity(own.members[large], z[large], MAX_HEREDITY_TRIPLES)
+        triples.append(set_statistics(setup.row_groups, setup.fold_of_row_group, N_FOLDS, members, sums[:, target]))
+        add_to_histogram(counts, _abs_z(triples[-1]))
+    z_histograms.add(stratum, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
-    return [with_prior(setup, hit, prior, LEAST_REPORTED, Stratum(3, by_heredity=True)) for hit in hits]
+    return [with_prior(setup, sets, prior, MIN_REPORTED_Z, stratum) for sets in triples]
 
 
 def _screen(
@@ -75,51 +102,54 @@ def _screen(
     players: NDArray[np.int64],
     z_histograms: ZHistograms,
     found: Parts,
-    led: list[Candidates],
+    by_heredity: list[Candidates],
 ) -> EffectPrior:
-    """Screen all triples among `players`, append what stands out to `found`; their prior.
+    """Screen all triples among `players`, append the retained ones to `found`, and return their prior.
 
-    led: per target the triples found by heredity, which are counted and tested by themselves."""
+    Triples by heredity are left out: they are counted and tested as a stratum of their own."""
     n_sets = comb(len(players), 3)
-    keep_z, usual_z = z_threshold(10.0, n_sets), z_threshold(5.0, n_sets)
+    retain_threshold, chance_threshold = z_threshold(NULL_RETAINED, n_sets), z_threshold(NULL_REPORTED, n_sets)
     row_groups = setup.row_groups if len(players) == setup.n_players else setup.row_groups.of_players(players)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
-    hits = list(
+    retained = list(
         screen_triples(
-            row_groups, setup.fold_of_row_group, sums, keep_z, counts,
-            unit_variance=setup.halves, device=setup.settings.booster.device,
+            row_groups, setup.fold_of_row_group, sums, retain_threshold, counts,
+            unit_variance=setup.alpha_is_half, device=setup.settings.booster.device,
         )
     )  # fmt: skip
-    known = np.isin(np.arange(setup.n_players), players)
-    for others in led:
-        uncounted = np.zeros_like(counts)
-        add_to_histogram(uncounted, np.abs(others.z(setup.every))[known[others.members].all(axis=1)])
-        counts -= uncounted
+    inside = np.isin(np.arange(setup.n_players), players)
+    for others in by_heredity:
+        counted_there = np.zeros_like(counts)
+        add_to_histogram(counted_there, np.abs(others.z(setup.all_folds))[inside[others.members].all(axis=1)])
+        counts -= counted_there
     z_histograms.add(Stratum(3), counts)
     prior = EffectPrior.fit(np.maximum(counts, 0), Z_STEP)
-    cut = report_cut(setup, QValues.fit({Stratum(3): counts}, "BH").q.get(Stratum(3)), prior, keep_z, usual_z)
-    for target, hit in enumerate(hits):
-        hit = ScreenedSets(players[hit.members], hit.sums, hit.squares)
-        hit = _of_sets(hit, ~are_among(hit.members, led[target].members, setup.n_players))
-        found[target].append(with_prior(setup, hit, prior, cut, Stratum(3)))
+    q = QValues.fit({Stratum(3): counts}, "BH").q.get(Stratum(3))
+    report_threshold = find_report_threshold(setup, q, prior, retain_threshold, chance_threshold)
+    for target, sets in enumerate(retained):
+        sets = ScreenedSets(players[sets.members], sets.sums, sets.squares)
+        sets = _take(sets, ~are_among(sets.members, by_heredity[target].members, setup.n_players))
+        found[target].append(with_prior(setup, sets, prior, report_threshold, Stratum(3)))
     return prior
 
 
 def _can_sieve(setup: BlockSetup) -> bool:
-    """Signs are all the sieve can multiply; with few masks it would turn away what it should find."""
+    """True if phi is +1 or -1, all the sieve can multiply, and each half has the masks it needs."""
     settings = setup.settings
-    enough = setup.row_groups.size >= 2 * settings.n_sieve_masks
-    return setup.halves and enough and settings.max_triple_players < setup.n_players <= settings.max_sieve_players
+    enough_masks = setup.row_groups.size >= 2 * settings.n_sieve_masks
+    in_range = settings.max_triple_players < setup.n_players <= settings.max_sieve_players
+    return setup.alpha_is_half and enough_masks and in_range
 
 
-def _worth_a_sieve(setup: BlockSetup, pairs: list[Candidates]) -> NDArray[np.int64]:
-    """The targets whose triples are looked at: all, or of very many players those with two pairs as large as a triple
-    would have to be. (What pairs show says nothing about the noise of triples: heredity.py.)"""
-    if setup.n_players <= _EVERY_TARGET:
+def _targets_to_sieve(setup: BlockSetup, pairs: list[Candidates]) -> NDArray[np.int64]:
+    """All targets; of very many players those with two pairs as large as a triple would have to be.
+
+    Pair estimates are independent of the noise in triple estimates (heredity.py), so this choice biases no test."""
+    if setup.n_players <= SIEVE_ALL_TARGETS:
         return np.arange(setup.n_targets)
-    least = z_threshold(0.05, comb(setup.n_players, 3))
-    large = np.array([(np.abs(own.z(setup.every)) >= least).sum() for own in pairs])
-    return np.flatnonzero(large >= 2)
+    min_pair_z = z_threshold(NULL_IN_FIT, comb(setup.n_players, 3))
+    n_large = np.array([(np.abs(own.z(setup.all_folds)) >= min_pair_z).sum() for own in pairs])
+    return np.flatnonzero(n_large >= 2)
 
 
 def _sieve(
@@ -128,52 +158,60 @@ def _sieve(
     screened: NDArray[np.int64],
     z_histograms: ZHistograms,
     found: Parts,
-    led: list[Candidates],
+    by_heredity: list[Candidates],
     targets: NDArray[np.int64],
 ) -> None:
-    """Triples of all players that a sieve finds on some targets, without the led ones and those of `screened` players
-    only, which were looked at."""
+    """Append to `found` the triples that a sieve retains on some targets.
+
+    Triples by heredity, and triples of `screened` players only, are left out: they have been tested."""
     if len(targets) == 0:
         return
-    n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= _EVERY_TARGET else 2)
+    n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= SIEVE_ALL_TARGETS else 2)
     second_half = setup.half_of_fold[setup.fold_of_row_group]
-    hits = sieve_triples(
-        setup.row_groups, setup.fold_of_row_group, second_half, sums[:, targets], n_masks, _SURVIVORS
+    survivors = sieve_triples(
+        setup.row_groups, setup.fold_of_row_group, second_half, sums[:, targets], n_masks, NULL_SURVIVORS
     )
-    led_members = [led[target].members for target in targets]
+    hereditary = [by_heredity[target].members for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
-    known = np.isin(np.arange(setup.n_players), screened)
-    n_tests = n_sets * len(hits) - sum(int((~known[others].all(axis=1)).sum()) for others in led_members)
-    kept, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
-    for (hit, proposed), others in zip(hits, led_members, strict=True):
-        new = ~known[hit.members].all(axis=1) & ~are_among(hit.members, others, setup.n_players)
-        kept.append((_of_sets(hit, new), proposed[:, new]))
-        add_to_histogram(counts, _size(kept[-1][0]))
-    # Turned away: nil for the false discovery rate. For the prior, below where all are seen, what chance would bring.
-    unsure = slice(int(_SURELY_SEEN / Z_STEP))
+    inside = np.isin(np.arange(setup.n_players), screened)
+    n_tests = n_sets * len(survivors) - sum(int((~inside[others].all(axis=1)).sum()) for others in hereditary)
+    untested, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
+    for (sets, on_half), others in zip(survivors, hereditary, strict=True):
+        new = ~inside[sets.members].all(axis=1) & ~are_among(sets.members, others, setup.n_players)
+        untested.append((_take(sets, new), on_half[:, new]))
+        add_to_histogram(counts, _abs_z(untested[-1][0]))
+    # Rejected triples count as z = 0 among the q-values. The prior sees the expected null counts below
+    # SIEVE_COMPLETE_Z, where the sieve is incomplete.
+    incomplete = slice(int(SIEVE_COMPLETE_Z / Z_STEP))
     prior_counts = counts.copy()
-    prior_counts[unsure] = _nil_counts(n_tests)[unsure]
+    prior_counts[incomplete] = _null_counts(n_tests)[incomplete]
     counts[0] += n_tests - int(counts.sum())
     z_histograms.add(Stratum(3), counts)
     prior = EffectPrior.fit(prior_counts, Z_STEP)
-    cut = max(z_threshold(5.0, n_sets), _SURELY_SEEN)
-    # Of millions of triples dozens would pass for likely by chance, and together they open gates
-    # (docs/NEGATIVE_RESULTS.md): a fit is for those that chance hardly brings.
-    least = z_threshold(0.05, n_sets)
-    for target, (hit, proposed) in zip(targets.tolist(), kept, strict=True):
-        standing_out = _largest_size(hit) >= z_threshold(10.0, n_sets)
-        found[target].append(
-            with_prior(
-                setup, _of_sets(hit, standing_out), prior, cut, Stratum(3), proposed[:, standing_out], least=least
-            )
-        )
+    report_threshold = max(z_threshold(NULL_REPORTED, n_sets), SIEVE_COMPLETE_Z)
+    # Among millions of null triples dozens look probable, and jointly they open gates (docs/NEGATIVE_RESULTS.md):
+    # a fit takes only triples that chance rarely produces.
+    min_z = z_threshold(NULL_IN_FIT, n_sets)
+    for target, (sets, on_half) in zip(targets.tolist(), untested, strict=True):
+        retained = _largest_abs_z(sets) >= z_threshold(NULL_RETAINED, n_sets)
+        candidates = with_prior(
+            setup, _take(sets, retained), prior, report_threshold, Stratum(3),
+            selected_on_half=on_half[:, retained], min_z=min_z,
+        )  # fmt: skip
+        found[target].append(candidates)
 
 
 def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
-    """All players, or the `limit` of largest main effect on any target.
+    """Choose the `limit` players of largest main effect on any target, or all players if there are no more.
 
-    A main effect's estimate says nothing about that of an interaction (their basis functions are orthogonal), so
-    choosing players by it leaves the interactions' tests as they are."""
+    Estimates of main effects are independent of the noise in estimates of interactions, because their basis functions
+    are orthogonal. So this choice biases no test of an interaction.
+
+    Returns
+    -------
+    (p,) int64
+        Positions of the players, ascending.
+    """
     if setup.n_players <= limit:
         return np.arange(setup.n_players)
     y = setup.data.outputs - setup.data.outputs.mean(axis=0)
@@ -182,25 +220,26 @@ def strongest_players(setup: BlockSetup, limit: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(-strength, kind="stable")[:limit])
 
 
-def _nil_counts(n_tests: int) -> NDArray[np.int64]:
-    """The histogram of |z| that n_tests nil effects are expected to have."""
+def _null_counts(n_tests: int) -> NDArray[np.int64]:
+    """The expected histogram of |z| of n_tests null effects."""
     from scipy.special import ndtr
 
     edges = np.arange(N_Z_BINS + 1, dtype=np.float64) * Z_STEP
     return np.rint(n_tests * 2 * np.diff(-ndtr(-edges))).astype(np.int64)
 
 
-def _size(hit: ScreenedSets) -> Array:
+def _abs_z(sets: ScreenedSets) -> Array:
     """|z| of sets on all masks."""
-    return np.abs(hit.sums.sum(axis=0)) / np.sqrt(np.maximum(hit.squares.sum(axis=0), 1e-300))
+    return np.abs(sets.sums.sum(axis=0)) / np.sqrt(np.maximum(sets.squares.sum(axis=0), 1e-300))
 
 
-def _largest_size(hit: ScreenedSets) -> Array:
-    """The largest |z| of all masks or all but one fold: what is kept by it is kept whatever a held-out fold says."""
-    sums, squares = hit.sums.sum(axis=0), hit.squares.sum(axis=0)
-    without = np.abs(sums - hit.sums) / np.sqrt(np.maximum(squares - hit.squares, 1e-300))
-    return np.asarray(np.maximum(_size(hit), without.max(axis=0)))
+def _largest_abs_z(sets: ScreenedSets) -> Array:
+    """The largest |z| on all masks or without one fold, so that no single fold decides whether a set is retained."""
+    sums, squares = sets.sums.sum(axis=0), sets.squares.sum(axis=0)
+    without = np.abs(sums - sets.sums) / np.sqrt(np.maximum(squares - sets.squares, 1e-300))
+    return np.asarray(np.maximum(_abs_z(sets), without.max(axis=0)))
 
 
-def _of_sets(hit: ScreenedSets, which: NDArray[np.bool_]) -> ScreenedSets:
-    return ScreenedSets(hit.members[which], hit.sums[:, which], hit.squares[:, which])
+def _take(sets: ScreenedSets, which: NDArray[np.bool_]) -> ScreenedSets:
+    """Some of the sets: which (c,)."""
+    return ScreenedSets(sets.members[which], sets.sums[:, which], sets.squares[:, which])

@@ -1,4 +1,4 @@
-"""A block's whole fit on a device, here torch's CPU, is NumPy's: the same sets, levels, gates and numbers."""
+"""A block's whole fit on a device, here torch's CPU, is NumPy's: the same sets, strictness, gates and numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fits(device: str, alpha: float, weighted: bool) -> tuple[BlockFit, BlockFit]
 
 
 def same(found: BlockFit, expected: BlockFit) -> None:
-    assert found.level.tolist() == expected.level.tolist() and expected.level.any()
+    assert found.strictness.tolist() == expected.strictness.tolist() and expected.strictness.any()
     assert np.abs(found.predicted - expected.predicted).max() < ROUNDING
     assert np.abs(found.main - expected.main).max() < ROUNDING
     assert np.allclose(found.gate_p, expected.gate_p, rtol=1e-3, atol=1e-12)

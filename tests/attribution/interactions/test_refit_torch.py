@@ -8,7 +8,7 @@ import torch
 
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
-from attribution.interactions.refit import Design, Fit, OneByOne, Request
+from attribution.interactions.refit import Design, Fit, OnDemandSolver, Request
 from attribution.interactions.refit_torch import solve_on_device
 from attribution.screening.screen import set_columns
 from tests.games import planted_interactions
@@ -49,7 +49,7 @@ def compare(design: Design, requests: list[Request], device: str, **options: int
     every = np.arange(N_LEVELS)
     n_zero = n_found = 0
     for request, together in zip(requests, solved, strict=True):
-        alone, unit = OneByOne(design, request), request.outputs.std()
+        alone, unit = OnDemandSolver(design, request), request.outputs.std()
         for fit in range(N_FOLDS + 1):
             expected, found = alone.solve(fit, every), together.solve(fit, every)
             for one, other in zip(found, expected, strict=True):

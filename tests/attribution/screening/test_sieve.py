@@ -73,7 +73,7 @@ def test_triples_of_weak_players_are_found_and_every_triple_is_counted():
 
 
 def test_of_very_many_players_targets_without_large_pairs_are_left_out(monkeypatch):
-    monkeypatch.setattr(triples, "_EVERY_TARGET", 40)
+    monkeypatch.setattr(triples, "SIEVE_ALL_TARGETS", 40)
     rng = np.random.default_rng(3)
     masks = rng.random((1600, 60)) < 0.5
     phi = np.where(masks, 1.0, -1.0)

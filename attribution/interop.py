@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+from attribution.errors import SpectrumError
 from attribution.fourier import indices
-from attribution.fourier.member_sets import SpectrumError, Terms
+from attribution.fourier.member_sets import Terms
 from attribution.fourier.spectrum import Spectrum
 
 # shapiq's names for what `indices` computes.

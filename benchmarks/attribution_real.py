@@ -30,10 +30,11 @@ from attribution.analysis.block_tables import assign_q_values, tables_of  # noqa
 from attribution.analysis.pooled_table import pool_sets  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
+from attribution.levels import FDR_LEVEL  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402
 from attribution.proxy.fit import fit_proxy  # noqa: E402
-from attribution.statistics.false_discovery import LEVEL, adjust, fit_q_values  # noqa: E402
+from attribution.statistics.false_discovery import adjust, fit_q_values  # noqa: E402
 
 
 def resampled_r2(outputs: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -92,8 +93,8 @@ def main() -> None:
             found += [reported.members[k] for k in np.flatnonzero(q <= 0.05)]
     began = time.process_time()
     sets = pool_sets(assign_q_values(tables), masks, alpha=0.5)
-    pooled = [tuple(s) for s, q in zip(sets["members"], sets["q_value"], strict=True) if q <= LEVEL]
-    kinds = Counter(kind for kind, q in zip(sets["kind"], sets["q_value"], strict=True) if q <= LEVEL)
+    pooled = [tuple(s) for s, q in zip(sets["members"], sets["q_value"], strict=True) if q <= FDR_LEVEL]
+    kinds = Counter(kind for kind, q in zip(sets["kind"], sets["q_value"], strict=True) if q <= FDR_LEVEL)
     pooling = time.process_time() - began
     by_order = dict(Counter(map(len, found)))
     print(f"{outputs.shape[1]} targets, {seconds:.0f} CPU s, {is_open.sum()} gates open")

@@ -26,9 +26,10 @@ sys.path.insert(0, str(ROOT))
 
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block  # noqa: E402
+from attribution.levels import FDR_LEVEL  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.screening.screen import set_columns  # noqa: E402
-from attribution.statistics.false_discovery import LEVEL, fit_q_values  # noqa: E402
+from attribution.statistics.false_discovery import fit_q_values  # noqa: E402
 from attribution.statistics.z_histogram import Stratum  # noqa: E402
 from benchmarks.attribution_real import recorded  # noqa: E402
 
@@ -68,7 +69,7 @@ def findings(fits: list[BlockFit], masks: np.ndarray, residuals: np.ndarray) -> 
     phi, found, target = basis(masks, 0.5), [], 0
     for fit in fits:
         for reported in fit.reported:
-            listed = np.flatnonzero(rule.of(reported.p_value, reported.strata) <= LEVEL)
+            listed = np.flatnonzero(rule.of(reported.p_value, reported.strata) <= FDR_LEVEL)
             r = residuals[:, target]
             for k in listed:
                 scores = set_columns(phi, np.array([reported.members[k]]))[:, 0] * r

@@ -10,8 +10,8 @@ import numpy as np
 from prefect import flow
 
 from attribution.curation.evidence import Evidence
-from attribution.curation.reasons import Z95
 from attribution.curation.rules import Curation
+from attribution.levels import Z95
 from conf.schema import CampaignConfig
 from flows.decisions.evidence import curate_campaign, curation_key, n_fit_masks
 from flows.decisions.planted_scores import planted_scores

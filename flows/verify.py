@@ -16,6 +16,7 @@ from attribution.curation.near_duplicates import without_near_duplicates
 from attribution.curation.redundancy import bundles_of, protected_sets
 from attribution.curation.rules import harmful_q_values
 from attribution.experiments.comparison import differing_share, smallest_difference
+from attribution.randomness import Purpose, random_stream
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
 from flows.compute.work import TrainingJob
@@ -271,7 +272,7 @@ def masks_of(plan: Plan, n_players: int, classes: np.ndarray, mask_ids: np.ndarr
     for block in plan.content["blocks"]:
         for index in range(block["n_seeds"]):
             if block["removed"] is None:
-                generator = np.random.default_rng((plan.content["seed"], block["n_keep"], index, 40))
+                generator = random_stream(Purpose.BALANCED_REMOVAL, plan.content["seed"], block["n_keep"], index)
                 masks.append(balanced_random(classes, block["n_keep"], generator))
             else:
                 keep = np.ones(n_players, dtype=bool)

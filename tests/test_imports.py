@@ -73,8 +73,8 @@ ORDER = {
         ["statistics"],
         ["masks"],
         ["fourier"],
-        ["device"],
-        ["errors", "types", "lazy"],
+        ["checks", "device"],
+        ["errors", "lazy", "levels", "randomness", "types"],
     ],
     "training": [
         ["__init__"],

@@ -13,10 +13,11 @@ from attribution.analysis.scores import FittedBlock, Score, Scores, held_out, sc
 from attribution.errors import AttributionError
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import interactions_of
+from attribution.levels import FDR_LEVEL
 from attribution.masks.inputs import CheckedData, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend
-from attribution.statistics.false_discovery import LEVEL, Method, adjust, fit_q_values
+from attribution.statistics.false_discovery import Method, adjust, fit_q_values
 from attribution.statistics.p_values import two_sided_p
 from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
@@ -223,7 +224,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
     Notes
     -----
     Interactions of all targets and orders are one family and main effects another. The targets' gates (one-sided
-    tests) are a third, adjusted by Benjamini-Hochberg whatever `method` is. A gate is open where gate_q <= LEVEL.
+    tests) are a third, adjusted by Benjamini-Hochberg whatever `method` is. A gate is open where gate_q <= FDR_LEVEL.
     """
     if not blocks:
         return []
@@ -234,8 +235,8 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
         stop = start + len(block.targets)
         q = gate_q[start:stop]
         start = stop
-        is_open = dict(zip(block.targets.tolist(), (q <= LEVEL).tolist(), strict=True))
-        gate = {("spectrum", "gate_q"): Score(q), ("spectrum", "gate_open"): Score((q <= LEVEL).astype(np.float64))}
+        is_open = dict(zip(block.targets.tolist(), (q <= FDR_LEVEL).tolist(), strict=True))
+        gate = {("spectrum", "gate_q"): Score(q), ("spectrum", "gate_open"): Score((q <= FDR_LEVEL).astype(np.float64))}
         result.append(
             replace(
                 block,

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
 from attribution.interactions.block import BlockSettings, fit_block
-from attribution.masks.inputs import check_data, check_masks
+from attribution.masks.inputs import check_data
+from attribution.randomness import Purpose, random_stream
 from attribution.statistics.faithfulness import r2
 from attribution.types import Array
 
@@ -143,7 +145,7 @@ def fit_curve(
     measured = np.array([float(np.nanmean(r2(outputs, values))) for values in predicted])
     limit, players = _fit_ridge(sizes, measured, n_players)
     scatter = float(np.sqrt(np.mean((measured - ridge_curve(sizes, limit, players)) ** 2)))
-    rng = np.random.default_rng((seed, 11))
+    rng = random_stream(Purpose.LEARNING_CURVE, seed)
     ridge, power = [], []
     for draw in range(2 * N_RESAMPLES):
         rows = rng.integers(len(outputs), size=(len(outputs),))

@@ -13,8 +13,9 @@ from attribution.analysis.block_tables import BlockAnalysis
 from attribution.analysis.pooled_tests import PooledTests, TargetPool
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.fourier.kinds import kind_of
+from attribution.levels import FDR_LEVEL
 from attribution.masks.row_groups import make_row_groups
-from attribution.statistics.false_discovery import LEVEL, Method, QValues
+from attribution.statistics.false_discovery import Method, QValues
 from attribution.statistics.p_values import z_of
 from attribution.statistics.z_histogram import Stratum, ZHistograms
 from attribution.types import Array
@@ -143,7 +144,7 @@ def pool_sets(
         strata.append(stratum)
     rule = QValues.fit(z_histograms.counts, method)
     q_values = [rule.of(part.p_value, stratum) for part, stratum in zip(kept, strata, strict=True)]
-    alone = {members: sum(q <= LEVEL for q, _ in rows) for members, rows in reported.items()}
+    alone = {members: sum(q <= FDR_LEVEL for q, _ in rows) for members, rows in reported.items()}
     kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
     return _columns(kept, pool, np.concatenate(q_values), alone, kinds, higher_is_better)
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.estimators.base import Estimator
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.interactions.block import BlockFit, BlockSettings
 from attribution.masks.folds import N_FOLDS
-from attribution.masks.inputs import CheckedData, check_masks, check_outputs
+from attribution.masks.inputs import CheckedData, check_outputs
 from attribution.proxy.fit import fit_proxy
 from attribution.statistics.faithfulness import lds, noise_ceiling, r2_interval
 from attribution.types import Array, Masks
@@ -114,8 +115,8 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
 
     Examples
     --------
-    >>> from attribution.estimators.ridge import Ridge
-    >>> entry = library(lambda block: Ridge(alpha=block.settings.alpha))
+    >>> from attribution.estimators.ridge import RidgeDatamodel
+    >>> entry = library(lambda block: RidgeDatamodel(alpha=block.settings.alpha))
     """
 
     def build(block: FittedBlock) -> Predictor:
@@ -132,7 +133,7 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
 
 
 # What a campaign scores on held-out masks, in the order of its tables. A line here adds an estimator to the table
-# `faithfulness`, to the report and to everything that reads either: "ridge": library(lambda block: Ridge(...)).
+# `faithfulness`, to the report and to all readers: "ridge": library(lambda block: RidgeDatamodel(...)).
 ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor]] = {
     "datamodel": _datamodel,
     "proxy": _proxy,

@@ -18,6 +18,7 @@ from attribution.curation.coverage import Coverage, CoverageState
 from attribution.curation.near_duplicates import similarities, without_near_duplicates
 from attribution.curation.surrogate import State, Surrogate
 from attribution.errors import AttributionError
+from attribution.randomness import Purpose, random_stream
 from attribution.types import Array
 
 CANDIDATES = 40  # players on either side of an exchange that are tried, best first
@@ -101,7 +102,7 @@ def choose(
     search.remove(int(search.state.present.sum()) - n_keep)
     exchanges = search.exchange()
     if surrogate.sets or isinstance(surrogate, Coverage):
-        exchanges += search.iterate(np.random.default_rng((seed, 30)))
+        exchanges += search.iterate(random_stream(Purpose.BUDGET_SEARCH, seed))
     state = search.state
     return Solution(state.present.copy(), state.value, search.bound(), state.gains(), exchanges)
 

@@ -12,10 +12,8 @@ from attribution.curation.evidence import CurationRules, Decision, Evidence
 from attribution.curation.redundancy import (
     Cluster,
 )
+from attribution.levels import Z95
 from attribution.types import Array
-
-Z95 = 1.959963984540054
-
 
 SURELY = 4.0  # standard errors by which a class must be hurt to be named as the likely right label
 

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
-from attribution.masks.inputs import CheckedData, as_given, check_masks
+from attribution.masks.inputs import CheckedData, as_given
 from attribution.masks.player_subset import player_blocks
 from attribution.types import Array
 

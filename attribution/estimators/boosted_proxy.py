@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.estimators.base import one_alpha
 from attribution.fourier.spectrum import Spectrum
 from attribution.masks.folds import N_FOLDS, assign_folds
-from attribution.masks.inputs import as_given, check_data, check_masks
+from attribution.masks.inputs import as_given, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS, Proxy, fit_proxy
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.estimators.base import one_alpha
 from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
 from attribution.masks.folds import N_FOLDS, assign_folds
-from attribution.masks.inputs import as_given, check_data, check_masks
+from attribution.masks.inputs import as_given, check_data
 from attribution.types import Array, Float32
 
 

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import Interaction, interactions_of
 from attribution.interactions.setup import MAX_ORDER
-from attribution.masks.inputs import as_given, check_data, check_masks
+from attribution.levels import FDR_LEVEL
+from attribution.masks.inputs import as_given, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS
-from attribution.statistics.false_discovery import LEVEL, Method, QValues, adjust, fit_q_values
+from attribution.statistics.false_discovery import Method, QValues, adjust, fit_q_values
 
 
 class ProxySPEX(RegressorMixin, BaseEstimator):
@@ -212,7 +214,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self._fitted = fitted
         self.gate_p_ = fitted.gate_p
         self.gate_q_ = adjust(fitted.gate_p, "BH")
-        self.gate_open_ = self.gate_q_ <= LEVEL
+        self.gate_open_ = self.gate_q_ <= FDR_LEVEL
         self.effects_ = fitted.main / sigma
         self.effect_stderrs_ = fitted.main_stderr / sigma
         self.cross_fitted_ = fitted.predicted

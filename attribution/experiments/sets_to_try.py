@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
 from attribution.fourier.kinds import KINDS
+from attribution.randomness import Purpose, random_stream
 from attribution.types import Array
 
 
@@ -108,7 +109,7 @@ def matched_random_sets(
     whose main effect is nearest to the member's own. The random set takes over the prediction it stands beside, so
     that both meet the same rule. Raises AttributionError when a class has too few players.
     """
-    generator = np.random.default_rng((seed, 20))
+    generator = random_stream(Purpose.MATCHED_RANDOM_SETS, seed)
     known = {tuple(sorted(pair)) for members in excluded for pair in _pairs(members)}
     result = []
     for place, candidate in enumerate(candidates):

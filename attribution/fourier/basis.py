@@ -5,19 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from attribution.types import Array, Float32, Masks
 
 # One probability for all masks, or one for each: (m,).
-Alpha = float | NDArray[np.float64]
+Alpha = float | Array
 
 
 def rows_of(alpha: Alpha, rows: Any) -> Alpha:
-    """The alphas of some rows."""
+    """Select the alphas of some rows; a single alpha stays as it is."""
     return alpha[rows] if isinstance(alpha, np.ndarray) else alpha
 
 
-def basis(masks: NDArray[np.bool_], alpha: Alpha) -> NDArray[np.float32]:
-    """phi_i(x) = (x_i - p) / sigma of every mask and player, p of its own row: (m, n) bool -> (m, n) float32."""
+def basis(masks: Masks, alpha: Alpha) -> Float32:
+    """Evaluate every phi_i at every mask.
+
+    Parameters
+    ----------
+    masks : (m, n) bool
+        True where a player is in the training set.
+    alpha : float or (m,) float64
+        Inclusion probability p of all masks, or of each.
+
+    Returns
+    -------
+    (m, n) float32
+        (x_i - p) / sigma with sigma = sqrt(p (1 - p)), p of the mask's own row.
+
+    Examples
+    --------
+    >>> basis(np.array([[True, False]]), 0.5).tolist()
+    [[1.0, -1.0]]
+    """
     phi = masks.astype(np.float32)
     if isinstance(alpha, np.ndarray):
         sigmas = np.sqrt(alpha * (1 - alpha))

@@ -1,7 +1,7 @@
-"""What an interaction means: redundancy, synergy, boundary synergy or interference, by the joint surplus.
+"""Kinds of interactions (redundancy, synergy, boundary synergy, interference), by the joint surplus.
 
-METHOD.md, "Synergy and redundancy": the sign of I(S) alone says nothing at order three and above (three
-copies of one example have I = +1 and J = -2), so the kind goes by J(S) and the members' own main effects.
+docs/METHOD.md, "Synergy and redundancy": at order three and above the sign of I(S) alone does not decide (three copies
+of one example have I = +1 and J = -2), so the kind goes by J(S) and the members' own main effects.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from attribution.fourier.member_sets import SpectrumError
+from attribution.errors import SpectrumError
+from attribution.levels import Z95
 
 Kind = Literal["redundancy", "synergy", "boundary_synergy", "interference", "uncertain"]
 ClassSplit = Literal["target_class", "cross_class", ""]
 
 KINDS: tuple[Kind, ...] = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
-
-# Two-sided 5%: how far from zero, in standard errors, a main effect must lie to have a sign of its own.
-CRITICAL_Z = 1.959963984540054
 
 
 def kind_of(
@@ -27,17 +25,41 @@ def kind_of(
     joint_surplus: float,
     higher_is_better: bool = True,
     *,
-    critical_z: float = CRITICAL_Z,
+    critical_z: float = Z95,
 ) -> Kind:
-    """The kind of an interaction among two or more members, from METHOD.md's table.
+    """Name the kind of an interaction among two or more members, by the table of docs/METHOD.md.
 
-    main_effects: each member's own effect on the target, in any one unit. main_effect_stderrs: their standard
-    errors in the same unit, or None where the effects are exact. joint_surplus: J(S) in any positive unit;
-    only its sign counts. higher_is_better: False where a lower output is better; the signs are turned first.
+    Parameters
+    ----------
+    main_effects : sequence of float
+        Each member's own effect on the target, all in one unit.
+    main_effect_stderrs : sequence of float or None
+        Their standard errors in the same unit; None for exact effects.
+    joint_surplus : float
+        J(S) in any positive unit; only its sign counts.
+    higher_is_better : bool
+        False for a target where a lower output is better; all signs are then reversed first.
+    critical_z : float
+        Number of standard errors that a main effect must lie from zero to have a sign of its own; 1.96 is a two-sided
+        test at 5%.
 
-    `uncertain` where a member's main effect lies within critical_z standard errors of zero, is exactly zero,
-    or is unknown (NaN, also as a standard error), and where J is zero or NaN: there is no sign to go by.
-    Raises SpectrumError for fewer than two members or standard errors of another length or below zero.
+    Returns
+    -------
+    str
+        One of KINDS; `uncertain` if a member's main effect lies within critical_z standard errors of zero, is exactly
+        zero or is unknown (NaN, also as a standard error), or if J is zero or NaN.
+
+    Raises
+    ------
+    SpectrumError
+        If there are fewer than two members, or the standard errors have another length or are negative.
+
+    Examples
+    --------
+    >>> kind_of([0.5, 0.4], [0.1, 0.1], -0.3)
+    'redundancy'
+    >>> kind_of([0.5, 0.1], [0.1, 0.1], -0.3)
+    'uncertain'
     """
     if len(main_effects) < 2:
         raise SpectrumError(f"an interaction has at least two members; got {len(main_effects)} main effects.")
@@ -63,10 +85,19 @@ def kind_of(
 
 
 def class_split(member_classes: Sequence[int] | None, target_class: int | None) -> ClassSplit:
-    """The ProxySPEX paper's split: `target_class` when every member has the target's class, else
-    `cross_class`.
+    """Compare the members' classes with the target's, as the ProxySPEX paper does.
 
-    Empty where classes are unknown: None, or a negative class (a pooled target, a group of several classes).
+    Parameters
+    ----------
+    member_classes : sequence of int or None
+        Class of each member; negative for a group of several classes; None if unknown.
+    target_class : int or None
+        Class of the target; negative for a pooled target; None if unknown.
+
+    Returns
+    -------
+    str
+        `target_class` if every member has the target's class, `cross_class` if not, "" if a class is unknown.
     """
     if member_classes is None or target_class is None or target_class < 0:
         return ""

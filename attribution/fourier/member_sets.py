@@ -1,38 +1,44 @@
-"""Member sets: sorted tuples of players as keys, the checks of what users hand in, and change of basis."""
+"""Member sets as sorted tuples of players, their validation, and the change of basis of a set of terms."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from attribution.errors import SpectrumError
 
 Members = tuple[int, ...]
 Terms = dict[Members, float]
 
-# A rewrite in another basis writes 2^|S| entries per term. Beyond this many the caller has asked for
-# something that does not fit in memory, and hears so before it is tried.
+# Largest number of contributions to a change of basis (2^|S| per term). A choice: at some 200 bytes for a dictionary's
+# entry they fit into 7 GB.
 MAX_EXPANSION = 1 << 25
 
 
-class SpectrumError(ValueError):
-    """A spectrum was given terms, players, masks or an alpha that do not make sense together."""
+def check_members(members: Any, n_players: int) -> Members:
+    """Validate a member set.
 
+    Parameters
+    ----------
+    members : iterable of int
+        Players of the set, in any order.
+    n_players : int
+        Number of players; members must lie in 0..n_players - 1.
 
-def check_alpha(alpha: float) -> float:
-    """Return alpha as a float; raise SpectrumError unless it lies strictly between 0 and 1."""
-    value = float(alpha)
-    if not 0.0 < value < 1.0:
-        raise SpectrumError(
-            f"alpha must lie in (0, 1); got {alpha!r}. Give the probability that a mask includes a player."
-        )
-    return value
+    Returns
+    -------
+    tuple of int
+        The members, ascending.
 
-
-def check_members(members: Iterable[int], n_players: int) -> Members:
-    """Return members as a sorted tuple of ints; raise SpectrumError on repeats or players out of range."""
+    Raises
+    ------
+    SpectrumError
+        If members are not integers, repeat, or lie out of range.
+    """
     try:
         given = tuple(members)
     except TypeError as error:
@@ -52,19 +58,36 @@ def check_members(members: Iterable[int], n_players: int) -> Members:
 
 
 def subsets(members: Members, min_order: int = 0, max_order: int | None = None) -> Iterator[Members]:
-    """Yield the subsets of `members` by increasing size, from min_order to max_order members."""
+    """Yield the subsets of a member set by increasing size, from min_order to max_order members."""
     last = len(members) if max_order is None else min(max_order, len(members))
     for order in range(min_order, last + 1):
         yield from combinations(members, order)
 
 
 def substitute(terms: Mapping[Members, float], slope: float, offset: float) -> Terms:
-    """Rewrite sum_S c(S) prod_S y_i in z, where y_i = slope * z_i + offset for every player.
+    """Rewrite a polynomial in z, where every variable y_i = slope * z_i + offset.
 
-    The new coefficient is d(T) = slope^|T| sum_{S >= T} c(S) offset^{|S| - |T|}. Every change of basis in
-    this package (monomials to phi and back, one alpha to another) is such a substitution.
+    Parameters
+    ----------
+    terms : {member set: float}
+        Coefficients c(S) of sum_S c(S) prod_{i in S} y_i.
+    slope, offset : float
+        The substitution, the same for all players.
 
-    Raises SpectrumError when the result would have more than MAX_EXPANSION contributions.
+    Returns
+    -------
+    {member set: float}
+        Coefficients d(T) of the products of z.
+
+    Raises
+    ------
+    SpectrumError
+        If the result would need more than MAX_EXPANSION contributions.
+
+    Notes
+    -----
+    d(T) = slope^|T| sum_{S >= T} c(S) offset^(|S| - |T|). Every change of basis in this package (monomials to phi and
+    back, one alpha to another) is such a substitution.
     """
     if offset == 0.0:
         return {members: value * slope ** len(members) for members, value in terms.items()}
@@ -84,20 +107,26 @@ def substitute(terms: Mapping[Members, float], slope: float, offset: float) -> T
     return result
 
 
-def check_masks(masks: NDArray[np.bool_], n_players: int) -> NDArray[np.bool_]:
-    """Return masks as (n_masks, n_players) bool; raise SpectrumError for another shape or other values."""
-    rows = np.asarray(masks)
-    if rows.ndim != 2 or rows.shape[1] != n_players:
-        raise SpectrumError(f"masks must have shape (n_masks, {n_players}); got {rows.shape}.")
-    if rows.dtype != np.bool_:
-        if not np.isin(rows, (0, 1)).all():
-            raise SpectrumError("masks must be boolean (True = the player is in the training set).")
-        rows = rows.astype(np.bool_)
-    return rows
-
-
 def checked_terms(terms: Mapping[Members, float] | Iterable[tuple[Members, float]], n_players: int) -> Terms:
-    """Return {sorted member set: float}; raise SpectrumError for what no spectrum can hold."""
+    """Validate terms and sort their member sets.
+
+    Parameters
+    ----------
+    terms : {member set: float}, or pairs of the two
+        Coefficients by member set; members in any order.
+    n_players : int
+        Number of players, at least 0.
+
+    Returns
+    -------
+    {tuple of int: float}
+        The same terms, members ascending.
+
+    Raises
+    ------
+    SpectrumError
+        If a set is invalid or given twice, a coefficient is not a finite number, or n_players is not an integer >= 0.
+    """
     if isinstance(n_players, bool) or not isinstance(n_players, (int, np.integer)) or n_players < 0:
         raise SpectrumError(f"n_players must be an integer of at least 0; got {n_players!r}.")
     checked: Terms = {}
@@ -110,6 +139,6 @@ def checked_terms(terms: Mapping[Members, float] | Iterable[tuple[Members, float
         except (TypeError, ValueError) as error:
             raise SpectrumError(f"the coefficient of {key!r} must be a number; got {value!r}.") from error
         if not math.isfinite(number):
-            raise SpectrumError(f"the coefficient of {key!r} is not finite: {value!r}.")
+            raise SpectrumError(f"the coefficient of {key!r} is not finite: {value!r}. Leave diverged fits out.")
         checked[key] = number
     return checked

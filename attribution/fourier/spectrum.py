@@ -1,10 +1,11 @@
 """The sparse p-biased Fourier spectrum of a function of masks, and its exact transforms.
 
-With p = alpha, sigma = sqrt(p (1 - p)) and phi_i(x) = (x_i - p) / sigma, the products phi_S are orthonormal
-under Bernoulli(p) masks and f = sum_S F(S) phi_S. Presence is positive: an example that helps has F({i}) > 0.
-At p = 1/2 this is (-1)^|S| times the coefficient of the SPEX papers, whose basis is (-1)^|S & x|.
+With p = alpha, sigma = sqrt(p (1 - p)) and phi_i(x) = (x_i - p) / sigma, the products phi_S are orthonormal under
+Bernoulli(p) masks and f = sum_S F(S) phi_S (O'Donnell, Analysis of Boolean Functions, ch. 8). Presence is positive: an
+example that helps has F({i}) > 0. At p = 1/2, F(S) is (-1)^|S| times the coefficient of the SPEX papers, whose basis is
+(-1)^|S & x|.
 
-Nothing here is dense in the number of players except what is asked for per player (`shapley`).
+No array here is dense in the number of players, except per-player results (`shapley`).
 """
 
 from __future__ import annotations
@@ -16,31 +17,47 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.fourier.member_sets import (
-    Members,
-    SpectrumError,
-    Terms,
-    check_alpha,
-    check_masks,
-    check_members,
-    checked_terms,
-    subsets,
-    substitute,
-)
+from attribution.checks import check_alpha, check_masks
+from attribution.errors import SpectrumError
+from attribution.fourier.member_sets import Members, Terms, check_members, checked_terms, subsets, substitute
+from attribution.types import Array, Masks
 
-_BLOCK_CELLS = 1 << 22
+_BLOCK_CELLS = 1 << 22  # float64 cells of one block of phi, 32 MiB; a choice
 
 
 class Spectrum:
     """A function of masks as a sparse set of (member set, Fourier coefficient) at one alpha.
 
-    Build one with `from_terms` or `from_moebius`. Spectra are values: no method changes the object.
+    Build one with `from_terms` or `from_moebius`. Spectra are immutable: no method changes the object. They can be
+    added, subtracted, scaled and compared.
+
+    Parameters
+    ----------
+    terms : {tuple of int: float}
+        Coefficients F(S) by sorted member set, not validated. Use `from_terms` for input that is not known to be valid.
+    n_players : int
+        Number of players.
+    alpha : float
+        Inclusion probability p that the basis belongs to.
+
+    Examples
+    --------
+    >>> spectrum = Spectrum.from_terms({(): 0.1, (3,): 1.0, (3, 7): -0.5}, n_players=20, alpha=0.5)
+    >>> spectrum
+    Spectrum(3 terms, n_players=20, alpha=0.5, degree=2)
+    >>> spectrum.banzhaf((3, 7))
+    -2.0
+    >>> spectrum.joint_surplus((3, 7))
+    -2.0
+    >>> masks = np.zeros((2, 20), dtype=bool)
+    >>> masks[1, 3] = True
+    >>> spectrum.evaluate(masks).tolist()
+    [-1.4, 1.6]
     """
 
     __slots__ = ("_alpha", "_arrays", "_n_players", "_terms")
 
     def __init__(self, terms: Terms, n_players: int, alpha: float) -> None:
-        # Trusted constructor: keys are sorted tuples in range, values finite floats. `from_terms` checks.
         self._terms = terms
         self._n_players = int(n_players)
         self._alpha = float(alpha)
@@ -53,11 +70,23 @@ class Spectrum:
         n_players: int,
         alpha: float,
     ) -> Spectrum:
-        """Make a spectrum from {member set: Fourier coefficient} (or pairs of the two).
+        """Make a spectrum from its Fourier coefficients.
 
-        Member sets may be given in any order and are stored sorted. Raises SpectrumError for a player out of
-        range or named twice in a set, a set given twice, a coefficient that is not finite, n_players < 0, or
-        alpha outside (0, 1).
+        Parameters
+        ----------
+        terms : {member set: float}, or pairs of the two
+            Coefficients F(S); members in any order.
+        n_players : int
+            Number of players, at least 0.
+        alpha : float
+            Inclusion probability of the basis, in (0, 1).
+
+        Raises
+        ------
+        SpectrumError
+            If a player is out of range or appears twice in a set, a set is given twice, or a coefficient is not finite.
+        AttributionError
+            If alpha lies outside (0, 1).
         """
         return cls(checked_terms(terms, n_players), n_players, check_alpha(alpha))
 
@@ -68,7 +97,10 @@ class Spectrum:
         n_players: int,
         alpha: float,
     ) -> Spectrum:
-        """Make the spectrum of f(x) = sum_S M(S) prod_{i in S} x_i, using x_i = sigma phi_i + p. Exact."""
+        """Make the spectrum of f(x) = sum_S M(S) prod_{i in S} x_i, exactly, by x_i = sigma phi_i + p.
+
+        Parameters and errors are those of `from_terms`, with Moebius coefficients M(S).
+        """
         p = check_alpha(alpha)
         checked = checked_terms(moebius, n_players)
         return cls(substitute(checked, math.sqrt(p * (1 - p)), p), n_players, p)
@@ -80,10 +112,12 @@ class Spectrum:
 
     @property
     def n_players(self) -> int:
+        """Number of players."""
         return self._n_players
 
     @property
     def alpha(self) -> float:
+        """Inclusion probability that the basis belongs to."""
         return self._alpha
 
     @property
@@ -104,27 +138,43 @@ class Spectrum:
         return f"Spectrum({len(self)} terms, {space}, degree={self.degree})"
 
     def coefficient(self, members: Iterable[int]) -> float:
-        """F(S): the coefficient of the member set, 0.0 where the spectrum holds none."""
+        """Return F(S), 0.0 for a set that the spectrum does not hold."""
         return self._terms.get(check_members(members, self._n_players), 0.0)
 
     def banzhaf(self, members: Iterable[int]) -> float:
-        """I(S) = F(S) / sigma^|S|: the discrete derivative over S, averaged over Bernoulli(alpha) masks."""
+        """Return the Banzhaf interaction I(S) = F(S) / sigma^|S|.
+
+        It is the discrete derivative over S, averaged over Bernoulli(alpha) masks.
+        """
         key = check_members(members, self._n_players)
         return self._terms.get(key, 0.0) / self.sigma ** len(key)
 
     def moebius(self) -> Terms:
-        """M(S) with f(x) = sum_S M(S) prod_{i in S} x_i; {member set: coefficient}.
+        """Return the Moebius coefficients M(S) of f(x) = sum_S M(S) prod_{i in S} x_i.
 
-        M(T) = sum_{S >= T} F(S) sigma^{-|S|} (-p)^{|S| - |T|}. Writes 2^|S| entries per term.
+        Raises
+        ------
+        SpectrumError
+            If the expansion, 2^|S| contributions per term, is larger than MAX_EXPANSION.
+
+        Notes
+        -----
+        M(T) = sum_{S >= T} F(S) sigma^(-|S|) (-p)^(|S| - |T|).
         """
         return substitute(self._terms, 1.0 / self.sigma, -self._alpha / self.sigma)
 
     def joint_surplus(self, members: Iterable[int]) -> float:
-        """J(S): what the members do together beyond the sum of what each does alone, averaged over the rest.
+        """Return the joint surplus J(S): the members' joint effect beyond the sum of their single effects.
 
-        METHOD.md: J(S) = sum_{T <= S, |T| >= 2} sum_{T <= U <= S} F(U) sigma^{-|U|} (-p)^{|U| - |T|}. The
-        inner weights depend on |U| alone, so with u = |U| they add up to (1-p)^u - (-p)^u - u (-p)^{u-1}.
-        Raises SpectrumError for fewer than two members.
+        Raises
+        ------
+        SpectrumError
+            If there are fewer than two members.
+
+        Notes
+        -----
+        J(S) = sum_{T <= S, |T| >= 2} sum_{T <= U <= S} F(U) sigma^(-|U|) (-p)^(|U| - |T|) (docs/METHOD.md). The inner
+        weights depend on u = |U| alone and add up to (1-p)^u - (-p)^u - u (-p)^(u-1).
         """
         key = check_members(members, self._n_players)
         if len(key) < 2:
@@ -144,11 +194,13 @@ class Spectrum:
                 total += value / sigma**u * ((1 - p) ** u - (-p) ** u - u * (-p) ** (u - 1))
         return total
 
-    def shapley(self) -> NDArray[np.float64]:
-        """Shapley values, (n_players,) float64, anchored at the empty and the full training set.
+    def shapley(self) -> Array:
+        """Return the Shapley values, (n_players,), anchored at the empty and the full training set.
 
-        sum_{S with i} M(S) / |S|, which is the average of E_q[discrete derivative of i] over q in (0, 1); in
-        Fourier terms sum_{S with i} F(S) sigma^{-s} ((1-p)^s - (-p)^s) / s with s = |S|. No expansion needed.
+        Notes
+        -----
+        sum_{S with i} M(S) / |S|, the average over q in (0, 1) of the discrete derivative of i under Bernoulli(q)
+        masks. In Fourier terms sum_{S with i} F(S) sigma^(-s) ((1-p)^s - (-p)^s) / s with s = |S|: no expansion.
         """
         values = np.zeros(self._n_players)
         p, sigma = self._alpha, self.sigma
@@ -159,13 +211,25 @@ class Spectrum:
             np.add.at(values, members.ravel(), np.repeat(coefficients * weight, order))
         return values
 
-    def evaluate(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """f at each mask: (n_masks, n_players) bool -> (n_masks,) float64.
+    def evaluate(self, masks: Masks) -> Array:
+        """Evaluate f at masks.
 
-        Works in blocks of rows over the players that have terms, so memory stays bounded for any n_players.
-        Raises SpectrumError unless masks are boolean (or 0/1) with n_players columns.
+        Parameters
+        ----------
+        masks : (m, n_players) bool, or 0 and 1
+            Masks; m may be 0.
+
+        Returns
+        -------
+        (m,) float64
+            f at each mask. Blocks of rows over the players with terms bound the memory for any n_players.
+
+        Raises
+        ------
+        AttributionError
+            If masks have another shape or other values.
         """
-        rows = check_masks(masks, self._n_players)
+        rows = check_masks(masks, self._n_players, allow_empty=True)
         result = np.full(len(rows), self._terms.get((), 0.0))
         arrays = {order: held for order, held in self.by_order().items() if order > 0}
         if not arrays:
@@ -197,7 +261,7 @@ class Spectrum:
         return result
 
     def by_order(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """The terms as {order: (members (k, order) int64, coefficients (k,) float64)}. Do not modify."""
+        """Return the terms as {order: (members (k, order) int64, coefficients (k,) float64)}; do not modify them."""
         if self._arrays is None:
             grouped: dict[int, tuple[list[Members], list[float]]] = {}
             for members, value in self._terms.items():
@@ -215,43 +279,43 @@ class Spectrum:
 
     @property
     def mean(self) -> float:
-        """E[f] under Bernoulli(alpha) masks: the coefficient of the empty set."""
+        """Mean of f under Bernoulli(alpha) masks: the coefficient of the empty set."""
         return self._terms.get((), 0.0)
 
     def variance(self) -> float:
-        """Var[f] under Bernoulli(alpha) masks: all squared coefficients but the constant's (Parseval)."""
+        """Return Var[f] under Bernoulli(alpha) masks: the squared coefficients without the constant's (Parseval)."""
         return math.fsum(value * value for members, value in self._terms.items() if members)
 
     def energy(self) -> float:
-        """E[f^2] under Bernoulli(alpha) masks: the sum of all squared coefficients (Parseval)."""
+        """Return E[f^2] under Bernoulli(alpha) masks: the sum of all squared coefficients (Parseval)."""
         return math.fsum(value * value for value in self._terms.values())
 
     def energy_by_order(self) -> dict[int, float]:
-        """{order: sum of squared coefficients of that order}."""
+        """Return {order: sum of squared coefficients of that order}."""
         return {order: float(values @ values) for order, (_, values) in self.by_order().items()}
 
     def at_alpha(self, alpha: float) -> Spectrum:
-        """The spectrum of the same function under Bernoulli(alpha) masks. Exact.
+        """Return the spectrum of the same function in the basis of another alpha, exactly.
 
-        Substitutes phi_i(p) = (sigma_q / sigma_p) phi_i(q) + (q - p) / sigma_p, which equals going through
-        the Moebius form without first extrapolating to the empty training set.
+        Notes
+        -----
+        Substitutes phi_i(p) = (sigma_q / sigma_p) phi_i(q) + (q - p) / sigma_p. This equals the change through the
+        Moebius form, without its extrapolation to the empty training set.
         """
         q = check_alpha(alpha)
         slope = math.sqrt(q * (1 - q)) / self.sigma
         return Spectrum(substitute(self._terms, slope, (q - self._alpha) / self.sigma), self._n_players, q)
 
     def truncate(self, max_order: int) -> Spectrum:
-        """Only the terms of at most max_order members."""
+        """Return the spectrum without the terms of more than max_order members."""
         return self._with({held: value for held, value in self._terms.items() if len(held) <= max_order})
 
-    def restrict(self, players: Iterable[int]) -> Spectrum:
-        """Only the terms whose members all lie in `players`: f averaged over all other players' bits."""
-        kept = {int(player) for player in players}
-        return self._with({held: value for held, value in self._terms.items() if kept.issuperset(held)})
-
     def top(self, count: int, *, keep_main_effects: bool = False) -> Spectrum:
-        """The constant and the `count` largest |F(S)|; with keep_main_effects they stay in and interactions
-        compete for `count` places. Ties go to the smaller, then lexicographically first set."""
+        """Return the constant and the `count` terms of largest |F(S)|.
+
+        With keep_main_effects all main effects stay and `count` interactions are kept. Ties go to the smaller set, then
+        to the lexicographically first.
+        """
         free = 1 if keep_main_effects else 0
         contenders = sorted(
             (held for held in self._terms if len(held) > free),
@@ -260,10 +324,6 @@ class Spectrum:
         kept = {held: value for held, value in self._terms.items() if len(held) <= free}
         kept.update({held: self._terms[held] for held in contenders[: max(0, count)]})
         return self._with(kept)
-
-    def prune(self, tolerance: float = 0.0) -> Spectrum:
-        """Without the terms whose |F(S)| <= tolerance."""
-        return self._with({held: value for held, value in self._terms.items() if abs(value) > tolerance})
 
     def _with(self, terms: Terms) -> Spectrum:
         return Spectrum(terms, self._n_players, self._alpha)

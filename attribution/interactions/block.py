@@ -27,11 +27,12 @@ from attribution.interactions.estimates import Reported, one_step_main_effects, 
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
+from attribution.levels import FDR_LEVEL
 from attribution.linear.cross_fitted import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
-from attribution.statistics.false_discovery import LEVEL, fit_q_values
+from attribution.statistics.false_discovery import fit_q_values
 from attribution.statistics.p_values import gate_p_values, two_sided_p, z_of
 from attribution.statistics.z_histogram import Z_STEP, Stratum, ZHistograms
 from attribution.types import Array
@@ -144,7 +145,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     z_main = _ratio(main, main_stderr)
     z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main)))
     shrunken = EffectPrior.fit(z_histograms.counts[Stratum(1)], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
-    significant = fit_q_values([z_histograms], "BH")[1].reached_at(LEVEL)
+    significant = fit_q_values([z_histograms], "BH")[1].reached_at(FDR_LEVEL)
     reported = [
         report(setup, residual[:, target], candidates[target], chosen[target], z_histograms, significant)
         for target in range(setup.n_targets)

@@ -149,8 +149,8 @@ def report(
         Changed in place: a screened set's |z| in the screen is replaced by that of its final test, and sets that
         proxies proposed are added.
     significant : mapping of Stratum to float
-        |z| from which the block's q-values are at most LEVEL. Readers who filter on q <= LEVEL condition on it; from
-        this |z| on, the interval is conditional on passing it.
+        |z| from which the block's q-values are at most FDR_LEVEL. Readers who filter on q condition on passing it; from
+        this |z| on, the interval is conditional on that.
 
     Returns
     -------

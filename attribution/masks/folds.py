@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
+from attribution.randomness import Purpose, random_stream
+from attribution.types import Labels
 
-N_FOLDS = 6  # even, so that the folds make two halves
+# Even, so that folds make two halves of equal size; a choice: each fit then uses 5/6 of the masks.
+N_FOLDS = 6
 
 
-def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """(m,) fold of every row: groups (m,) codes 0..g-1 dealt at random to n_folds folds, none divided.
+def assign_folds(groups: Labels, n_folds: int, seed: int) -> Labels:
+    """Deal row groups at random to folds.
 
-    Raises AttributionError when there are fewer groups than folds, and for a negative seed.
+    Parameters
+    ----------
+    groups : (m,) int64
+        Row groups as codes 0..g-1.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Seed of the assignment, at least 0.
+
+    Returns
+    -------
+    (m,) int64
+        Fold of every row; the rows of a group share one.
+
+    Raises
+    ------
+    AttributionError
+        If there are fewer groups than folds, or the seed is negative.
     """
     if seed < 0:
         raise AttributionError(f"seed must be at least 0; got {seed}.")
@@ -22,7 +41,7 @@ def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[
         raise AttributionError(
             f"{n_folds} folds need at least as many distinct groups of masks; got {n_groups}. Give more masks."
         )
-    order = np.random.default_rng((seed, 1)).permutation(n_groups)
+    order = random_stream(Purpose.FOLDS, seed).permutation(n_groups)
     fold_of_group = np.empty(n_groups, dtype=np.int64)
     fold_of_group[order] = np.arange(n_groups) % n_folds
     return fold_of_group[groups]

@@ -1,4 +1,4 @@
-"""What users hand in, checked once at the door: clear errors, or inputs every later step can rely on."""
+"""Validation of user input: clear errors, or arrays that every later step can rely on."""
 
 from __future__ import annotations
 
@@ -8,52 +8,74 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from attribution.checks import check_alpha, check_masks
 from attribution.errors import AttributionError, AttributionWarning
+from attribution.masks.folds import N_FOLDS
+from attribution.types import Array, Labels, Masks, Outputs
 
-MIN_GROUPS = 12  # two masks or more in every one of six folds
+MIN_GROUPS = 2 * N_FOLDS  # two independent groups of masks in each fold; a choice
+MASKS_PER_PLAYER = 9  # quickstart: 1,792 masks of 200 players show pairs, 1,024 of 400 showed none (detectability.py)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckedData:
-    """masks (m, n) bool; outputs (m, t) float64; groups (m,) int64 codes 0..g-1; weight (m,) float64 of mean 1 or
-    None; single: outputs came as a vector; fixed_size: every mask includes equally many players; alphas (m,) of
-    every mask where there are several, else None."""
+    """Validated input of a fit.
 
-    masks: NDArray[np.bool_]
-    outputs: NDArray[np.float64]
-    groups: NDArray[np.int64]
-    weight: NDArray[np.float64] | None
+    Attributes
+    ----------
+    masks : (m, n) bool
+        True where a player is in the training set.
+    outputs : (m, t) float64
+        Outputs of all targets, finite.
+    groups : (m,) int64
+        Row groups as codes 0..g-1: rows of one group share a fold. Replicates always do.
+    weight : (m,) float64 or None
+        Weights with mean 1; None for ones.
+    single : bool
+        Whether outputs came as a vector.
+    fixed_size : bool
+        Whether every mask includes equally many players.
+    alphas : (m,) float64 or None
+        Alpha of every mask if there are several, else None.
+    """
+
+    masks: Masks
+    outputs: Outputs
+    groups: Labels
+    weight: Array | None
     single: bool
     fixed_size: bool
-    alphas: NDArray[np.float64] | None = None
+    alphas: Array | None = None
 
 
-def as_given(predicted: NDArray[np.float64], single: bool) -> NDArray[np.float64]:
-    """(m, t) predictions in the shape that outputs came in: (m,) where they were a vector."""
+def as_given(predicted: Outputs, single: bool) -> Array:
+    """Return predictions (m, t) in the shape that outputs came in: (m,) if they were a vector (`single`)."""
     return predicted[:, 0] if single else predicted
 
 
-def check_masks(masks: Any, n_players: int | None = None, name: str = "masks") -> NDArray[np.bool_]:
-    """(m, n) bool from bool or 0/1 input. Raises AttributionError for anything else."""
-    rows = np.asarray(masks)
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise AttributionError(f"{name} must have shape (n_masks, n_players), neither 0; got {rows.shape}.")
-    if n_players is not None and rows.shape[1] != n_players:
-        raise AttributionError(f"{name} have {rows.shape[1]} players; the model was fitted on {n_players}.")
-    if rows.dtype != np.bool_:
-        if rows.dtype.kind not in "iuf" or not np.isin(rows, (0, 1)).all():
-            raise AttributionError(
-                f"{name} must be boolean (True = the player is in the training set); got {rows.dtype} with other "
-                "values than 0 and 1. Unpack packed masks with np.unpackbits first."
-            )
-        rows = rows.astype(np.bool_)
-    return np.ascontiguousarray(rows)
+def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> Outputs:
+    """Validate outputs.
 
+    Parameters
+    ----------
+    outputs : (m,) or (m, t) numbers
+        Outputs of one target, or of t targets.
+    n_masks : int
+        Required number of rows, m.
+    name : str
+        Name of the argument in messages.
 
-def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> NDArray[np.float64]:
-    """(m, t) float64, all finite. Raises AttributionError for another shape, no targets, NaN or infinity."""
+    Returns
+    -------
+    (m, t) float64
+        The outputs, one column per target.
+
+    Raises
+    ------
+    AttributionError
+        If values are not numbers or not finite, the shape is another one, or there are no targets.
+    """
     values = np.asarray(outputs)
     if values.dtype.kind not in "iufb":
         raise AttributionError(f"{name} must be numbers; got {values.dtype}.")
@@ -74,20 +96,28 @@ def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> NDArray[
     return values
 
 
-def check_alpha(alpha: float, masks: NDArray[np.bool_]) -> float:
-    """alpha as a float. Raises AttributionError outside (0, 1) or where the masks contradict it.
+def check_alpha_of_masks(alpha: Any, masks: Masks) -> float:
+    """Validate alpha against the masks drawn with it.
 
-    Contradiction: the share of included players lies further from alpha than six standard errors (of independent
-    inclusion, plus .001 for designs that fix it), i.e. the masks were drawn at another alpha.
+    Parameters
+    ----------
+    alpha : float
+        Probability that a mask includes a player.
+    masks : (m, n) bool
+        Masks drawn at this alpha.
+
+    Returns
+    -------
+    float
+        The same alpha.
+
+    Raises
+    ------
+    AttributionError
+        If alpha lies outside (0, 1), or the masks contradict it: the share of included players lies further from alpha
+        than six standard errors of independent inclusion (plus .001 for designs that fix the size).
     """
-    try:
-        value = float(alpha)
-    except (TypeError, ValueError) as error:
-        raise AttributionError(f"alpha must be a number in (0, 1); got {alpha!r}.") from error
-    if not 0.0 < value < 1.0:
-        raise AttributionError(
-            f"alpha must lie in (0, 1); got {alpha!r}. Give the probability with which masks include a player."
-        )
+    value = check_alpha(alpha)
     share = float(masks.mean())
     slack = 6.0 * math.sqrt(value * (1 - value) / masks.size) + 1e-3
     # A fixed size of round(alpha n) players may sit half a player off.
@@ -101,33 +131,84 @@ def check_alpha(alpha: float, masks: NDArray[np.bool_]) -> float:
     return value
 
 
-def check_alphas(alphas: Any, masks: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """One alpha per mask, (m,) float64; None where they are all the same.
+def check_alphas(alphas: Any, masks: Masks) -> Array | None:
+    """Validate one alpha per mask.
 
-    Raises AttributionError for another length, and for each alpha that its masks contradict (check_alpha)."""
+    Parameters
+    ----------
+    alphas : (m,) float
+        Alpha of each mask.
+    masks : (m, n) bool
+        The masks.
+
+    Returns
+    -------
+    (m,) float64 or None
+        The alphas; None if they are all equal.
+
+    Raises
+    ------
+    AttributionError
+        If the length is another one, or an alpha contradicts its masks (check_alpha_of_masks).
+    """
     given = np.asarray(alphas, dtype=np.float64)
     if given.shape != (len(masks),):
         raise AttributionError(f"alpha must be one number or one for every mask, ({len(masks)},); got {given.shape}.")
     found = np.unique(given)
     for value in found:
-        check_alpha(float(value), masks[given == value])
+        check_alpha_of_masks(float(value), masks[given == value])
     return given if len(found) > 1 else None
 
 
 def check_at_least(name: str, value: Any, least: int) -> int:
-    """An integer setting. Raises AttributionError for another type and for less than `least`."""
+    """Validate an integer setting.
+
+    Parameters
+    ----------
+    name : str
+        Name of the setting in messages.
+    value : int
+        Its value.
+    least : int
+        Smallest value accepted.
+
+    Returns
+    -------
+    int
+        The same value.
+
+    Raises
+    ------
+    AttributionError
+        If the value is not an integer, or smaller.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise AttributionError(f"{name} must be an integer of at least {least}; got {value!r}.")
     return int(value)
 
 
-def check_groups(groups: Any, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(m,) codes 0..g-1. Rows with equal masks (replicates) always share a group, whatever is given.
+def check_groups(groups: Any, masks: Masks) -> Labels:
+    """Validate row groups and join the groups of equal masks.
 
-    Raises AttributionError for another length or missing values.
+    Parameters
+    ----------
+    groups : (m,) comparable values or None
+        Group of each row; None for one group per distinct mask.
+    masks : (m, n) bool
+        The masks. Rows with equal masks (replicates) always share a group.
+
+    Returns
+    -------
+    (m,) int64
+        Codes 0..g-1.
+
+    Raises
+    ------
+    AttributionError
+        If the length is another one, or values are missing or not comparable.
     """
     n_masks = len(masks)
-    packed = np.ascontiguousarray(np.packbits(masks, axis=1))  # of masks[:, players] it comes by columns
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1))  # a selection of columns packs in Fortran order
     _, same_mask = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_inverse=True)
     same_mask = np.asarray(same_mask, dtype=np.int64).ravel()
     if groups is None:
@@ -153,8 +234,26 @@ def check_groups(groups: Any, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     return _recode(np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)[codes])
 
 
-def check_weight(sample_weight: Any, n_masks: int) -> NDArray[np.float64] | None:
-    """(m,) float64 scaled to mean 1, or None. Raises AttributionError unless all are finite and positive."""
+def check_weight(sample_weight: Any, n_masks: int) -> Array | None:
+    """Validate sample weights.
+
+    Parameters
+    ----------
+    sample_weight : (m,) float or None
+        Weight of each row.
+    n_masks : int
+        Required number of rows, m.
+
+    Returns
+    -------
+    (m,) float64 or None
+        The weights scaled to mean 1; None for None.
+
+    Raises
+    ------
+    AttributionError
+        If the length is another one, or a weight is not finite and positive.
+    """
     if sample_weight is None:
         return None
     weight = np.asarray(sample_weight, dtype=np.float64)
@@ -164,7 +263,7 @@ def check_weight(sample_weight: Any, n_masks: int) -> NDArray[np.float64] | None
         )
     if not np.isfinite(weight).all() or (weight <= 0).any():
         raise AttributionError(
-            "sample_weight must be finite and above 0. Leave masks out rather than weigh them 0."
+            "sample_weight must be finite and above 0. Leave masks out instead of giving them weight 0."
         )
     return weight / weight.mean()
 
@@ -172,16 +271,42 @@ def check_weight(sample_weight: Any, n_masks: int) -> NDArray[np.float64] | None
 def check_data(
     masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None
 ) -> CheckedData:
-    """All of the above, and warnings for what is defined but weak (AttributionWarning). alpha: a number, or one a mask.
+    """Validate all inputs of a fit together and warn about weak designs.
 
-    Raises AttributionError for fewer than 12 groups of masks. Warns of fewer masks than players, and of players
-    that no mask, or every mask, includes: their effects cannot be told and are reported as NaN with p = 1.
+    Parameters
+    ----------
+    masks : (m, n) bool, or 0 and 1
+        True where a player is in the training set.
+    outputs : (m,) or (m, t) numbers
+        Outputs of one target, or of t targets.
+    alpha : float or (m,) float
+        Inclusion probability of all masks, or of each.
+    groups : (m,) comparable values or None
+        Row groups, e.g. antithetic pairs; replicates are found without it.
+    sample_weight : (m,) float or None
+        Positive weights.
+
+    Returns
+    -------
+    CheckedData
+        The validated arrays.
+
+    Raises
+    ------
+    AttributionError
+        If an input is invalid, or the masks form fewer than 12 independent groups.
+
+    Warns
+    -----
+    AttributionWarning
+        If there are fewer masks than players, or a player is in no mask or in every mask: the effects of such a player
+        are not identified and reported as NaN with p = 1.
     """
     rows = check_masks(masks)
     values = check_outputs(outputs, len(rows))
     alphas = None
     if np.ndim(alpha) == 0:
-        check_alpha(alpha, rows)
+        check_alpha_of_masks(alpha, rows)
     else:
         alphas = check_alphas(alpha, rows)
     codes = check_groups(groups, rows)
@@ -194,8 +319,8 @@ def check_data(
         )
     if len(rows) < rows.shape[1]:
         warnings.warn(
-            f"{len(rows)} masks for {rows.shape[1]} players: main effects are told only where few are large, and "
-            "interactions hardly at all. 8 to 9 masks a player showed interactions on real campaigns.",
+            f"{len(rows)} masks for {rows.shape[1]} players: with fewer masks than players only a few large main "
+            f"effects can be estimated. Use at least {MASKS_PER_PLAYER} masks per player to detect interactions.",
             AttributionWarning,
             stacklevel=3,
         )
@@ -220,5 +345,6 @@ def check_data(
     )
 
 
-def _recode(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _recode(codes: Labels) -> Labels:
+    """Renumber labels as 0..g-1 in their order."""
     return np.asarray(np.unique(codes, return_inverse=True)[1], dtype=np.int64).ravel()

@@ -1,9 +1,9 @@
-"""Which players enter the joint fits when there are too many for all of them at once.
+"""Choice of the players that enter the joint fits when there are too many for all of them.
 
-A Gram matrix of 50,000 players takes 10 GB. Beyond max_dense_players only players whose own effect is among the
-largest on some target of the block enter the datamodel and the refits; every fold makes that choice without its own
-masks, so cross-fitted predictions stay unseen. The others keep an effect, a standard error and a p-value: their
-one-step estimate needs residuals, not a place in the fit.
+A Gram matrix of 50,000 players takes 10 GB in float32. Beyond max_dense_players only players whose own effect is among
+the largest on some target of the block enter the datamodel and the refits. Every fold makes that choice without its own
+masks, so cross-fitted predictions stay out of sample. The other players keep an effect, a standard error and a p-value:
+their one-step estimate needs residuals, not a place in the fit.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from attribution.fourier.basis import Alpha, basis, rows_of
 
-BLOCK = 2048  # players whose basis is in memory at a time
+BLOCK = 2048  # players whose basis is in memory at a time; a choice
 
 
 def player_blocks(n_players: int) -> Iterator[slice]:
+    """Yield slices of at most BLOCK players."""
     for start in range(0, n_players, BLOCK):
         yield slice(start, min(start + BLOCK, n_players))
 
@@ -31,10 +32,30 @@ def dense_players(
     alpha: Alpha,
     limit: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Players (u,) that enter the joint fits, and (k + 1, u) which of them may: without each fold, and on all masks.
+    """Choose the players of the joint fits.
 
-    All players and None up to `limit`; beyond it at most limit // 2 for each of the fits, by the largest absolute
-    correlation of a player with any target's output.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks of all players.
+    outputs : (m, t) float64
+        Outputs of all targets.
+    folds : (m,) int64
+        Fold of each row, 0..k-1.
+    weight : (m,) float64 or None
+        Weights of the rows; None for ones.
+    alpha : float or (m,) float64
+        Inclusion probability of all masks, or of each.
+    limit : int
+        Number of players up to which all enter; beyond it each fit chooses limit // 2.
+
+    Returns
+    -------
+    players : (u,) int64
+        Players chosen by any fit; all of them up to `limit`.
+    allowed : (k + 1, u) bool or None
+        Players that the fit without each fold, and (last) the fit on all masks may use; None if all may. Beyond
+        `limit` players each fit has limit // 2, those of largest absolute correlation with any target's output.
     """
     n_players, n_folds = masks.shape[1], int(folds.max()) + 1
     if n_players <= limit:

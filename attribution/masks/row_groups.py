@@ -31,6 +31,15 @@ class RowGroups:
     exact : bool
         Whether every row group became a single merged row. If not, some groups hold several masks; products of
         players differ between them, so sums over merged rows cluster by mask and not by group.
+
+    Examples
+    --------
+    >>> masks = np.array([[True, False], [True, False], [False, True]])
+    >>> groups = make_row_groups(masks, np.array([0, 0, 0]), None, 0.5)  # a replicate and the complement
+    >>> groups.size, groups.row_sign.tolist()
+    (1, [1.0, 1.0, -1.0])
+    >>> groups.sums(np.array([[3.0], [2.0], [1.0]]), order=1).tolist()
+    [[4.0]]
     """
 
     phi: NDArray[np.float32]

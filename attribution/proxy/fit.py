@@ -1,8 +1,8 @@
-"""The gradient-boosted proxy mask -> output, with two backends that the tests hold together.
+"""The gradient-boosted proxy mask -> output, with two backends whose agreement the tests check.
 
-"booster" fits all targets at once (booster.py; on a GPU booster_torch.py, as BoosterSettings.device says);
-"lightgbm" is the reference, one LightGBM model per target, on the CPU whatever the device. Both are read exactly, as
-forests and so as spectra (proxy/forest.py).
+"booster" fits all targets at once (booster.py; on another device booster_torch.py, by BoosterSettings.device).
+"lightgbm" is the reference: one LightGBM model per target, on the CPU whatever the device. Both are read exactly, as
+forests and so as spectra (forest.py).
 """
 
 from __future__ import annotations
@@ -25,33 +25,68 @@ BACKENDS: tuple[Backend, ...] = ("booster", "lightgbm")
 
 @dataclass(frozen=True)
 class Proxy:
-    """A fitted proxy: one forest per target over `n_players` players, and its predictions."""
+    """A fitted proxy.
+
+    Attributes
+    ----------
+    forests : list of Forest
+        One per target.
+    n_players : int
+        Number of players.
+    trees : BoostedTrees or None
+        The same trees in the booster's arrays, which predict faster; None for LightGBM's.
+
+    Examples
+    --------
+    >>> masks = np.random.default_rng(0).random((400, 5)) < 0.5
+    >>> outputs = (1.0 + 2.0 * masks[:, 1] * masks[:, 3])[:, None]
+    >>> proxy = fit_proxy(masks, outputs, BoosterSettings(n_estimators=50))
+    >>> proxy.largest_sets(0, alpha=0.5, min_order=2, max_order=3, count=1)
+    [(1, 3)]
+    """
 
     forests: list[Forest]
     n_players: int
     trees: BoostedTrees | None = None
 
     def predict(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(m, n_players) bool -> (m, n_targets) float64."""
+        """Predict every target: masks (m, n_players) bool -> (m, n_targets) float64."""
         if self.trees is not None:
             return self.trees.predict(masks)
         return np.column_stack([forest.evaluate(masks, self.n_players) for forest in self.forests])
 
     def spectrum(self, target: int, alpha: float) -> Spectrum:
-        """The exact spectrum of a target's forest."""
+        """Return the exact spectrum of a target's forest."""
         return self.forests[target].to_spectrum(self.n_players, alpha)
 
     def largest_sets(
         self, target: int, alpha: float, min_order: int, max_order: int, count: int
     ) -> list[tuple[int, ...]]:
-        """The `count` sets of min_order to max_order members of largest |coefficient| in a target's spectrum."""
+        """List the member sets of largest |F(S)| in a target's spectrum.
+
+        Parameters
+        ----------
+        target : int
+            Index of the target.
+        alpha : float
+            Inclusion probability of the basis.
+        min_order, max_order : int
+            Smallest and largest number of members.
+        count : int
+            Largest number of sets.
+
+        Returns
+        -------
+        list of tuple of int
+            Member sets, largest first; ties in lexicographic order.
+        """
         found: list[tuple[float, tuple[int, ...]]] = []
         paths = leaf_paths(self.forests[target])
         for order, (sets, values) in path_terms(*paths, self.n_players, alpha)[1].items():
             if not min_order <= order <= max_order or count == 0:
                 continue
             size = np.abs(values)
-            if len(size) > count:  # the others are never looked at, let alone sorted
+            if len(size) > count:  # only these are sorted
                 among = size >= np.partition(size, -count)[-count]
                 sets, size = sets[among], size[among]
             found += zip(size.tolist(), map(tuple, sets.tolist()), strict=True)
@@ -68,11 +103,34 @@ def fit_proxy(
     validation: NDArray[np.bool_] | None = None,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> Proxy:
-    """Fit a proxy to every target: masks (m, n) bool, outputs (m, t) float64.
+    """Fit a proxy to every target.
 
-    validation: (m,) bool, rows that stop the boosting and are not fitted on; none: all rounds are kept.
-    Raises AttributionError for an unknown backend or a device that is not there, ImportError where LightGBM is asked
-    for and missing.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks of all players.
+    outputs : (m, t) float64
+        Outputs of all targets.
+    settings : BoosterSettings
+        How the trees are grown.
+    backend : "booster" or "lightgbm"
+        Program that grows them.
+    validation : (m,) bool or None
+        Rows that are not fitted on and stop the boosting early; None: all rounds are kept.
+    sample_weight : (m,) float64 or None
+        Positive weights.
+
+    Returns
+    -------
+    Proxy
+        The fitted forests.
+
+    Raises
+    ------
+    AttributionError
+        If the backend is unknown or the device does not exist.
+    ImportError
+        If backend is "lightgbm" and LightGBM is not installed.
     """
     if backend == "booster":
         trees = fit_booster(masks, outputs, settings, validation=validation, sample_weight=sample_weight)
@@ -102,6 +160,7 @@ def _fit_lightgbm(
     validation: NDArray[np.bool_] | None,
     sample_weight: NDArray[np.float64] | None,
 ) -> Proxy:
+    """Fit one LightGBM model per target."""
     import lightgbm
 
     from attribution.proxy.lightgbm import forest_from_lightgbm
@@ -150,5 +209,6 @@ def _fit_lightgbm(
 
 
 def _constant(bias: float) -> Forest:
+    """Return a forest without trees."""
     empty = np.zeros(0, dtype=np.int64)
     return Forest(empty, empty, empty, np.zeros(0), empty, bias)

@@ -1,9 +1,9 @@
 """Trees over mask bits, and the exact Fourier spectrum of a sum of them.
 
-A split asks one thing only: is the player absent or present? So a leaf reached over the players P (present)
-and A (absent) is value * prod_{i in P} x_i * prod_{i in A} (1 - x_i), and with x_i = p + sigma phi_i its
-spectrum can be written down. `tree_to_spectrum` is METHOD.md's recursion, kept as the reference;
-`Forest.to_spectrum` adds up all leaves of all trees at once and is what pipelines call.
+A split tests whether a player is absent or present. A leaf below the players P (present) and A (absent) is therefore
+value * prod_{i in P} x_i * prod_{i in A} (1 - x_i), and x_i = p + sigma phi_i gives its spectrum. `Forest.to_spectrum`
+adds up all leaves of all trees at once; `tree_to_spectrum` is the recursion of docs/METHOD.md, node by node, which the
+tests compare it with.
 """
 
 from __future__ import annotations
@@ -14,25 +14,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.fourier.member_sets import SpectrumError, Terms, check_alpha, check_masks
+from attribution.checks import check_alpha, check_masks
+from attribution.errors import SpectrumError
+from attribution.fourier.member_sets import Terms
 from attribution.fourier.spectrum import Spectrum
 
 LEAF = -1
-_MAX_PATH = 20
+_MAX_PATH = 20  # players above a leaf: 2^20 terms for a single leaf; a choice
 
 
 @dataclass(frozen=True)
 class Forest:
-    """A sum of trees over mask bits, plus a constant; all nodes of all trees in flat arrays.
+    """A sum of trees over mask bits, plus a constant; the nodes of all trees in flat arrays.
 
-    player: (n_nodes,) int, the player a node splits on, or -1 for a leaf.
-    absent, present: (n_nodes,) int, the node that masks without / with that player go to (unused for leaves).
-    value: (n_nodes,) float, the output of a leaf (unused elsewhere).
-    roots: (n_trees,) int, the root node of each tree.
-    bias: float, added once.
+    Attributes
+    ----------
+    player : (n_nodes,) int64
+        Player that a node splits on, -1 for a leaf.
+    absent, present : (n_nodes,) int64
+        Child node for masks without and with that player (not used for leaves).
+    value : (n_nodes,) float64
+        Output of a leaf (not used for other nodes).
+    roots : (n_trees,) int64
+        Root node of each tree.
+    bias : float
+        Constant, added once.
 
-    A player may be asked again further down its own path; the branch that contradicts the first answer is
-    then unreachable and counts for nothing.
+    Raises
+    ------
+    SpectrumError
+        If lengths differ, a child or root is out of range, or a leaf value is not finite.
+
+    Notes
+    -----
+    A player may occur again further down its own path; the branch that contradicts the first split is then unreachable.
+
+    Examples
+    --------
+    >>> split_on_2 = Forest([2, -1, -1], [1, 0, 0], [2, 0, 0], [0.0, 1.0, 3.0], [0])
+    >>> dict(split_on_2.to_spectrum(n_players=4, alpha=0.5).terms)
+    {(): 2.0, (2,): 1.0}
     """
 
     player: NDArray[np.int64]
@@ -58,11 +79,12 @@ class Forest:
 
     @property
     def n_trees(self) -> int:
+        """Number of trees."""
         return len(self.roots)
 
     def evaluate(self, masks: NDArray[np.bool_], n_players: int) -> NDArray[np.float64]:
-        """The sum of all trees at each mask: (n_masks, n_players) bool -> (n_masks,) float64."""
-        rows = check_masks(masks, n_players)
+        """Evaluate the sum of all trees at masks: (m, n_players) bool -> (m,) float64."""
+        rows = check_masks(masks, n_players, allow_empty=True)
         result = np.full(len(rows), self.bias)
         everyone = np.arange(len(rows))
         for root in self.roots:
@@ -75,17 +97,34 @@ class Forest:
         return result
 
     def to_spectrum(self, n_players: int, alpha: float) -> Spectrum:
-        """The exact spectrum of the sum of trees at `alpha`. Raises SpectrumError on players out of range."""
+        """Return the exact spectrum of the sum of trees at `alpha`.
+
+        Raises
+        ------
+        SpectrumError
+            If a player is out of range, or a leaf lies below more than 20 players.
+        """
         _check_players(self.player, n_players)
         players, present, values = leaf_paths(self)
         return paths_to_spectrum(players, present, values, n_players, alpha, bias=self.bias)
 
 
 def leaf_paths(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
-    """Every reachable leaf of a forest as a signed set of players.
+    """List every reachable leaf of a forest as a signed set of players.
 
-    Returns players (n_leaves, depth) int64, distinct within a row and padded with -1; present (n_leaves,
-    depth) bool, whether the leaf needs that player present; values (n_leaves,) float64.
+    Returns
+    -------
+    players : (n_leaves, depth) int64
+        Players above each leaf, distinct within a row, padded with -1.
+    present : (n_leaves, depth) bool
+        Whether the leaf needs that player present.
+    values : (n_leaves,) float64
+        Leaf values.
+
+    Raises
+    ------
+    SpectrumError
+        If a node is its own descendant.
     """
     node = forest.roots
     players = np.empty((len(node), 0), dtype=np.int64)
@@ -98,17 +137,17 @@ def leaf_paths(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.bool_], ND
         if leaf.all():
             break
         node, players, present, split = node[~leaf], players[~leaf], present[~leaf], split[~leaf]
-        seen = players == split[:, None]
-        answered = seen.any(axis=1)
-        answer = (seen & present).any(axis=1)
-        to_absent, to_present = ~(answered & answer), ~(answered & ~answer)
-        # A question already answered adds nothing to the path.
-        asked = np.where(answered, -1, split)
+        above = players == split[:, None]
+        repeated = above.any(axis=1)
+        side_above = (above & present).any(axis=1)
+        to_absent, to_present = ~(repeated & side_above), ~(repeated & ~side_above)
+        # A player that was split on further up adds nothing to the path.
+        added = np.where(repeated, -1, split)
         node = np.concatenate([forest.absent[node[to_absent]], forest.present[node[to_present]]])
         players = np.concatenate(
-            [np.column_stack([players[go], asked[go]]) for go in (to_absent, to_present)]
+            [np.column_stack([players[go], added[go]]) for go in (to_absent, to_present)]
         )
-        sides = [np.zeros(to_absent.sum(), dtype=np.bool_), asked[to_present] >= 0]
+        sides = [np.zeros(to_absent.sum(), dtype=np.bool_), added[to_present] >= 0]
         present = np.concatenate(
             [
                 np.column_stack([present[go], side])
@@ -135,7 +174,7 @@ def paths_to_spectrum(
     alpha: float,
     bias: float = 0.0,
 ) -> Spectrum:
-    """The spectrum of a sum of leaves; arguments and errors as of path_terms."""
+    """Return the spectrum of a sum of leaves; parameters and errors are those of path_terms."""
     constant, by_order = path_terms(players, present, values, n_players, alpha, bias)
     terms: Terms = {(): constant}
     for members, sums in by_order.values():
@@ -151,13 +190,40 @@ def path_terms(
     alpha: float,
     bias: float = 0.0,
 ) -> tuple[float, dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]]:
-    """The spectrum of sum_leaf value * prod_{present} x_i * prod_{absent} (1 - x_i), plus bias, in arrays: the
-    constant, and {order: (members (k, order), coefficients (k,))}.
+    """Compute the spectrum of a sum of leaves, as arrays.
 
-    players (n_leaves, depth) int, distinct within a row, -1 where a row is shorter; present (n_leaves, depth)
-    bool; values (n_leaves,) float. A leaf of d players contributes to 2^d sets T: value times, for each
-    player outside T, the probability of its side (p or 1 - p), and for each inside, +sigma (present) or
-    -sigma (absent). Raises SpectrumError on paths of more than 20 players or players out of range.
+    Parameters
+    ----------
+    players : (n_leaves, depth) int64
+        Players above each leaf, distinct within a row, -1 where a row is shorter.
+    present : (n_leaves, depth) bool
+        Whether the leaf needs that player present.
+    values : (n_leaves,) float64
+        Leaf values.
+    n_players : int
+        Number of players.
+    alpha : float
+        Inclusion probability of the basis.
+    bias : float
+        Constant, added once.
+
+    Returns
+    -------
+    float
+        Coefficient of the empty set.
+    dict of int to ((k, order) int64, (k,) float64)
+        Member sets and coefficients by order.
+
+    Raises
+    ------
+    SpectrumError
+        If a leaf lies below more than 20 players, or a player is out of range.
+
+    Notes
+    -----
+    The function is sum_leaf value * prod_{present} x_i * prod_{absent} (1 - x_i). A leaf below d players contributes to
+    2^d sets T: value times, for each player outside T, the probability of its side (p or 1 - p), and for each player
+    inside, +sigma (present) or -sigma (absent).
     """
     p = check_alpha(alpha)
     sigma = math.sqrt(p * (1 - p))
@@ -202,11 +268,27 @@ def path_terms(
 def forest_from_levels(
     players: NDArray[np.int64], leaf_values: NDArray[np.float64], bias: float = 0.0
 ) -> Forest:
-    """A forest of complete trees of one depth, as level-wise boosters keep them.
+    """Make a forest of complete trees of one depth, as level-wise boosters store them.
 
-    players (n_trees, 2^depth - 1) int in heap order (node k has the children 2k + 1, absent, and 2k + 2,
-    present); -1 marks a node that was not split, whose masks all go to its absent side. leaf_values
-    (n_trees, 2^depth) float from the all-absent leaf to the all-present one.
+    Parameters
+    ----------
+    players : (n_trees, 2^depth - 1) int64
+        Splits in heap order (node k has the children 2k + 1, absent, and 2k + 2, present); -1 for a node that was not
+        split, whose masks all go to its absent side.
+    leaf_values : (n_trees, 2^depth) float64
+        Leaf values from the all-absent leaf to the all-present one.
+    bias : float
+        Constant, added once.
+
+    Returns
+    -------
+    Forest
+        The same trees.
+
+    Raises
+    ------
+    SpectrumError
+        If the shapes are other ones.
     """
     players = np.atleast_2d(np.asarray(players, dtype=np.int64))
     leaf_values = np.atleast_2d(np.asarray(leaf_values, dtype=np.float64))
@@ -219,7 +301,7 @@ def forest_from_levels(
         )
     n_heap = n_inner + n_leaves
     player = np.concatenate([players, np.full((n_trees, n_leaves), LEAF)], axis=1)
-    # Where masks that reach a heap position really go on: past unsplit nodes, to their absent side.
+    # Node at which masks that reach a heap position continue: past unsplit nodes, to their absent side.
     real = np.tile(np.arange(n_heap), (n_trees, 1))
     for node in range(n_inner - 1, -1, -1):
         real[:, node] = np.where(players[:, node] >= 0, node, real[:, 2 * node + 1])
@@ -229,31 +311,35 @@ def forest_from_levels(
     children[0, :, :n_inner] = real[:, 1 : n_heap - 1 : 2]
     children[1, :, :n_inner] = real[:, 2:n_heap:2]
     value = np.concatenate([np.zeros((n_trees, n_inner)), leaf_values], axis=1)
-    # An unsplit node is reached by nobody any more; as a leaf it needs no children.
+    # No mask reaches an unsplit node any more; as a leaf it needs no children.
     return Forest(
         player.ravel(), children[0].ravel(), children[1].ravel(), value.ravel(), real[:, 0].copy(), bias
     )
 
 
 def tree_to_spectrum(forest: Forest, n_players: int, alpha: float) -> Spectrum:
-    """The same spectrum by METHOD.md's recursion, node by node: slow, short, the reference for tests.
+    """Compute a forest's spectrum by recursion over its nodes: slow and short, the reference of tests.
 
-    A leaf is {(): value}; a split on i with branches A (absent) and B (present) gives
-    F[T] = (1 - p) A[T] + p B[T] and F[T + i] = sigma (B[T] - A[T]). Where i is asked again below itself, the
-    branch is first reduced to the side that is consistent.
+    Parameters and errors are those of Forest.to_spectrum.
+
+    Notes
+    -----
+    A leaf is {(): value}; a split on i with branches A (absent) and B (present) gives F[T] = (1 - p) A[T] + p B[T] and
+    F[T + i] = sigma (B[T] - A[T]) (docs/METHOD.md). A branch that splits on i again is first reduced to the consistent
+    side.
     """
     p = check_alpha(alpha)
     sigma = math.sqrt(p * (1 - p))
     _check_players(forest.player, n_players)
 
-    def branch(node: int, answers: dict[int, bool]) -> Terms:
+    def branch(node: int, sides: dict[int, bool]) -> Terms:
         player = int(forest.player[node])
         if player < 0:
             return {(): float(forest.value[node])}
-        if player in answers:
-            return branch(int((forest.present if answers[player] else forest.absent)[node]), answers)
-        without = branch(int(forest.absent[node]), {**answers, player: False})
-        with_it = branch(int(forest.present[node]), {**answers, player: True})
+        if player in sides:
+            return branch(int((forest.present if sides[player] else forest.absent)[node]), sides)
+        without = branch(int(forest.absent[node]), {**sides, player: False})
+        with_it = branch(int(forest.present[node]), {**sides, player: True})
         terms: Terms = {}
         for members in without.keys() | with_it.keys():
             a, b = without.get(members, 0.0), with_it.get(members, 0.0)
@@ -271,7 +357,7 @@ def tree_to_spectrum(forest: Forest, n_players: int, alpha: float) -> Spectrum:
 def _sum_by_members(
     members: NDArray[np.int64], shares: NDArray[np.float64], n_players: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Add up shares over equal rows of members (k, order): distinct rows, and their sums."""
+    """Add up shares (k,) over equal rows of members (k, order): distinct rows, and their sums."""
     rows: NDArray[np.int64]
     bits = max(1, int(n_players - 1).bit_length())
     if bits * members.shape[1] <= 63:
@@ -289,6 +375,7 @@ def _sum_by_members(
 
 
 def _check_players(players: NDArray[np.int64], n_players: int) -> None:
+    """Raise SpectrumError if a player is out of range."""
     highest = int(np.max(players, initial=-1))
     if highest >= n_players:
         raise SpectrumError(f"a tree splits on player {highest}, but there are only {n_players} players.")

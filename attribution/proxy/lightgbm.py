@@ -1,8 +1,8 @@
 """LightGBM boosters on mask bits as forests, and so as exact spectra.
 
-The booster's text form is read: it holds every tree as flat arrays, which is several times quicker to take in
-than the nested JSON of `Booster.dump_model`, and prints leaf values with 17 digits. LightGBM itself is
-imported by nobody here; any object with `model_to_string`, `num_trees` and `best_iteration` will do.
+The booster's text form is parsed: it holds every tree as flat arrays, with leaf values of 17 digits, which parse faster
+than the nested JSON of `Booster.dump_model`. LightGBM itself is not imported; any object with `model_to_string`,
+`num_trees` and `best_iteration` works.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.fourier.member_sets import SpectrumError
-from attribution.fourier.spectrum import Spectrum
+from attribution.errors import SpectrumError
 from attribution.proxy.forest import LEAF, Forest
 
 _CATEGORICAL = 1
@@ -24,16 +23,31 @@ _MISSING_ZERO = 1  # bits 2-3 of decision_type: 0 none, 1 zero counts as missing
 def forest_from_lightgbm(
     booster: Any, players: NDArray[np.int64] | None = None, num_iteration: int | None = None
 ) -> Forest:
-    """The trees of a LightGBM booster trained on 0/1 features, as a Forest whose sum is its raw prediction.
+    """Read the trees of a LightGBM booster trained on 0/1 features.
 
-    booster: a lightgbm.Booster, or a fitted sklearn wrapper (its `booster_` is taken).
-    players: (n_features,) int, the player behind each feature; feature k is player k by default.
-    num_iteration: how many rounds; by default the best iteration where early stopping found one, else all, as
-    `Booster.predict` does.
+    Parameters
+    ----------
+    booster : lightgbm.Booster, or a fitted scikit-learn wrapper of one
+        The booster.
+    players : (n_features,) int64 or None
+        Player of each feature; None if feature k is player k.
+    num_iteration : int or None
+        Number of rounds; None for the best round if early stopping found one, else all, as `Booster.predict` does.
 
-    Masks have no missing values, so only LightGBM's "zero counts as missing" matters, and it is honoured. A
-    split that sends absent and present the same way is followed that way. Raises SpectrumError for
-    categorical splits, linear trees and more than one output.
+    Returns
+    -------
+    Forest
+        Trees whose sum is the booster's raw prediction; `Forest.to_spectrum` gives its exact spectrum.
+
+    Raises
+    ------
+    SpectrumError
+        If the booster has categorical splits, linear leaves or more than one output.
+
+    Notes
+    -----
+    Masks have no missing values, so of LightGBM's handling of these only "zero counts as missing" matters; it is
+    followed. A split that sends absent and present to the same side is followed to that side.
     """
     booster = getattr(booster, "booster_", booster)
     if num_iteration is None:
@@ -65,21 +79,10 @@ def forest_from_lightgbm(
     return Forest(feature, absent, present, value, np.array(roots, dtype=np.int64))
 
 
-def lightgbm_to_spectrum(
-    booster: Any,
-    n_players: int,
-    alpha: float,
-    players: NDArray[np.int64] | None = None,
-    num_iteration: int | None = None,
-) -> Spectrum:
-    """The exact spectrum of a booster's raw prediction. Arguments as in `forest_from_lightgbm`."""
-    return forest_from_lightgbm(booster, players, num_iteration).to_spectrum(n_players, alpha)
-
-
 def _read_tree(
     fields: dict[str, str], offset: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """One tree's block as (player, absent, present, value), inner nodes first, numbered from `offset`."""
+    """Parse one tree's block into (player, absent, present, value), inner nodes first, numbered from `offset`."""
     leaf_values = np.array(fields["leaf_value"].split(), dtype=np.float64)
     if int(fields.get("is_linear", "0")):
         raise SpectrumError(

@@ -1,18 +1,31 @@
-"""P-values, z-scores, clustered means, and the gate's test of squared errors."""
+"""P-values, z-scores, clustered means, and the interaction test of squared errors (the gate)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from attribution.types import Array
+from attribution.types import Array, Labels
+
+# 1e-315 lies just above the smallest positive float64; its two-sided |z| is 38.
+_SMALLEST_P, _LARGEST_Z = 1e-315, 38.0
 
 
 def two_sided_p(z: Array, df: float | Array | None = None) -> Array:
-    """Two-sided p-value; 1 where z is NaN (an effect that cannot be told is not evidence).
+    """Convert z-scores or t-statistics to two-sided p-values.
 
-    df: degrees of freedom of Student's t, for an effect that was taken out of the residuals its error comes from:
-    that alone makes z the larger, by a factor sqrt(1 + z^2 / m). None: normal."""
+    Parameters
+    ----------
+    z : array of float64
+        z-scores; NaN where an effect is not identified.
+    df : float, array or None
+        Degrees of freedom of Student's t; None for the normal distribution. Use it if the effect was also fitted: the
+        residuals are then too small and z too large, by a factor sqrt(1 + z^2 / m).
+
+    Returns
+    -------
+    array of float64
+        P-values; 1 where z is NaN or infinite.
+    """
     from scipy.special import ndtr, stdtr
 
     p = 2.0 * (ndtr(-np.abs(z)) if df is None else stdtr(df, -np.abs(z)))
@@ -20,29 +33,59 @@ def two_sided_p(z: Array, df: float | Array | None = None) -> Array:
 
 
 def z_of(p: Array) -> Array:
-    """The |z| of a two-sided p-value; 38 where p underflows."""
+    """Convert two-sided p-values to |z|; 38 where p underflows."""
     from scipy.special import ndtri
 
-    return np.minimum(np.abs(ndtri(np.clip(p, 1e-315, 1.0) / 2.0)), 38.0)
+    return np.minimum(np.abs(ndtri(np.clip(p, _SMALLEST_P, 1.0) / 2.0)), _LARGEST_Z)
 
 
 def z_threshold(expected_false: float, n_tests: float) -> float:
-    """Return the |z| that `expected_false` of n_tests null effects exceed by chance; 0 where that is half or more."""
+    """Compute the |z| that a given number of null tests is expected to exceed.
+
+    Parameters
+    ----------
+    expected_false : float
+        Expected number of null tests with a larger |z|.
+    n_tests : float
+        Number of tests.
+
+    Returns
+    -------
+    float
+        The threshold; 0 if expected_false is n_tests or more.
+    """
     from scipy.special import ndtri
 
     return float(max(0.0, -ndtri(min(0.5, expected_false / 2.0 / max(n_tests, 1.0)))))
 
 
-def clustered_mean(values: Array, weight: Array | None, groups: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Weighted mean of each column and its standard error clustered by `groups`: (m, c) -> (c,), (c,).
+def clustered_mean(values: Array, weight: Array | None, groups: Labels) -> tuple[Array, Array]:
+    """Compute the weighted mean of each column and its standard error clustered by row group.
 
-    Liang and Zeger's sandwich for a mean, with the g/(g-1) correction."""
+    Parameters
+    ----------
+    values : (m, c) float64
+        One column per statistic.
+    weight : (m,) float64 or None
+        Weights of the rows; None for ones.
+    groups : (m,) int64
+        Row group of each row, any integers.
+
+    Returns
+    -------
+    (c,) float64, (c,) float64
+        Means and standard errors.
+
+    Notes
+    -----
+    Liang and Zeger's (1986) sandwich estimate for a mean, with the factor g / (g - 1) for g groups.
+    """
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
     mean = (w @ values) / total
     deviations = (values - mean) * w[:, None]
     order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(groups[order])) + 1])
     if len(starts) == len(values):
         squares = (deviations**2).sum(axis=0)
     else:
@@ -51,13 +94,24 @@ def clustered_mean(values: Array, weight: Array | None, groups: NDArray[np.int64
     return mean, np.sqrt(squares * (n / max(n - 1, 1))) / total
 
 
-def gate_p_values(
-    outputs: Array, datamodel: Array, spectrum: Array, weight: Array | None, groups: NDArray[np.int64]
-) -> Array:
-    """One-sided p per target that the spectrum's squared error is the smaller one; all arrays (m, t).
+def gate_p_values(outputs: Array, datamodel: Array, spectrum: Array, weight: Array | None, groups: Labels) -> Array:
+    """Test for each target whether the spectrum predicts better than the datamodel.
 
-    Both predictions are cross-fitted. A t-test of the difference of squared errors, clustered; 1 where the two
-    never differ."""
+    Parameters
+    ----------
+    outputs, datamodel, spectrum : (m, t) float64
+        Outputs, and the cross-fitted predictions of the datamodel and of the spectrum.
+    weight : (m,) float64 or None
+        Weights of the rows; None for ones.
+    groups : (m,) int64
+        Row group of each row.
+
+    Returns
+    -------
+    (t,) float64
+        One-sided p-values of the clustered t-test of the difference of squared errors, with g - 1 degrees of freedom;
+        1 where the two predictions never differ.
+    """
     from scipy.stats import t as student
 
     gain = (outputs - datamodel) ** 2 - (outputs - spectrum) ** 2

@@ -1,19 +1,20 @@
-"""How much of the outputs' variance main effects, pairs and larger sets carry, in closed form and before any fit.
+"""Shares of the outputs' variance by order (main effects, pairs, larger sets), in closed form and before any fit.
 
 Saunshi, Gupta, Braverman and Arora (2022, arXiv 2210.01072) estimate the residual of the best linear datamodel from
-pairs of correlated masks: the outputs of similar masks agree as far as their low orders explain them. A campaign has
-independent masks, of which chance makes some pairs more alike than others, and that is enough. With
+pairs of correlated masks: outputs of similar masks agree as far as low orders explain them. A campaign has independent
+masks, some pairs of which are by chance more alike than others, and that suffices. With
 
     K_k(a, b) = sum_{|S| = k} phi_S(a) phi_S(b),    W_k = sum_{|S| = k} F(S)^2 = E[y_a y_b K_k(a, b)],  a != b,
 
-the mean of y_a y_b K_k(a, b) over pairs of different masks is unbiased for W_k, seed noise and all (the noise of two
-runs is independent), and W_1 is the variance that the best linear function of the mask explains. K_k is an elementary
-symmetric polynomial of the products phi_i(a) phi_i(b): no fit, one product of the masks with themselves. For
-fixed-size masks phi_S is no orthogonal basis; there K_k is the zonal polynomial of the masks' overlap (orthogonal
-under the hypergeometric distribution), and W_k what the best function of order k explains beyond order k - 1.
+the mean of y_a y_b K_k(a, b) over pairs of different masks is unbiased for W_k, also with seed noise (which is
+independent between runs). W_1 is the variance that the best linear function of the mask explains. K_k is an elementary
+symmetric polynomial of the products phi_i(a) phi_i(b): no fit, one product of the masks with themselves. For fixed-size
+masks the phi_S are not orthogonal; K_k is then the zonal polynomial of the masks' overlap (orthogonal under the
+hypergeometric distribution), and W_k is what the best function of order k explains beyond order k - 1.
 
-Its standard error is about sqrt(2 C(n, k)) / n_masks of the variance, besides what the signal adds: small for k = 1,
-some n_players / n_masks for k = 2. It sizes what linear models leave; few strong pairs are found by the screen.
+The standard error is about sqrt(2 C(n, k)) / n_masks of the variance, besides what the signal adds: small for k = 1,
+about n_players / n_masks for k = 2. The shares measure how much linear models leave; a few strong pairs are found by
+the screen instead.
 """
 
 from __future__ import annotations
@@ -30,22 +31,38 @@ from attribution.fourier.basis import basis
 from attribution.masks.inputs import check_data
 from attribution.types import Array
 
-_ROWS = 512  # rows of the (m, m) kernel that are held at a time
+_ROWS = 512  # rows of the (m, m) kernel held at a time; a choice
 
 
 @dataclass(frozen=True)
 class OrderWeights:
-    """Per order k = 1..max_order and target, each (max_order, t): share, W_k / Var[y], unbiased up to the ratio and so
-    now and then below 0; stderr, its standard error. variance: (t,) of the outputs, seed noise included. share[0] is
-    the R^2 of the best linear function of the mask on single runs, 1 - share[0] its residual. NaN where outputs are
-    constant."""
+    """Shares of the outputs' variance by order.
+
+    Attributes
+    ----------
+    share : (max_order, t) float64
+        W_k / Var[y] for k = 1..max_order, unbiased up to the ratio and therefore sometimes below 0. share[0] is the R2
+        of the best linear function of the mask on single runs. NaN where outputs are constant.
+    stderr : (max_order, t) float64
+        Standard errors.
+    variance : (t,) float64
+        Variance of the outputs, seed noise included.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((400, 10)) < 0.5
+    >>> weights = order_weights(masks, masks[:, 0] + 2.0 * masks[:, 1] * masks[:, 2])
+    >>> weights.share.round(1).tolist()
+    [[0.7], [0.3]]
+    """
 
     share: Array
     stderr: Array
     variance: Array
 
     def p_values(self) -> Array:
-        """(max_order, t), one-sided normal p of a share above 0; 1 where it is unknown."""
+        """Return one-sided normal p-values of a share above 0, (max_order, t); 1 where the share is unknown."""
         from scipy.special import ndtr
 
         known = self.stderr > 0
@@ -56,16 +73,39 @@ class OrderWeights:
 def order_weights(
     masks: Any, outputs: Any, alpha: float = 0.5, *, max_order: int = 2, groups: Any = None
 ) -> OrderWeights:
-    """Shares of the outputs' variance by order: masks (m, n) bool, outputs (m,) or (m, t).
+    """Estimate the shares of the outputs' variance by order.
 
-    groups: (m,) rows that are not independent (replicates of a mask always are one): only pairs of different groups
-    count. The standard error is the jackknife's over groups, of the ratio; a jackknife counts the part of the variance
-    that comes from pairs of rows twice, and one is taken off as if rows were independent (so with groups of several
-    rows the error is somewhat too large, by sqrt(2) at most). Work: m^2 (n + max_order t) multiplications. Raises
-    AttributionError for bad input (checks.check_data), and for max_order outside 1..4.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks drawn independently at one alpha, or all of one size.
+    outputs : (m,) or (m, t)
+        Outputs of one target, or of t.
+    alpha : float
+        Inclusion probability.
+    max_order : int
+        Largest order, 1 to 4.
+    groups : (m,) or None
+        Row groups; replicates are found without it. Only pairs of rows of different groups count.
+
+    Returns
+    -------
+    OrderWeights
+        Shares with standard errors.
+
+    Raises
+    ------
+    AttributionError
+        If an input is invalid (masks/inputs.py), there are several alphas, or max_order lies outside 1..4.
+
+    Notes
+    -----
+    The standard error is the jackknife's over groups, of the ratio. A jackknife counts the part of the variance that
+    comes from pairs of rows twice, so one is subtracted as if rows were independent: with groups of several rows the
+    error is too large, by sqrt(2) at most. Work: m^2 (n + max_order t) multiplications.
     """
     if np.ndim(alpha) != 0:
-        raise AttributionError("shares by order are those under one alpha. Give the masks of each alpha by themselves.")
+        raise AttributionError("shares by order are defined at one alpha. Give the masks of each alpha separately.")
     data = check_data(masks, outputs, alpha, groups=groups)
     if not isinstance(max_order, (int, np.integer)) or not 1 <= max_order <= 4:
         raise AttributionError(f"max_order must be an integer in 1..4; got {max_order!r}.")
@@ -90,7 +130,7 @@ def order_weights(
     without = n_pairs - 2 * size * (m - size)  # pairs left when a group goes
     spread = _by_group(_spread(y, data.groups), data.groups, n_groups)
     variance, variance_without = spread.sum(axis=0) / n_pairs, (spread.sum(axis=0) - 2 * spread) / without[:, None]
-    # Centring by the sample mean takes this off, whatever the order.
+    # Centring by the sample mean reduces every order by this factor.
     centring = 1 - 2 / m + 2 / m**2
     share, stderr = np.empty((max_order, t)), np.empty((max_order, t))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,14 +150,14 @@ def order_weights(
 
 
 class _Kernel:
-    """K_1, K_2, ... between some masks and all of them."""
+    """The kernels K_1, K_2, ... between some masks and all of them."""
 
     def __init__(self, masks: NDArray[np.bool_], alpha: float, fixed_size: bool) -> None:
         self.masks, self.alpha, self.fixed_size = masks, alpha, fixed_size
         self.phi = masks.astype(np.float32) if fixed_size else basis(masks, alpha)
 
     def block(self, part: slice, max_order: int) -> list[NDArray[np.float32]]:
-        """Kernels of order 1..max_order, (rows, m) each."""
+        """Compute the kernels of order 1..max_order between the rows of `part` and all masks, (rows, m) each."""
         n = self.masks.shape[1]
         product = self.phi[part] @ self.phi.T
         if self.fixed_size:
@@ -140,11 +180,27 @@ class _Kernel:
 
 
 def zonal_polynomials(n_players: int, size: int, max_order: int) -> Array:
-    """K_k of two masks of `size` players each by their overlap: (max_order, size + 1).
+    """Tabulate K_k of two masks of one size by their overlap.
 
-    The functions of order k beyond order k - 1 on masks of one size form a space of dimension
-    C(n, k) - C(n, k - 1) (Delsarte 1973); its reproducing kernel is the orthonormal polynomial of degree k under the
-    overlap's hypergeometric distribution times the root of that dimension. 0 where there is no such space.
+    Parameters
+    ----------
+    n_players : int
+        Number of players.
+    size : int
+        Number of players of each mask.
+    max_order : int
+        Largest order.
+
+    Returns
+    -------
+    (max_order, size + 1) float64
+        K_k for k = 1..max_order (rows) and overlaps 0..size (columns); 0 where there is no function of order k.
+
+    Notes
+    -----
+    The functions of order k beyond order k - 1 on masks of one size form a space of dimension C(n, k) - C(n, k - 1)
+    (Delsarte 1973). Its reproducing kernel is the orthonormal polynomial of degree k under the overlap's
+    hypergeometric distribution, times the root of that dimension.
     """
     from scipy.stats import hypergeom
 
@@ -159,7 +215,7 @@ def zonal_polynomials(n_players: int, size: int, max_order: int) -> Array:
             found.append(np.zeros(size + 1))
             continue
         new = centred * found[-1]
-        for _ in range(2):  # twice is enough for orthogonality to the last digit
+        for _ in range(2):  # two Gram-Schmidt passes give orthogonality to the last digit
             for old in found:
                 new = new - (probability @ (new * old)) * old
         new = new / math.sqrt(probability @ new**2)
@@ -171,7 +227,7 @@ def zonal_polynomials(n_players: int, size: int, max_order: int) -> Array:
 
 
 def _spread(y: Array, groups: NDArray[np.int64]) -> Array:
-    """(m, t): sum over the rows b of other groups of (y_a - y_b)^2 / 2, whose mean over pairs is the variance."""
+    """Sum (y_a - y_b)^2 / 2 over the rows b of other groups, (m, t); its mean over pairs is the variance."""
     size = np.bincount(groups).astype(np.float64)
     own, own_squares = (_by_group(v, groups, len(size))[groups] for v in (y, y**2))
     others = (len(y) - size[groups])[:, None]
@@ -179,7 +235,7 @@ def _spread(y: Array, groups: NDArray[np.int64]) -> Array:
 
 
 def _by_group(values: Array, groups: NDArray[np.int64], n_groups: int) -> Array:
-    """(m, t) -> (g, t): sums."""
+    """Sum rows by group: (m, t) -> (g, t)."""
     if n_groups == len(values):
         return values[np.argsort(groups)]
     result = np.zeros((n_groups, values.shape[1]))

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
 from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, READINGS, SIDES
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 
-Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 DEFAULT_FDR_LEVEL = 0.1
 RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 14, 300
 TOGETHER_SHOWN = 60

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from attribution.fourier.spectrum import Spectrum, SpectrumError
+from attribution.errors import SpectrumError
+from attribution.fourier.spectrum import Spectrum
 from attribution.interop import to_datasets, to_pandas, to_shapiq
 
 SPECTRUM = Spectrum.from_terms({(): 0.1, (3,): 1.0, (3, 7): -0.5}, n_players=20, alpha=0.5)

@@ -174,7 +174,7 @@ def test_outputs_that_single_precision_would_lose_are_refused_and_a_rounded_cons
 def test_predicting_for_other_players_is_refused():
     masks, outputs = campaign()
     model = ProxySPEX(max_order=2).fit(masks, outputs)
-    with pytest.raises(AttributionError, match="fitted on 10"):
+    with pytest.raises(AttributionError, match=r"\(n_masks, 10\)"):
         model.predict(masks[:, :5])
 
 

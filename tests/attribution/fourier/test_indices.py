@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import bernoulli
 
+from attribution.errors import SpectrumError
 from attribution.fourier import indices
-from attribution.fourier.spectrum import Spectrum, SpectrumError
+from attribution.fourier.spectrum import Spectrum
 from tests.attribution import brute_force
 from tests.games import Game, all_masks, conjunction, copies, random_trees, sum_of_unanimity
 

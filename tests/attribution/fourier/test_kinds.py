@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.fourier.kinds import CRITICAL_Z, KINDS, class_split, kind_of
-from attribution.fourier.spectrum import Spectrum, SpectrumError
+from attribution.errors import SpectrumError
+from attribution.fourier.kinds import KINDS, class_split, kind_of
+from attribution.fourier.spectrum import Spectrum
+from attribution.levels import Z95
 from tests.games import Game, conjunction, copies, duplicates, from_moebius, majority
 
 
@@ -88,7 +90,7 @@ def test_kinds_depend_on_signs_alone_and_not_on_the_order_of_members(
     # An output measured the other way round, read the other way round, is the same finding.
     turned = kind_of([-effect for effect in effects], stderrs, -surplus, not higher_is_better)
     assert turned == kind
-    if min(abs(abs(effect) - CRITICAL_Z * 0.5) for effect in effects) > 1e-9 and abs(surplus) > 1e-9:
+    if min(abs(abs(effect) - Z95 * 0.5) for effect in effects) > 1e-9 and abs(surplus) > 1e-9:
         scaled = kind_of(
             [unit * e for e in effects], [unit * 0.5] * len(effects), unit * surplus, higher_is_better
         )

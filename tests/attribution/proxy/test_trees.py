@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.fourier.spectrum import Spectrum, SpectrumError
+from attribution.errors import SpectrumError
+from attribution.fourier.spectrum import Spectrum
 from attribution.proxy.forest import Forest, forest_from_levels, leaf_paths, paths_to_spectrum, tree_to_spectrum
 from tests.attribution import brute_force
 from tests.games import all_masks, random_forest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.fourier.spectrum import SpectrumError
+from attribution.errors import SpectrumError
 from attribution.proxy.forest import tree_to_spectrum
-from attribution.proxy.lightgbm import forest_from_lightgbm, lightgbm_to_spectrum
+from attribution.proxy.lightgbm import forest_from_lightgbm
 from tests.games import all_masks, planted_interactions, sum_of_unanimity
 
 lightgbm = pytest.importorskip("lightgbm")
@@ -41,8 +41,9 @@ def test_the_spectrum_predicts_what_the_booster_predicts(parameters: dict, alpha
     booster = fit(parameters, masks, outputs)
     every = all_masks(9)
     expected = booster.predict(every.astype(np.float64))
-    np.testing.assert_allclose(lightgbm_to_spectrum(booster, 9, alpha).evaluate(every), expected, atol=1e-10)
-    np.testing.assert_allclose(forest_from_lightgbm(booster).evaluate(every, 9), expected, atol=1e-10)
+    forest = forest_from_lightgbm(booster)
+    np.testing.assert_allclose(forest.to_spectrum(9, alpha).evaluate(every), expected, atol=1e-10)
+    np.testing.assert_allclose(forest.evaluate(every, 9), expected, atol=1e-10)
 
 
 def test_the_fast_spectrum_is_the_recursion_on_a_real_booster() -> None:
@@ -60,7 +61,7 @@ def test_a_booster_of_the_sklearn_wrapper_is_taken_as_it_is() -> None:
     model = lightgbm.LGBMRegressor(n_estimators=20, max_depth=3, n_jobs=1, verbosity=-1)
     model.fit(masks.astype(np.float64), outputs)
     expected = model.booster_.predict(masks.astype(np.float64))
-    np.testing.assert_allclose(lightgbm_to_spectrum(model, 20, 0.5).evaluate(masks), expected, atol=1e-10)
+    np.testing.assert_allclose(forest_from_lightgbm(model).to_spectrum(20, 0.5).evaluate(masks), expected, atol=1e-10)
 
 
 def test_early_stopping_counts_as_it_does_when_the_booster_predicts() -> None:
@@ -74,7 +75,7 @@ def test_early_stopping_counts_as_it_does_when_the_booster_predicts() -> None:
     assert 0 < booster.best_iteration < booster.num_trees()
     for rounds in (None, 3):
         expected = booster.predict(masks.astype(np.float64), num_iteration=rounds)
-        spectrum = lightgbm_to_spectrum(booster, 20, 0.5, num_iteration=rounds)
+        spectrum = forest_from_lightgbm(booster, num_iteration=rounds).to_spectrum(20, 0.5)
         np.testing.assert_allclose(spectrum.evaluate(masks), expected, atol=1e-10)
 
 
@@ -83,7 +84,7 @@ def test_features_may_stand_for_any_players() -> None:
     masks, outputs = game.sample(400, seed=7)
     chosen = np.array([19, 3, 7, 11, 0])
     booster = fit({"max_depth": 3}, masks[:, chosen], outputs)
-    spectrum = lightgbm_to_spectrum(booster, 20, 0.5, players=chosen)
+    spectrum = forest_from_lightgbm(booster, chosen).to_spectrum(20, 0.5)
     expected = booster.predict(masks[:, chosen].astype(np.float64))
     np.testing.assert_allclose(spectrum.evaluate(masks), expected, atol=1e-10)
     assert {player for members in spectrum.terms for player in members} <= set(chosen.tolist())
@@ -92,7 +93,7 @@ def test_features_may_stand_for_any_players() -> None:
 def test_a_booster_that_found_no_split_is_a_constant() -> None:
     masks, _ = planted_interactions(20, seed=8, n_pairs=1, n_triples=0).sample(100, seed=9)
     booster = fit({"max_depth": 3}, masks, np.full(100, 2.5))
-    spectrum = lightgbm_to_spectrum(booster, 20, 0.5)
+    spectrum = forest_from_lightgbm(booster).to_spectrum(20, 0.5)
     expected = booster.predict(masks.astype(np.float64))
     np.testing.assert_allclose(spectrum.evaluate(masks), expected, atol=1e-10)
     assert spectrum.degree == 0
@@ -136,4 +137,4 @@ def test_zeros_go_where_lightgbm_sends_them_under_every_missing_value_rule(decis
     booster = lightgbm.Booster(model_str="\n".join(lines))
     every = all_masks(9)
     expected = booster.predict(every.astype(np.float64))
-    np.testing.assert_allclose(lightgbm_to_spectrum(booster, 9, 0.5).evaluate(every), expected, atol=1e-10)
+    np.testing.assert_allclose(forest_from_lightgbm(booster).to_spectrum(9, 0.5).evaluate(every), expected, atol=1e-10)

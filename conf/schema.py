@@ -117,7 +117,10 @@ else:
 class SamplerConfig(Section):
     """How masks are drawn."""
 
-    kind: Literal["bernoulli", "fixed_size", "antithetic"] = "bernoulli"
+    kind: Literal["bernoulli", "fixed_size", "antithetic"] = Field(
+        default="bernoulli",
+        description="Every player by itself; the same number in every mask; a mask and its complement in turn.",
+    )
     alpha: float = Field(default=0.5, gt=0, lt=1, description="Probability that a player is in the training set.")
     other_alphas: tuple[float, ...] | None = Field(
         default=None,
@@ -189,7 +192,7 @@ class AttributionConfig(Section):
     fdr_method: Literal["BH", "BY"] = Field(
         default="BH", description="Benjamini-Hochberg, or Benjamini-Yekutieli, which holds under any dependence."
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Divides the masks into folds.")
 
 
 class ComputeConfig(Section):
@@ -214,7 +217,9 @@ class ComputeConfig(Section):
     calibration_seconds: float = Field(
         default=3.0, ge=0, le=3600, description="For compute.mode=auto; what was measured is kept for the next time."
     )
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where models are trained; auto takes a GPU where there is one."
+    )
     gpus_per_shard: float = Field(default=0.0, ge=0, le=64, description="GPUs one shard asks of Ray (may be a part).")
     memory_gb_per_shard: float | None = Field(default=None, gt=0, description="Memory one shard asks of Ray.")
     max_retries: int = Field(default=3, ge=0, description="How often Ray repeats a shard whose process died.")
@@ -224,7 +229,7 @@ class ReportConfig(Section):
     """What the report shows."""
 
     n_targets: int = Field(default=12, ge=1, le=500, description="Targets drawn with their strongest sets.")
-    sets_per_target: int = Field(default=6, ge=1, le=50)
+    sets_per_target: int = Field(default=6, ge=1, le=50, description="Sets drawn for each of them.")
 
 
 class CertifyConfig(Section):
@@ -325,7 +330,7 @@ class VerifyConfig(Section):
         default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), description="Shares kept in the removal curve."
     )
     curve_seeds: int = Field(default=6, ge=0, le=10_000, description="Models of every arm at the curve's other sizes.")
-    level: float = Field(default=0.05, gt=0, lt=1)
+    level: float = Field(default=0.05, gt=0, lt=1, description="Error level over what is claimed together.")
     second_architecture: bool = Field(default=True, description="Repeat the declared size with another network.")
     embedding_models: int = Field(default=4, ge=1, le=64, description="Networks whose features find near-duplicates.")
     max_models: int | None = Field(
@@ -351,7 +356,9 @@ class BrittlenessConfig(Section):
 class CampaignConfig(Section):
     """A whole campaign."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(
+        min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The campaign's name, in logs and reports."
+    )
     dataset: DatasetConfig
     recipe: RecipeConfig
     sampler: SamplerConfig

@@ -46,6 +46,7 @@ def test_every_configuration_key_is_in_the_reference() -> None:
     page = reference_pages.configuration_page()
     missing = [key for key in known_keys() if f"| `{key}` |" not in page]
     assert missing == []
+    assert [key for key, field in reference_pages.configuration_keys() if not field.description] == []
 
 
 def test_every_stored_table_is_in_the_reference_with_all_its_columns() -> None:

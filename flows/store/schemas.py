@@ -135,36 +135,36 @@ _players = pa.list_(pa.int32())
 
 CERTIFICATION = pa.schema(
     [
-        ("experiment", pa.string()),
+        ("experiment", pa.string()),  # its name; a campaign can have several
         ("place", pa.int32()),  # within its experiment; random sets follow the sets they stand beside
         ("origin", pa.string()),  # reported (top sets), kind, exploratory (a kind above the rate), random or named
         ("matched_to", pa.int32()),  # place of the reported set a random one stands beside; -1
-        ("target", pa.int32()),
-        ("members", _players),
-        ("order", pa.int8()),
+        ("target", pa.int32()),  # target's number
+        ("members", _players),  # players of the set, ascending
+        ("order", pa.int8()),  # how many members
         ("kind", pa.string()),  # as the campaign reported it; empty where it did not
-        ("class_split", pa.string()),
-        ("q_value", _f64),
+        ("class_split", pa.string()),  # as the campaign reported it
+        ("q_value", _f64),  # as the campaign reported it
         ("banzhaf", _f64),  # the campaign's raw I(S)
         ("predicted", _f64),  # its shrunken I(S), what the verdict compares with
         ("measured", _f64),  # mean of Delta over base masks
-        ("stderr", _f64),
+        ("stderr", _f64),  # standard error of measured
         ("low", _f64),  # 95%
-        ("high", _f64),
+        ("high", _f64),  # 95%
         ("adjusted_low", _f64),  # at the level adjusted over the sets tried
-        ("adjusted_high", _f64),
-        ("level", _f64),
+        ("adjusted_high", _f64),  # at the same level
+        ("level", _f64),  # of the adjusted interval
         ("verdict", pa.string()),  # certified, refuted or undecided
-        ("joint_surplus_predicted", _f64),
-        ("joint_surplus", _f64),
-        ("joint_surplus_low", _f64),
-        ("joint_surplus_high", _f64),
-        ("main_effects", pa.list_(_f64)),
-        ("main_effect_stderrs", pa.list_(_f64)),
-        ("measured_kind", pa.string()),
-        ("n_bases", pa.int32()),
-        ("n_lost", pa.int32()),
-        ("n_models", pa.int32()),
+        ("joint_surplus_predicted", _f64),  # the campaign's J(S)
+        ("joint_surplus", _f64),  # measured mean of J
+        ("joint_surplus_low", _f64),  # 95%
+        ("joint_surplus_high", _f64),  # 95%
+        ("main_effects", pa.list_(_f64)),  # measured, of each member
+        ("main_effect_stderrs", pa.list_(_f64)),  # their standard errors
+        ("measured_kind", pa.string()),  # kind by the measured effects and J
+        ("n_bases", pa.int32()),  # base masks
+        ("n_lost", pa.int32()),  # base masks left out because a cell diverged
+        ("n_models", pa.int32()),  # models trained for it
         ("pairing", _f64),  # sd of Delta over its sd with cells trained apart
         ("reason", pa.string()),  # the verdict in a sentence
     ]
@@ -199,26 +199,26 @@ DECISIONS = pa.schema(
 
 COMPARISONS = pa.schema(
     [
-        ("architecture", pa.string()),
-        ("n_keep", pa.int32()),
-        ("share", _f64),
-        ("declared", pa.bool_()),
-        ("arm", pa.string()),
-        ("against", pa.string()),
+        ("architecture", pa.string()),  # network that was trained
+        ("n_keep", pa.int32()),  # players kept
+        ("share", _f64),  # of the players kept
+        ("declared", pa.bool_()),  # whether this is the size declared beforehand
+        ("arm", pa.string()),  # the choice compared, e.g. decided
+        ("against", pa.string()),  # what it is compared with
         ("class_name", pa.string()),  # empty over all classes
-        ("accuracy", _f64),
-        ("accuracy_against", _f64),
-        ("difference", _f64),
+        ("accuracy", _f64),  # of the arm, on audit examples
+        ("accuracy_against", _f64),  # of the other
+        ("difference", _f64),  # accuracy less accuracy_against
         ("low", _f64),  # over seeds and audit examples together; the verdict goes by it
-        ("high", _f64),
+        ("high", _f64),  # over seeds and audit examples
         ("low_seeds", _f64),  # over seeds alone: other trainings, these audit examples
-        ("high_seeds", _f64),
+        ("high_seeds", _f64),  # over seeds alone
         ("smallest", _f64),  # the smallest difference that could have been shown: half the interval's width
         ("level", _f64),  # of this interval: verify.level over n_together
         ("n_together", pa.int32()),  # comparisons that are claimed together
-        ("n_seeds", pa.int32()),
+        ("n_seeds", pa.int32()),  # trainings of each
         ("n_examples", pa.int32()),  # audit examples (of the class)
-        ("verdict", pa.string()),
+        ("verdict", pa.string()),  # by the interval over seeds and audit examples
     ]
 )
 
@@ -246,20 +246,20 @@ def verification_schema(n_examples: int, n_classes: int) -> pa.Schema:
     """One row per trained model of an arm. outputs: margin_max of every evaluated example; above 0 it is correct."""
     return pa.schema(
         [
-            ("mask_id", pa.int64()),
-            ("plan", pa.string()),
-            ("architecture", pa.string()),
-            ("arm", pa.string()),
-            ("n_keep", pa.int32()),
-            ("share", _f64),
-            ("declared", pa.bool_()),
-            ("seed_index", pa.int32()),
-            ("removed", _players),
-            ("status", pa.string()),
-            ("accuracy", _f64),
-            ("class_accuracy", pa.list_(_f64, n_classes)),
-            ("outputs", pa.list_(pa.float32(), n_examples)),
-            ("train_seconds", pa.float32()),
+            ("mask_id", pa.int64()),  # its number within the plan
+            ("plan", pa.string()),  # experiment it belongs to
+            ("architecture", pa.string()),  # network that was trained
+            ("arm", pa.string()),  # decided, random, main_effects, embedding or full
+            ("n_keep", pa.int32()),  # players kept
+            ("share", _f64),  # of the players kept
+            ("declared", pa.bool_()),  # whether this is the size declared beforehand
+            ("seed_index", pa.int32()),  # which of the arm's trainings
+            ("removed", _players),  # players left out
+            ("status", pa.string()),  # ok, diverged or failed
+            ("accuracy", _f64),  # on audit examples
+            ("class_accuracy", pa.list_(_f64, n_classes)),  # the same for each class
+            ("outputs", pa.list_(pa.float32(), n_examples)),  # margin_max of each evaluated example, above 0 if correct
+            ("train_seconds", pa.float32()),  # wall time
         ]
     )
 
@@ -268,15 +268,15 @@ def results_schema(n_examples: int) -> pa.Schema:
     """Fragments of experiments that are evaluated on other examples, or trained otherwise, than the campaign's rows."""
     return pa.schema(
         [
-            ("mask_id", pa.int64()),
-            ("status", pa.string()),
-            ("reason", pa.string()),
-            ("outputs", pa.list_(pa.float32(), n_examples)),
-            ("train_seconds", pa.float32()),
-            ("ensemble_size", pa.int32()),
-            ("mode", pa.string()),
-            ("host", pa.string()),
-            ("device", pa.string()),
-            ("code_version", pa.string()),
+            ("mask_id", pa.int64()),  # its number within the plan
+            ("status", pa.string()),  # ok, diverged or failed
+            ("reason", pa.string()),  # why there is no number, with the name of a log
+            ("outputs", pa.list_(pa.float32(), n_examples)),  # one number an evaluated example
+            ("train_seconds", pa.float32()),  # wall time
+            ("ensemble_size", pa.int32()),  # networks trained together
+            ("mode", pa.string()),  # execution mode
+            ("host", pa.string()),  # machine
+            ("device", pa.string()),  # cpu or cuda
+            ("code_version", pa.string()),  # hash of the code that trained it
         ]
     )

@@ -44,8 +44,9 @@ def files(package: str) -> list[Path]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("training", {"attribution", "flows", "conf", "ray", "prefect"}),
-        ("attribution", {"training", "flows", "conf", "ray", "prefect"}),
+        ("training", {"coterie", "attribution", "flows", "conf", "ray", "prefect"}),
+        ("attribution", {"coterie", "training", "flows", "conf", "ray", "prefect"}),
+        ("flows", {"coterie"}),
         ("conf", {"attribution", "flows", "ray", "prefect", "torch"}),
     ],
 )
@@ -171,7 +172,16 @@ def test_stages_and_commands_leave_parquet_to_the_store() -> None:
 
 @pytest.mark.parametrize(
     "package",
-    ["training", "attribution", "conf.compose", "flows.store", "flows.store.campaign", "flows.cli.stage_states"],
+    [
+        "coterie",
+        "training",
+        "attribution",
+        "attribution.estimators",
+        "conf.compose",
+        "flows.store",
+        "flows.store.campaign",
+        "flows.cli.stage_states",
+    ],
 )
 def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert loaded_after(f"import {package}") & HEAVY == set()

@@ -30,9 +30,25 @@ app = typer.Typer(
     help="Which training examples act together, which can go, which must stay - proven by retraining.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"coterie {version('coterie')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
 
 @app.command()
 def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
 import attribution
+import coterie
+import flows.store
+import training
 from attribution import estimators
 
-PACKAGES = ["attribution", "attribution.estimators"]
+PACKAGES = ["attribution", "attribution.estimators", "coterie"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -43,6 +47,19 @@ def test_earlier_names_of_the_search_for_copies_are_the_same_objects(earlier: st
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_importing_a_package_imports_none_of_its_names(package: str) -> None:
-    code = f"import {package}, sys; print(sorted(m for m in sys.modules if m.startswith('attribution')))"
+    code = f"import {package}, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert set(eval(done.stdout)) == {"attribution", "attribution.lazy", package}
+    loaded = {name for name in done.stdout.split() if name.split(".")[0] in {"attribution", "training", "flows"}}
+    assert loaded - {package} == {"attribution", "attribution.lazy"} - {package}
+
+
+def test_coterie_has_the_version_it_was_installed_with() -> None:
+    assert coterie.__version__ == metadata.version("coterie")
+
+
+@pytest.mark.parametrize(
+    "name", ["ProxySPEX", "Datamodel", "Campaign", "load_dataset", "sample_masks", "retrain", "RECIPES", "Recipe"]
+)
+def test_coterie_exports_the_same_objects_as_its_packages(name: str) -> None:
+    homes = [home for home in (attribution, training, flows.store) if name in home.__all__]
+    assert [getattr(home, name) for home in homes] == [getattr(coterie, name)]

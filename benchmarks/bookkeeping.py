@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from flows.compute.ray_cluster import Cluster
-from flows.compute.shards import shard_units
+from flows.compute.shards import read_shards
 from flows.compute.training_loop import Batch, keep_outcomes
 from flows.compute.work import Shard
 from flows.plan import masks_table
@@ -85,7 +85,7 @@ def _simulate(campaign: Campaign, chosen: argparse.Namespace) -> dict[str, Any]:
 
         def watched() -> Any:
             for number, outcome in enumerate(
-                cluster.map(pretend, chosen.targets, shard_units(0, campaign, shards))
+                cluster.map(pretend, chosen.targets, read_shards(0, campaign, shards))
             ):
                 if number % max(1, len(shards) // 20) == 0:
                     memory.append(round(resident_mb(), 1))

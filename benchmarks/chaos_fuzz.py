@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from conf.compose import ConfigError, compose, known_keys, validate
 from flows.errors import CoterieError
-from flows.store.files import read_table, write_table
+from flows.storage.files import read_table, write_table
 from flows.store.schemas import outputs_schema
 
 VALUES = [

@@ -104,11 +104,11 @@ class Meter(NamedTuple):
 
 
 def metered_train_shard(job: Any, shard: Any) -> dict[str, Any]:
-    """`flows.compute.work.train_shard`, with the processor seconds it spent in all and inside `training.retrain`."""
+    """`flows.compute.work.evaluate_shard`, with the processor seconds it spent in all and inside `training.retrain`."""
     import time as clock
 
     import training
-    from flows.compute.work import train_shard
+    from flows.compute.work import evaluate_shard
 
     plain, inside = training.retrain, [0.0]
 
@@ -122,7 +122,7 @@ def metered_train_shard(job: Any, shard: Any) -> dict[str, Any]:
     training.retrain = timed
     began, processor = clock.time(), clock.process_time()  # of this process: what came before the unit included
     try:
-        columns = train_shard(job, shard)
+        columns = evaluate_shard(job, shard)
     finally:
         training.retrain = plain
     return {**columns, "meter": Meter(began, clock.time(), processor, clock.process_time(), inside[0], os.getpid())}
@@ -212,7 +212,7 @@ def run_stage(config: CampaignConfig) -> StageCost:
             yield outcome
         looks.append((time.time(), processor_seconds()))
 
-    flows.compute.training_loop.train_shard = metered_train_shard  # type: ignore[assignment]
+    flows.compute.training_loop.evaluate_shard = metered_train_shard  # type: ignore[assignment]
     Cluster.map = watched  # type: ignore[method-assign, assignment]
     stop_session, drive.cluster.stop_session = drive.cluster.stop_session, lambda: None
     try:
@@ -261,12 +261,11 @@ def bare(config: CampaignConfig, first: int, models: int, way: str, members: int
 
     import torch
 
-    from flows.retrain import training_job
-    from flows.store.examples import load
+    from flows.games.table import require_retraining
     from training import Recipe, retrain, sample_masks, training_seed
 
     torch.set_num_threads(1)
-    job = training_job(config, load(config))
+    job = require_retraining(config, "overhead")
     dataset = job.dataset
     if not evaluated:
         dataset = replace(dataset, targets=dataset.targets.take([0]), audit=dataset.audit.take([0]))

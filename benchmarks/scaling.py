@@ -72,7 +72,7 @@ def wait_as_long(seconds_and_targets: tuple[float, int], shard: Shard) -> dict[s
         "status": ["ok"] * n_models,
         "outputs": rng.standard_normal((n_models, n_targets), np.float32),
         **{name: number for name in ("train_accuracy", "target_accuracy", "audit_accuracy", "train_seconds")},
-        "ensemble_size": n_models, "members_used": np.full(n_models, n_models, np.int32),
+        "ensemble_size": n_models,
         "mode": "none", "device": "cpu", "host": "simulated",
     }  # fmt: skip
     clock.sleep(max(0.0, seconds - (clock.monotonic() - began)))
@@ -85,7 +85,7 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
     from ray.cluster_utils import Cluster as Nodes
 
     from flows.compute.ray_cluster import Cluster
-    from flows.compute.shards import shard_units
+    from flows.compute.shards import read_shards
     from flows.compute.training_loop import Batch, keep_outcomes
     from flows.plan import plan
     from flows.runtime.progress import Progress
@@ -109,10 +109,10 @@ def nodes(arguments: argparse.Namespace) -> dict[str, Any]:
             with Cluster("local") as cluster, campaign.lock(), Progress(len(shards) * size, "models") as progress:
                 # One round first: every node starts its worker and imports what a unit needs.
                 shared = (arguments.unit_seconds, campaign.n_targets)
-                warm = shard_units(0, campaign, shards[: 2 * arguments.nodes])
+                warm = read_shards(0, campaign, shards[: 2 * arguments.nodes])
                 list(cluster.map(wait_as_long, (0.5, campaign.n_targets), warm))
                 began = time.monotonic()
-                outcomes = cluster.map(wait_as_long, shared, shard_units(0, campaign, shards))
+                outcomes = cluster.map(wait_as_long, shared, read_shards(0, campaign, shards))
                 keep_outcomes(campaign, Batch((), None), shards, outcomes, progress, logging.getLogger("coterie"))
                 seconds = time.monotonic() - began
         ideal = arguments.unit_seconds * -(-len(shards) // arguments.nodes)

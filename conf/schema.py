@@ -78,6 +78,14 @@ class DatasetConfig(Section):
         return given
 
 
+class GameConfig(Section):
+    """What evaluates a mask. A game adds what it is to the campaign's identity itself (flows/games)."""
+
+    kind: str = Field(
+        default="retraining", min_length=1, description="The game's name; retraining trains one model per mask."
+    )
+
+
 def _recipe_fields() -> dict[str, Any]:
     """Types, defaults, bounds and descriptions of the recipe section, from the fields of `training.recipe.Recipe`."""
     made: dict[str, Any] = {}
@@ -363,6 +371,7 @@ class CampaignConfig(Section):
     recipe: RecipeConfig
     sampler: SamplerConfig
     campaign: CampaignSettings
+    game: GameConfig = GameConfig()
     attribution: AttributionConfig = AttributionConfig()
     compute: ComputeConfig = ComputeConfig()
     report: ReportConfig = ReportConfig()
@@ -377,6 +386,7 @@ class CampaignConfig(Section):
 EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
     {
         "name",
+        "game",
         "attribution",
         "compute",
         "report",

@@ -15,14 +15,14 @@ from attribution.curation.surrogate import Surrogate
 from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
-from flows.compute.work import TrainingJob
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
+from flows.games.retraining import Retraining
+from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import columns, plain, publish
-from flows.store.examples import full_identity, load
 from flows.store.faithfulness import TargetScores, read_faithfulness
 from flows.store.schemas import BRITTLENESS
 
@@ -44,11 +44,12 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     faith = list(read_faithfulness(campaign).values())
-    dataset = load(config)
-    campaign.check_identity(full_identity(config, dataset))
+    game = require_retraining(config, "brittleness")
+    dataset = game.dataset
+    campaign.check_identity(full_identity(config, game))
     settings = config.brittleness
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
-    job = TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
+    job = Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device)
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
         key = brittleness_key(config, campaign)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
@@ -157,7 +158,7 @@ def masks_of(plan: Plan, n_players: int, mask_ids: np.ndarray) -> tuple[np.ndarr
     return masks, groups
 
 
-def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: TrainingJob, log: Any) -> None:
+def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: Retraining, log: Any) -> None:
     draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players))
     train_missing(config, campaign, cluster, [Batch((plan.rows,), job, to_outputs=False)], log)
 

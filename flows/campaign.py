@@ -8,6 +8,7 @@ from prefect import flow
 
 from conf.schema import CampaignConfig
 from flows.attribute import attribute
+from flows.games.table import games_kept
 from flows.plan import plan
 from flows.report import report
 from flows.retrain import retrain
@@ -21,13 +22,14 @@ def campaign(config: CampaignConfig) -> Path:
     Running it again is a no-op; asking for more models trains only the missing ones.
     """
     record = RunRecord(config)
-    with record.stage("plan"):
-        plan(config)
-    with record.stage("retrain"):
-        record.content["trained_models"] = retrain(config).trained
-    with record.stage("attribute"):
-        attribute(config)
-    with record.stage("report"):
-        page = report(config)
+    with games_kept():
+        with record.stage("plan"):
+            plan(config)
+        with record.stage("retrain"):
+            record.content["trained_models"] = retrain(config).trained
+        with record.stage("attribute"):
+            attribute(config)
+        with record.stage("report"):
+            page = report(config)
     record.finish()
     return page

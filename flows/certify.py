@@ -23,15 +23,15 @@ from attribution.experiments.power import (
 from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
-from flows.compute.work import TrainingJob
 from flows.experiments.certify_results import candidate_of, measure_sets, publish_certification, tell
 from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_eligible
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
+from flows.games.base import Game
+from flows.games.table import full_identity, make_game
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
-from flows.store.examples import full_identity, load
 from flows.store.faithfulness import read_faithfulness
 from training import sample_masks
 
@@ -55,29 +55,23 @@ def certify(config: CampaignConfig) -> CertifySummary:
     """Run the experiment a configuration asks for; what exists of it is not trained again."""
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    dataset = load(config)
-    campaign.check_identity(full_identity(config, dataset))
+    game = make_game(config)
+    campaign.check_identity(full_identity(config, game))
     candidates = choose_sets(config, campaign)
     if not candidates:
         log.info("%s: nothing to certify", nothing_eligible(config))
         publish_certification(campaign, log)
         return CertifySummary(0, 0, 0, 0, 0)
     key = experiment_key(config, candidates)
-    job = TrainingJob(
-        dataset,
-        {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha},
-        config.compute.ensemble_size,
-        config.compute.device,
-    )
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
         rounds = [plan for plan in plans(campaign, "certify") if plan.key == key]
         if not rounds:
             rounds = [_first_round(config, campaign, key, candidates, log)]
-        _train(config, campaign, cluster, rounds[:1], job, log)
+        _train(config, campaign, cluster, rounds[:1], game, log)
         if len(rounds) == 1:
             rounds += _second_round(config, campaign, rounds[0], log)
         if len(rounds) > 1:
-            _train(config, campaign, cluster, rounds[1:], job, log)
+            _train(config, campaign, cluster, rounds[1:], game, log)
         rows = publish_certification(campaign, log)
     own = [row for row in rows if row["experiment"] == key]
     tell(own, log)
@@ -200,10 +194,10 @@ def masks_of(
 
 
 def _train(
-    config: CampaignConfig, campaign: Campaign, cluster: Any, rounds: Sequence[Plan], job: TrainingJob, log: Any
+    config: CampaignConfig, campaign: Campaign, cluster: Any, rounds: Sequence[Plan], game: Game, log: Any
 ) -> None:
     for plan in rounds:
         draw_masks(
             campaign, plan, partial(masks_of, plan, campaign.n_players, config.sampler.alpha, config.campaign.seed)
         )
-    train_missing(config, campaign, cluster, [Batch((plan.rows,), job) for plan in rounds], log)
+    train_missing(config, campaign, cluster, [Batch((plan.rows,), game) for plan in rounds], log)

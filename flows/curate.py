@@ -16,10 +16,12 @@ from conf.schema import CampaignConfig
 from flows.decisions.evidence import curate_campaign, curation_key, n_fit_masks
 from flows.decisions.planted_scores import planted_scores
 from flows.errors import StoreError
+from flows.games.retraining import from_dataset
+from flows.games.table import full_identity, refuse_other_games
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.derived import about, columns, plain, publish, read_derived
-from flows.store.examples import full_identity, load_planted
+from flows.store.examples import load_planted
 from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS
 from training.data.planting import Planted
@@ -44,8 +46,9 @@ def curate(config: CampaignConfig) -> CurateSummary:
     if current is not None and current["key"] == key and _readable(campaign, log):
         log.info("the decisions are up to date")
         return CurateSummary(**current["counts"])
+    refuse_other_games(config, "curate")
     dataset, planted = load_planted(config)
-    campaign.check_identity(full_identity(config, dataset))
+    campaign.check_identity(full_identity(config, from_dataset(config, dataset)))
     with campaign.lock():
         evidence, found = curate_campaign(config, campaign, dataset)
         rows = _rows(campaign, evidence, found)

@@ -13,15 +13,17 @@ from prefect import flow
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
 from flows.errors import StoreError
+from flows.games.base import Game
+from flows.games.table import full_identity, make_game
 from flows.runtime.logs import stage_logger
-from flows.store.campaign import Campaign, pack_masks
+from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
-from flows.store.examples import examples_table, full_identity, load
 from flows.store.roles import RowRange, count_rows, missing_shards
-from flows.store.schemas import packed_width
+from flows.store.schemas import mask_column
 from flows.store.wanted import wanted
-from training import Dataset, sample_masks
+from training import sample_masks
 from training.masks import mask_alphas
+from training.packed_masks import packed_width
 
 FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
 
@@ -41,44 +43,50 @@ def plan(config: CampaignConfig) -> PlanSummary:
     """Create the campaign where there is none, and draw its missing masks."""
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    dataset = load(config)
+    game = make_game(config)
     log.info(
-        "data: %s, %d players, %d targets, %d audit examples",
-        dataset.name, dataset.n_players, len(dataset.targets), len(dataset.audit),
+        "data: %s, %d players, %d targets, %d audit examples", game.name, game.n_players, game.n_targets, game.n_audit
     )
+    if game.deterministic and config.campaign.n_replicates:
+        log.info("%s is deterministic: replicates are equal. campaign.n_replicates=0 saves them", game.name)
     with campaign.lock():
-        create(campaign, config, dataset)
+        create(campaign, config, game)
         keep_configuration(campaign, config)
-        rows_at_once = max(1, FRAGMENT_BYTES // packed_width(dataset.n_players))
+        rows_at_once = max(1, FRAGMENT_BYTES // packed_width(game.n_players))
         missing = missing_shards(wanted(config), campaign.planned(), rows_at_once)
         for rows in missing:
-            campaign.write_masks(rows, masks_table(config, rows, dataset.n_players))
+            campaign.write_masks(rows, masks_table(config, rows, game.n_players))
     drawn, planned = count_rows(missing), count_rows(campaign.planned())
     log.info("%d masks drawn, %d planned before", drawn, planned - drawn)
-    return PlanSummary(drawn, dataset.n_players, len(dataset.targets), announce_power(config, dataset, log))
+    smallest = announce_power(config, game.n_players, game.n_targets, log)
+    return PlanSummary(drawn, game.n_players, game.n_targets, smallest)
 
 
-def create(campaign: Campaign, config: CampaignConfig, dataset: Dataset) -> None:
-    """Make the folder this configuration's campaign, or check that it is. The images are written first, so that a
-    folder with a campaign.json is complete."""
-    identity = full_identity(config, dataset)
+def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
+    """Make the folder this configuration's campaign, or check that it is.
+
+    The examples are written before campaign.json, so that a folder with a campaign.json is complete. Raises
+    CampaignMismatch for the folder of another campaign.
+    """
+    identity = full_identity(config, game)
     if campaign.exists:
         campaign.check_identity(identity)
         if not _has_names(campaign):
-            campaign.write_examples(examples_table(dataset))
+            campaign.write_examples(game.examples())
         return
-    campaign.write_examples(examples_table(dataset))
+    examples = game.examples()
+    campaign.write_examples(examples)
     campaign.create(
         identity,
         {
             "name": config.name,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "n_players": dataset.n_players,
-            "n_train": len(dataset.train),
-            "n_targets": len(dataset.targets),
-            "n_audit": len(dataset.audit),
-            "class_names": list(dataset.class_names),
-            "player_names": list(dataset.player_names),
+            "n_players": game.n_players,
+            "n_train": examples["split"].to_pylist().count("train"),
+            "n_targets": game.n_targets,
+            "n_audit": game.n_audit,
+            "class_names": list(game.class_names),
+            "player_names": list(game.player_names),
             "alpha": config.sampler.alpha,
             **({"alphas": list(config.sampler.alphas)} if config.sampler.other_alphas else {}),
             "sampler": config.sampler.kind,
@@ -108,17 +116,19 @@ def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Ta
             "replicate": np.full(len(ids), rows.replicate, np.int32),
             "role": pa.array([rows.role] * len(ids)),
             "seed_group": ids,  # every mask is its own seed group
-            "mask": pack_masks(masks),
+            "mask": mask_column(masks),
             **({"alpha": mask_alphas(ids, config.sampler.alphas)} if several else {}),
         }
     )
 
 
-def announce_power(config: CampaignConfig, dataset: Dataset, log: Any) -> float:
-    """Log what a campaign of this size could see, and warn when that is hopeless."""
-    n_targets = config.attribution.n_targets or len(dataset.targets)
-    n_players: int = dataset.n_players
-    smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alphas, n_players, n_targets)
+def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: Any) -> float:
+    """Log the smallest pair interaction that a campaign of this size detects, and warn when few effects are as large.
+
+    Returns it, in standard deviations of a target's output.
+    """
+    n_explained = config.attribution.n_targets or n_targets
+    smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alphas, n_players, n_explained)
     text = (
         f"{config.campaign.n_fit:,} fit masks for {n_players:,} players "
         f"({config.campaign.n_fit / n_players:.1f} each): "

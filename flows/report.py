@@ -10,8 +10,8 @@ from conf.schema import CampaignConfig
 from flows.reporting.key import report_key
 from flows.reporting.page import build_report
 from flows.runtime.logs import stage_logger
+from flows.storage.files import read_json, write_atomically, write_json
 from flows.store.campaign import Campaign
-from flows.store.files import read_json, write_atomically, write_json
 from flows.store.history import runs
 
 

@@ -7,15 +7,13 @@ from prefect import flow
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
 from flows.compute.training_loop import Batch, TrainingSummary, train_batches
-from flows.compute.work import TrainingJob
 from flows.errors import IncompleteCampaign
+from flows.games.table import full_identity, make_game
 from flows.reporting.prefect_artifacts import publish_progress
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
-from flows.store.examples import full_identity, load
 from flows.store.roles import count_rows
 from flows.store.wanted import missing_models, wanted
-from training import Dataset
 
 
 @flow(name="retrain", persist_result=False)
@@ -28,14 +26,14 @@ def retrain(config: CampaignConfig) -> TrainingSummary:
     if not shards:
         log.info("all %d models exist: nothing to train", models)
         return TrainingSummary()
-    dataset = load(config)
-    campaign.check_identity(full_identity(config, dataset))
+    game = make_game(config)
+    campaign.check_identity(full_identity(config, game))
     with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
         shards = missing_models(config, campaign)  # again, now that nobody else writes
         log.info("%d of %d models to train, in %d shards; waiting for Ray", count_rows(shards), models, len(shards))
         waited = cluster.start()
         log.info("Ray is ready after another %.1f s; the first shard starts when its worker has loaded torch", waited)
-        batch = Batch(tuple(wanted(config)), training_job(config, dataset))
+        batch = Batch(tuple(wanted(config)), game)
         summary = train_batches(config, campaign, cluster, [batch], log)
         publish_progress(campaign)
     log.info("%d models trained, %d diverged, %d failed", summary.trained, summary.diverged, summary.failed)
@@ -45,9 +43,3 @@ def retrain(config: CampaignConfig) -> TrainingSummary:
             "run the same command again to retry the failed ones"
         )
     return summary
-
-
-def training_job(config: CampaignConfig, dataset: Dataset) -> TrainingJob:
-    """Return what all shards of a campaign's own rows share."""
-    recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    return TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)

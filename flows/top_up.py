@@ -19,8 +19,8 @@ from conf.schema import CampaignConfig, Section
 from flows.campaign import campaign as run_campaign
 from flows.errors import CampaignBusy
 from flows.runtime.logs import stage_logger
+from flows.storage.files import exclusive
 from flows.store.campaign import Campaign
-from flows.store.files import exclusive
 from flows.store.roles import RowRange, count_rows
 
 

@@ -19,7 +19,6 @@ from attribution.experiments.comparison import differing_share, smallest_differe
 from attribution.randomness import Purpose, random_stream
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
-from flows.compute.work import TrainingJob
 from flows.decisions.evidence import curate_campaign, curation_key
 from flows.decisions.features import player_features
 from flows.errors import IncompleteCampaign
@@ -27,10 +26,11 @@ from flows.experiments.budget import VerifyPlan, plan_verification
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
 from flows.experiments.verify_results import ARMS_COMPARED, publish_verification, report_comparison
+from flows.games.retraining import Retraining
+from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.derived import about, comparison_key, plain, read_derived
-from flows.store.examples import full_identity, load
 from flows.store.roles import RowRange
 from training import Dataset
 from training.architectures import another_architecture
@@ -62,8 +62,9 @@ def verify(config: CampaignConfig) -> VerifySummary:
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     decided = current_decisions(config, campaign)
-    dataset = load(config)
-    campaign.check_identity(full_identity(config, dataset))
+    game = require_retraining(config, "verify")
+    dataset = game.dataset
+    campaign.check_identity(full_identity(config, game))
     if not len(dataset.audit):
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:
@@ -287,7 +288,7 @@ def _batches(config: CampaignConfig, plan: Plan, dataset: Dataset) -> list[Batch
     batches = []
     for block in plan.content["blocks"]:
         recipe = {**plan.content["recipes"][block["architecture"]], "nominal_alpha": block["share"]}
-        job = TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device)
+        job = Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device)
         first = plan.first + block["offset"]
         rows = RowRange(plan.rows.role, 0, first, first + block["n_seeds"])
         batches.append(Batch((rows,), job, to_outputs=False))

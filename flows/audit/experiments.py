@@ -8,9 +8,9 @@ import numpy as np
 
 from flows.audit.findings import AuditReport, Finding
 from flows.errors import StoreError
+from flows.storage.files import read_json, read_table
 from flows.store.campaign import Campaign
 from flows.store.derived import FIXED_TABLES, read_derived
-from flows.store.files import read_json, read_table
 from flows.store.fragments import rows_of
 from flows.store.roles import RowRange
 from flows.store.schemas import results_schema, verification_schema

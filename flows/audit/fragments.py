@@ -19,10 +19,11 @@ from flows.audit.experiments import check_experiments
 from flows.audit.findings import AuditReport, Finding
 from flows.audit.retrained_sample import check_sample
 from flows.errors import CoterieError, StoreError
+from flows.storage.files import has_checksums, move, read_json, write_json
 from flows.store.campaign import ANALYSIS_TABLES, LATER_TABLES, Campaign
-from flows.store.files import has_checksums, move, read_json, write_json
 from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange, count_rows, missing_shards
+from flows.store.schemas import packed_column
 from flows.store.wanted import wanted
 
 FROM_SEED = ("fit", "holdout")  # the masks of the other roles are frozen plans, not draws
@@ -126,6 +127,7 @@ def _row_fault(rows: RowRange, content: pa.Table, *, failed: bool) -> str:
 def _check_masks(campaign: Campaign, fragments: list[tuple[RowRange, Path]], report: AuditReport) -> None:
     """Every mask of the roles that are drawn equals what the campaign's seed gives, and so does its seed group."""
     from training import sample_masks
+    from training.packed_masks import PackedMasks
 
     identity = campaign.meta["identity"]
     for rows, path in fragments:
@@ -137,9 +139,9 @@ def _check_masks(campaign: Campaign, fragments: list[tuple[RowRange, Path]], rep
             campaign.n_players, alpha=campaign.meta.get("alphas") or identity["sampler.alpha"],
             seed=identity["campaign.seed"], sampler=identity["sampler.kind"], ids=ids,
         )
-        packed = np.packbits(expected, axis=1, bitorder="little")
-        found = np.frombuffer(b"".join(content["mask"].to_pylist()), np.uint8).reshape(packed.shape)
-        wrong = np.flatnonzero((packed != found).any(axis=1) | (content["seed_group"].to_numpy() != ids))
+        found = packed_column(content["mask"], campaign.n_players).bits
+        differ = (PackedMasks.pack(expected).bits != found).any(axis=1)
+        wrong = np.flatnonzero(differ | (content["seed_group"].to_numpy() != ids))
         if len(wrong):
             what = f"{len(wrong)} masks are not what the seed gives, the first is mask {ids[wrong[0]]}"
             report.findings.append(Finding("masks", f"masks/{path.name}", what, path))

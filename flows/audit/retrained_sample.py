@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from conf.schema import CampaignConfig
 from flows.audit.findings import AuditReport, Finding
+from flows.games.base import Game
 from flows.runtime.versions import code_version
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
@@ -31,12 +33,12 @@ def check_sample(
     report: AuditReport,
 ) -> None:
     """Train `n_shards` of the fragments again, chosen by `seed`, and add to the report what differs."""
-    from flows.store.examples import full_identity, load
+    from flows.games.table import full_identity, make_game
 
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # as in the workers: the number of threads changes the last bits
-    dataset = load(config)
-    campaign.check_identity(full_identity(config, dataset))
+    game = make_game(config)
+    campaign.check_identity(full_identity(config, game))
     if not fragments:
         report.notes.append("no sound fragment to train again")
         return
@@ -44,7 +46,7 @@ def check_sample(
     between_seeds = _largest_difference_between_seeds(campaign)
     for rows, path in (fragments[index] for index in sorted(chosen)):
         stored = campaign.read_fragment("outputs", path)
-        again = _train_again(campaign, config, dataset, rows, stored)
+        again = _evaluate_again(campaign, config, game, rows, stored)
         report.n_retrained += len(rows)
         fault, note = compare(stored, again, between_seeds)
         if fault:
@@ -53,22 +55,26 @@ def check_sample(
             report.notes.append(f"{rows.name} trained again: {note}")
 
 
-def _train_again(
-    campaign: Campaign, config: CampaignConfig, dataset: Any, rows: RowRange, stored: pa.Table
+def _evaluate_again(
+    campaign: Campaign, config: CampaignConfig, game: Game, rows: RowRange, stored: pa.Table
 ) -> dict[str, Any]:
     import torch
 
-    from flows.compute.shards import shard_units
-    from flows.compute.work import TrainingJob, train_shard
+    from flows.compute.shards import read_shards
+    from flows.compute.work import evaluate_shard
+    from flows.games.retraining import Retraining
 
     torch.set_num_threads(1)
-    device = stored["device"][0].as_py()
-    if device == "cuda" and not torch.cuda.is_available():
-        device = "cpu"
-    recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(dataset, recipe, int(stored["ensemble_size"][0].as_py()), device, stored["mode"][0].as_py())
-    (unit,) = shard_units(config.campaign.seed, campaign, [rows])
-    return {**train_shard(job, unit), "code_version": code_version()}
+    if isinstance(game, Retraining):  # with the device, mode and ensemble size of the stored rows
+        device = stored["device"][0].as_py()
+        game = replace(
+            game,
+            device="cpu" if device == "cuda" and not torch.cuda.is_available() else device,
+            ensemble_size=int(stored["ensemble_size"][0].as_py()),
+            mode=stored["mode"][0].as_py(),
+        )
+    (shard,) = read_shards(config.campaign.seed, campaign, [rows])
+    return {**evaluate_shard(game, shard), "code_version": code_version()}
 
 
 def compare(stored: pa.Table, again: dict[str, Any], between_seeds: float | None) -> tuple[str, str]:

@@ -17,8 +17,8 @@ from flows.compute.ray_cluster import ClusterError
 from flows.errors import IncompleteCampaign, StoreError
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
+from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
-from flows.store.object_store import ObjectPath
 
 LOG = logging.getLogger("coterie")
 NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
@@ -27,6 +27,13 @@ ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attrib
 
 def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     """Run `stage` ("campaign" for all of them). With `dry_run`, only print what would be done and why."""
+    from flows.games.table import games_kept
+
+    with games_kept():  # the images are loaded once, by the check, and then used by every stage
+        _drive(stage, config, dry_run)
+
+
+def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     log_to_stderr()
     prepare()
     states = {state.stage: state for state in survey(config)}
@@ -50,11 +57,11 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
 
 def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
     """Errors in the data, or another campaign's folder, are found before anything is started."""
-    from flows.store.examples import full_identity, load
+    from flows.games.table import full_identity, make_game
 
-    dataset = load(config)
+    game = make_game(config)
     if campaign.exists:
-        campaign.check_identity(full_identity(config, dataset))
+        campaign.check_identity(full_identity(config, game))
 
 
 def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign) -> None:

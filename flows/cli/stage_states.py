@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from conf.schema import CampaignConfig, identity_settings
 from flows.reporting.key import report_key
+from flows.storage.files import read_json
 from flows.store.campaign import Campaign, digest
-from flows.store.files import read_json
 from flows.store.roles import count_rows, missing_shards
 from flows.store.wanted import analysis_key, missing_models, wanted
 

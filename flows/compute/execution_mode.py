@@ -1,6 +1,6 @@
-"""Which way a campaign's models are trained: chosen once, kept beside the campaign, handed to every worker.
+"""The execution mode of a campaign: chosen once, kept beside the campaign, given to every worker.
 
-Float32 results differ in their last bits from way to way and, for some ways, with K. So nothing is chosen twice:
+Float32 results differ in their last bits between modes and, for some modes, with K. So nothing is chosen twice:
 
     compute.json    mode, ensemble size and threads for every network (recipe and image size), with what was measured
 
@@ -9,18 +9,18 @@ What the configuration fixes (compute.mode other than auto) is not chosen at all
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from conf.schema import CampaignConfig, ComputeConfig
 from flows.compute.ray_cluster import Cluster
 from flows.compute.streaming_map import Resources
-from flows.compute.work import TrainingJob, calibrate_here
+from flows.compute.work import calibrate_here
+from flows.games.base import Game, HasModes
+from flows.runtime.logs import Log
+from flows.storage.files import read_json, write_json
 from flows.store.campaign import Campaign
-from flows.store.files import read_json, write_json
 
 FILE = "compute.json"
 AUTO = "auto"
@@ -41,29 +41,47 @@ def resources(compute: ComputeConfig) -> Resources:
     return Resources(1.0, compute.gpus_per_shard, memory, compute.max_retries)
 
 
-def settle(config: CampaignConfig, campaign: Campaign, cluster: Cluster, job: TrainingJob, log: Any) -> TrainingJob:
-    """The job with its mode, K and threads: as configured, as this campaign chose before, or as a worker measures now.
+def resolve_mode(
+    config: CampaignConfig, campaign: Campaign, cluster: Cluster, game: Game, log: Log
+) -> Game:
+    """Return the game with its execution mode, ensemble size and threads set.
 
-    Call with the campaign locked. Should the measuring fail, grouped convolutions are chosen, and the log says why.
+    Parameters
+    ----------
+    config
+        `compute.mode` fixes the mode, or is `auto`.
+    campaign
+        Keeps the choice, with its lock held.
+    cluster
+        Where modes are measured when this campaign has no choice yet.
+    game
+        A game without modes is returned as it is.
+    log
+        Receives the choice.
+
+    Notes
+    -----
+    With `auto` the campaign's recorded choice counts; without one a worker measures the modes. When measuring fails,
+    grouped convolutions are chosen and the log has the reason.
     """
+    if not isinstance(game, HasModes):
+        return game
     if config.compute.mode != AUTO:
         fixed = config.compute
-        return replace(
-            job, mode=fixed.mode, ensemble_size=fixed.ensemble_size, threads=threads_of_a_worker(config)
-        )
+        return game.with_mode(fixed.mode, fixed.ensemble_size, threads_of_a_worker(config))
     kept = _kept(campaign)
-    name = _network(job)
+    name = game.network()
     if name in kept:
         choice = Choice(**{key: kept[name][key] for key in ("mode", "ensemble_size", "threads")})
         log.info("models are trained as this campaign's are: %s, %d at a time", choice.mode, choice.ensemble_size)
     else:
-        choice, measured = _measure(config, cluster, job, log)
+        choice, measured = _measure(config, cluster, game, log)
         write_json(campaign.folder / FILE, {**kept, name: {**asdict(choice), **measured}})
-    return replace(job, mode=choice.mode, ensemble_size=choice.ensemble_size, threads=choice.threads)
+    return game.with_mode(choice.mode, choice.ensemble_size, choice.threads)
 
 
 def _measure(
-    config: CampaignConfig, cluster: Cluster, job: TrainingJob, log: Any
+    config: CampaignConfig, cluster: Cluster, game: HasModes, log: Log
 ) -> tuple[Choice, dict[str, Any]]:
     compute = config.compute
     wanted = {
@@ -72,7 +90,7 @@ def _measure(
         "threads": threads_of_a_worker(config),
         "seconds": compute.calibration_seconds,
     }
-    (outcome,) = cluster.map(calibrate_here, job, [wanted], resources(compute))
+    (outcome,) = cluster.map(calibrate_here, game, [wanted], resources(compute))
     if outcome.error is not None:
         log.warning("calibration failed (%s): training with grouped convolutions", outcome.error)
         return Choice("grouped", min(compute.ensemble_size, config.campaign.shard_size), 1), {"failed": outcome.error}
@@ -95,22 +113,12 @@ def threads_of_a_worker(config: CampaignConfig) -> int:
     return max(1, len(os.sched_getaffinity(0)) // config.compute.workers)
 
 
-def kept_choice(campaign: Campaign, job: TrainingJob) -> dict[str, Any] | None:
-    """What this campaign chose for that network, and what was measured (mode, threads, seconds_per_model …)."""
-    found = _kept(campaign).get(_network(job))
+def recorded_mode(campaign: Campaign, game: HasModes) -> dict[str, Any] | None:
+    """Return what this campaign chose for a game's network and measured (mode, threads, seconds_per_model …)."""
+    found = _kept(campaign).get(game.network())
     return None if found is None else dict(found)
 
 
 def _kept(campaign: Campaign) -> dict[str, Any]:
     path = campaign.folder / FILE
     return dict(read_json(path)) if path.is_file() else {}
-
-
-def _network(job: TrainingJob) -> str:
-    """Names what a step's cost depends on: the recipe, the images' size, the classes, the device.
-
-    The expected size of a training set and the kind of output change the number of steps at most.
-    """
-    recipe = {name: value for name, value in job.recipe.items() if name not in ("nominal_alpha", "output")}
-    parts = (recipe, job.dataset.train.images.shape[1:], len(job.dataset.class_names), job.device)
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

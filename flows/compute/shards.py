@@ -1,4 +1,4 @@
-"""From planned rows to the units of work that the nodes train."""
+"""From planned rows to the shards that the nodes evaluate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from flows.store.roles import RowRange
 from training import training_seed
 
 
-def shard_units(campaign_seed: int, campaign: Campaign, ranges: Iterable[RowRange]) -> Iterator[Shard]:
-    """Shards one by one, as the cluster asks for them: nothing grows with their number."""
+def read_shards(campaign_seed: int, campaign: Campaign, ranges: Iterable[RowRange]) -> Iterator[Shard]:
+    """Yield shards one by one, as the cluster asks for them, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    campaign_seed
+        `campaign.seed` of the configuration; with a row's seed group and replicate it gives the training seed.
+    campaign
+        Holds the masks.
+    ranges
+        The rows of each shard.
+    """
     for rows in ranges:
-        masks, seed_groups = campaign.masks(rows)
+        masks, seed_groups = campaign.packed_masks(rows)
         seeds = [training_seed(campaign_seed, int(group), rows.replicate) for group in seed_groups]
-        yield Shard(rows, np.packbits(masks, axis=1, bitorder="little"), np.array(seeds, dtype=np.int64))
+        yield Shard(rows, masks, np.array(seeds, dtype=np.int64))

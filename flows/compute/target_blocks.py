@@ -16,6 +16,7 @@ from flows.store.campaign import Campaign
 from flows.store.compaction import read_targets
 from flows.store.examples import player_classes, target_classes
 from flows.store.roles import RowRange, first_id
+from training.packed_masks import PackedMasks
 
 BYTES_AT_ONCE = 2**29  # outputs the driver holds at a time
 
@@ -85,9 +86,8 @@ class TargetBlocks:
     def job(self, config: CampaignConfig) -> AnalysisJob:
         """What all blocks share."""
         return AnalysisJob(
-            n_players=self.campaign.n_players,
-            packed_fit=_pack(self.fit_masks),
-            packed_holdout=_pack(self.holdout_masks) if len(self.holdout_ids) else None,
+            fit_masks=PackedMasks.pack(self.fit_masks),
+            holdout_masks=PackedMasks.pack(self.holdout_masks) if len(self.holdout_ids) else None,
             groups=self.groups,
             settings={
                 "alpha": self.campaign.alphas_of(self.fit_ids),
@@ -152,6 +152,3 @@ def _place(into: np.ndarray, ids: np.ndarray, found: np.ndarray, values: np.ndar
     known = (at < len(ids)) & (ids[np.minimum(at, len(ids) - 1)] == found)
     into[at[known]] = values[known]
 
-
-def _pack(masks: np.ndarray) -> np.ndarray:
-    return np.packbits(masks, axis=1, bitorder="little")

@@ -6,16 +6,17 @@ rows of status `failed` whose reason names a log. The next run trains failed row
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conf.schema import CampaignConfig
-from flows.compute.execution_mode import resources, settle
+from flows.compute.execution_mode import resolve_mode, resources
 from flows.compute.ray_cluster import Cluster, Outcome
-from flows.compute.shards import shard_units
-from flows.compute.work import TrainingJob, train_shard
+from flows.compute.shards import read_shards
+from flows.compute.work import evaluate_shard
+from flows.games.base import Game
+from flows.runtime.logs import Log
 from flows.runtime.progress import Progress
 from flows.store.campaign import Campaign
 from flows.store.outputs_table import (
@@ -26,26 +27,24 @@ from flows.store.outputs_table import (
 )
 from flows.store.roles import RowRange, count_rows, missing_shards
 
-Log = logging.Logger | logging.LoggerAdapter[Any]
-
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows trained by one job.
+    """Rows evaluated by one game.
 
     Parameters
     ----------
     rows
         Ranges of planned rows, of any roles.
-    job
-        Data set, recipe and execution mode of these rows.
+    game
+        Evaluates the masks of these rows.
     to_outputs
         True for rows of `outputs`: trained and evaluated as the campaign's own rows are. False for rows of `results`:
         another recipe, or other examples evaluated.
     """
 
     rows: tuple[RowRange, ...]
-    job: TrainingJob
+    game: Game
     to_outputs: bool = True
 
     @property
@@ -104,9 +103,9 @@ def train_batches(
             if not shards:
                 continue
             outcomes = cluster.map(
-                train_shard,
-                settle(config, campaign, cluster, batch.job, log),
-                shard_units(config.campaign.seed, campaign, shards),
+                evaluate_shard,
+                resolve_mode(config, campaign, cluster, batch.game, log),
+                read_shards(config.campaign.seed, campaign, shards),
                 resources(config.compute),
                 on_start=progress.show,
                 on_retry=lambda index, why, shards=shards: log.warning(  # type: ignore[misc]
@@ -158,8 +157,7 @@ def _write_failure(campaign: Campaign, batch: Batch, rows: RowRange, reason: str
     if batch.to_outputs:
         campaign.write_outputs(rows, failed_outputs_table(campaign, rows, reason), failed=True)
     else:
-        n_examples = len(batch.job.dataset.targets)
-        campaign.write_results(rows, failed_results_table(rows, reason, n_examples), failed=True)
+        campaign.write_results(rows, failed_results_table(rows, reason, batch.game.n_targets), failed=True)
 
 
 def _count(batches: Iterable[Batch]) -> int:

@@ -1,111 +1,83 @@
-"""The units of work that run on the cluster's nodes. Imports neither Prefect nor Ray.
+"""Units of work that run on the cluster's nodes. Imports neither Prefect nor Ray.
 
 Each function takes what all units share and one unit, both plain data, and returns plain data.
 """
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from flows.games.base import Game, HasModes
 from flows.store.roles import RowRange
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What all shards of a campaign share: the data set (arrays), the recipe's values and the way to train."""
-
-    dataset: Any
-    recipe: dict[str, Any]
-    ensemble_size: int
-    device: str
-    mode: str = "grouped"
-    threads: int = 1
+from training.packed_masks import PackedMasks
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Models to train: packed masks (m, ceil(n_players / 8)) uint8 and one training seed for each."""
+    """Masks to evaluate together.
+
+    Parameters
+    ----------
+    rows
+        The planned rows of the masks.
+    masks
+        (n_masks,) packed masks, in the order of the rows.
+    seeds
+        (n_masks,) int64, one training seed per mask.
+    """
 
     rows: RowRange
-    packed_masks: np.ndarray
+    masks: PackedMasks
     seeds: np.ndarray
 
 
-def train_shard(job: TrainingJob, shard: Shard) -> dict[str, Any]:
-    """Retrain one shard; columns of the outputs table, as arrays."""
-    import torch
-
-    from training import Recipe, retrain
-
-    torch.set_num_threads(job.threads)
-    n_players = job.dataset.n_players
-    masks = np.unpackbits(shard.packed_masks, axis=1, bitorder="little", count=n_players).astype(bool)
-    result = retrain(
-        job.dataset,
-        masks,
-        seeds=[int(seed) for seed in shard.seeds],
-        recipe=Recipe(**job.recipe),
-        ensemble_size=job.ensemble_size,
-        device=resolve_device(job.device),
-        mode=job.mode,
-    )
-    return {
-        "status": [str(status) for status in result.status],
-        "outputs": result.outputs,
-        "train_accuracy": result.train_accuracy,
-        "target_accuracy": result.target_accuracy,
-        "audit_accuracy": result.audit_accuracy,
-        "train_seconds": result.train_seconds,
-        "ensemble_size": result.ensemble_sizes,
-        "mode": result.mode,
-        "device": result.device,
-        "host": socket.gethostname(),
-    }
+def evaluate_shard(game: Game, shard: Shard) -> dict[str, Any]:
+    """Evaluate one shard; return the columns of `flows.store.outputs_table`, as arrays."""
+    return game.evaluate(shard.masks.unpack(), [int(seed) for seed in shard.seeds]).columns()
 
 
-def calibrate_here(job: TrainingJob, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Which way is fastest on the machine this runs on; wanted: keyword arguments of `training.calibrate`."""
-    from training import Recipe, calibrate
-
-    recipe = Recipe(**job.recipe)
-    found = calibrate(job.dataset, recipe, resolve_device(job.device), **wanted)
-    trials = [trial.told(job.dataset, recipe) for trial in found.trials]
-    numbers = {
-        name: getattr(found, name)
-        for name in ("mode", "ensemble_size", "threads", "seconds_per_model", "device_name", "cached", "seconds")
-    }
-    return {**numbers, "trials": trials, "text": str(found)}
-
-
-def resolve_device(device: str) -> str:
-    """`auto` means a GPU where torch sees one. Raises ValueError for a GPU that is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("compute.device is cuda but torch sees no GPU here. Set compute.device=auto or cpu")
-    return device
+def calibrate_here(game: HasModes, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the execution modes of a game on the machine this runs on; wanted: its settings."""
+    return game.calibrate(wanted)
 
 
 @dataclass(frozen=True)
 class AnalysisJob:
-    """What all blocks of targets share: packed fit and held-out masks, and the settings."""
+    """What all blocks of targets share.
 
-    n_players: int
-    packed_fit: np.ndarray
-    packed_holdout: np.ndarray | None
+    Parameters
+    ----------
+    fit_masks, holdout_masks
+        The masks of the rows with a number; no held-out masks: None.
+    groups
+        (n_fit,) label of rows that must share a fold, or None.
+    settings
+        Further keyword arguments of `attribution.analysis.block_tables.analyse_targets`.
+    """
+
+    fit_masks: PackedMasks
+    holdout_masks: PackedMasks | None
     groups: np.ndarray | None
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class TargetBlock:
-    """Outputs of a few targets: fit (m, t), held-out (h, t), replicates of the held-out masks (h, t) or None."""
+    """Outputs of a few targets.
+
+    Parameters
+    ----------
+    target_ids, target_classes
+        (n_targets,) int64.
+    fit_outputs
+        (n_fit, n_targets).
+    holdout_outputs, replicate_outputs
+        (n_holdout, n_targets) of the held-out masks and of their replicates, or None.
+    """
 
     target_ids: np.ndarray
     target_classes: np.ndarray
@@ -115,13 +87,13 @@ class TargetBlock:
 
 
 def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
-    """Fit, test and score one block of targets; an `attribution.analysis.block_tables.BlockAnalysis`."""
+    """Fit, test and score one block of targets; return an `attribution.analysis.block_tables.BlockAnalysis`."""
     from attribution.analysis.block_tables import analyse_targets
 
     return analyse_targets(
-        _unpack(job.packed_fit, job.n_players),
+        job.fit_masks.unpack(),
         block.fit_outputs,
-        holdout_masks=None if job.packed_holdout is None else _unpack(job.packed_holdout, job.n_players),
+        holdout_masks=None if job.holdout_masks is None else job.holdout_masks.unpack(),
         holdout_outputs=block.holdout_outputs,
         holdout_replicates=block.replicate_outputs,
         groups=job.groups,
@@ -130,7 +102,3 @@ def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
         with_q_values=False,  # the driver assigns them over all blocks
         **job.settings,
     )
-
-
-def _unpack(packed: np.ndarray, n_players: int) -> np.ndarray:
-    return np.unpackbits(packed, axis=1, bitorder="little", count=n_players).astype(bool)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import CoterieError, IncompleteCampaign
+from flows.storage.files import write_atomically, write_json, write_text
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, read_derived
-from flows.store.files import write_atomically, write_json, write_text
 
 FORMATS = ("subset", "parquet", "csv", "lists")
 PARQUET_NAME = "train-00000-of-00001.parquet"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from conf.schema import CampaignConfig
-from flows.compute.execution_mode import AUTO, kept_choice
-from flows.compute.work import TrainingJob, resolve_device
+from flows.compute.execution_mode import AUTO, recorded_mode
+from flows.games.retraining import Retraining, resolve_device
 from flows.store.campaign import Campaign
 from training import Dataset, Recipe, training_seed
 from training.engine.features import embed
@@ -38,5 +38,5 @@ def _mode(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> str:
     if config.compute.mode != AUTO:
         return config.compute.mode
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    kept = kept_choice(campaign, TrainingJob(dataset, recipe, config.compute.ensemble_size, config.compute.device))
+    kept = recorded_mode(campaign, Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device))
     return "grouped" if kept is None else str(kept["mode"])

@@ -21,10 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from flows.errors import StoreError
-from flows.store.campaign import Campaign, pack_masks
+from flows.storage.files import read_json, write_json
+from flows.store.campaign import Campaign
 from flows.store.derived import timestamp
-from flows.store.files import read_json, write_json
 from flows.store.roles import RowRange, missing_shards
+from flows.store.schemas import mask_column
 
 ROLE = {"certify": "certify", "verify": "verify", "brittleness": "verify"}
 MasksOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -88,7 +89,7 @@ def draw_masks(campaign: Campaign, plan: Plan, masks_of: MasksOf) -> None:
                     "replicate": np.zeros(len(ids), np.int32),
                     "role": [rows.role] * len(ids),
                     "seed_group": groups[inside].astype(np.int64),
-                    "mask": pack_masks(masks[inside]),
+                    "mask": mask_column(masks[inside]),
                 }
             ),
         )

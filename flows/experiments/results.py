@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from flows.errors import IncompleteCampaign
 from flows.experiments.plans import Plan
+from flows.storage.files import read_table
 from flows.store import schemas as tables
 from flows.store.campaign import Campaign
 from flows.store.derived import finished
-from flows.store.files import read_table
 from flows.store.roles import RowRange
 
 

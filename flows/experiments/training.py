@@ -8,8 +8,9 @@ import numpy as np
 
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import Cluster
-from flows.compute.training_loop import Batch, Log, missing_of, train_batches
+from flows.compute.training_loop import Batch, missing_of, train_batches
 from flows.errors import IncompleteCampaign
+from flows.runtime.logs import Log
 from flows.store.campaign import Campaign
 from flows.store.roles import count_rows
 

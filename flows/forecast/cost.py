@@ -16,12 +16,12 @@ import numpy as np
 
 from attribution.statistics.detectability import smallest_detectable
 from conf.schema import CampaignConfig
-from flows.compute.execution_mode import AUTO, kept_choice, threads_of_a_worker
-from flows.compute.work import TrainingJob, resolve_device
+from flows.compute.execution_mode import AUTO, recorded_mode, threads_of_a_worker
 from flows.forecast.disk_space import DiskSpace, disk_space
 from flows.forecast.faithfulness import FaithfulnessForecast, forecast_faithfulness
+from flows.games.retraining import Retraining, resolve_device
+from flows.games.table import full_identity, require_retraining
 from flows.store.campaign import Campaign
-from flows.store.examples import full_identity, load
 from flows.store.queries import throughput
 from flows.store.roles import count_rows, missing_shards
 from flows.store.wanted import missing_models, wanted
@@ -89,9 +89,10 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 
     Raises what loading the data raises, and CampaignMismatch for a folder of another campaign.
     """
-    campaign, dataset = Campaign(config.campaign.folder), load(config)
+    campaign, game = Campaign(config.campaign.folder), require_retraining(config, "plan --estimate")
+    dataset = game.dataset
     if campaign.exists:
-        campaign.check_identity(full_identity(config, dataset))
+        campaign.check_identity(full_identity(config, game))
     missing = missing_models(config, campaign) if campaign.exists else missing_shards(
         wanted(config), [], config.campaign.shard_size
     )  # fmt: skip
@@ -129,7 +130,7 @@ def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None
     recipe = Recipe(**values)
     kept = None
     if compute.mode == AUTO and campaign.exists:
-        kept = kept_choice(campaign, TrainingJob(dataset, values, compute.ensemble_size, compute.device))
+        kept = recorded_mode(campaign, Retraining(dataset, values, compute.ensemble_size, compute.device))
     if kept is not None:
         fixed = {"modes": (kept["mode"],), "ensemble_size": kept["ensemble_size"]}
         return calibrate(dataset, recipe, device, cache=cache, **fixed)

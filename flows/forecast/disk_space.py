@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from conf.schema import CampaignConfig
+from flows.storage.files import write_table
 from flows.store import schemas
-from flows.store.files import write_table
 from flows.store.roles import missing_shards
 from flows.store.wanted import wanted
 from training import Dataset

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.reporting.images import Gallery, Picture
+from flows.storage.files import read_table
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, verdicts
-from flows.store.files import read_table
 from flows.store.schemas import CERTIFICATION
 
 

@@ -11,6 +11,8 @@ from conf.compose import ConfigError
 from flows.errors import CoterieError
 from training.errors import TrainingInputError
 
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
 
 def stage_logger() -> Any:
     """The logger of the current flow run, or the project's own outside one (a decorator taken off)."""

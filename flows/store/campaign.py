@@ -26,8 +26,9 @@ import numpy as np
 import pyarrow as pa
 
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
+from flows.storage.files import exclusive, read_json, read_table, write_json, write_table, write_text
+from flows.storage.object_store import place
 from flows.store import schemas
-from flows.store.files import exclusive, read_json, read_table, write_json, write_table, write_text
 from flows.store.fragments import (
     OUTCOME_TABLES,
     current_fragments,
@@ -36,8 +37,8 @@ from flows.store.fragments import (
     is_failure,
     list_fragments,
 )
-from flows.store.object_store import place
 from flows.store.roles import RowRange, first_id
+from training.packed_masks import PackedMasks, packed_width
 
 FORMAT = 1
 ANALYSIS_TABLES = {
@@ -262,9 +263,14 @@ class Campaign:
         return pa.concat_tables([wanted.empty_table(), *(self._read(path, schema, columns) for path in paths)])
 
     def masks(self, rows: RowRange) -> tuple[np.ndarray, np.ndarray]:
-        """(masks (m, n_players) bool, seed_groups (m,) int64) of planned rows, in mask_id order."""
-        width, first = schemas.packed_width(self.n_players), rows.mask_ids.start
-        packed = np.zeros((len(rows), width), np.uint8)
+        """Return (masks (m, n_players) bool, seed_groups (m,) int64) of planned rows, in mask_id order."""
+        packed, groups = self.packed_masks(rows)
+        return packed.unpack(), groups
+
+    def packed_masks(self, rows: RowRange) -> tuple[PackedMasks, np.ndarray]:
+        """Return (m packed masks, seed_groups (m,) int64) of planned rows, in mask_id order."""
+        first = rows.mask_ids.start
+        packed = np.zeros((len(rows), packed_width(self.n_players)), np.uint8)
         groups, seen = np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
         for found, path in list_fragments(self.folder / "masks"):
             if (found.role, found.replicate) != (rows.role, rows.replicate):
@@ -274,12 +280,12 @@ class Campaign:
             table = self._masks_fragment(path)
             at = table["mask_id"].to_numpy() - first
             inside = (at >= 0) & (at < len(rows))
-            packed[at[inside]] = _packed_matrix(table, width)[inside]
+            packed[at[inside]] = schemas.packed_column(table["mask"], self.n_players).bits[inside]
             groups[at[inside]] = table["seed_group"].to_numpy()[inside]
             seen[at[inside]] = True
         if not seen.all():
             raise IncompleteCampaign(f"{int((~seen).sum())} masks of {rows.name} are not planned. Run `coterie plan`")
-        return np.unpackbits(packed, axis=1, bitorder="little", count=self.n_players).astype(bool), groups
+        return PackedMasks(packed, self.n_players), groups
 
     def _masks_fragment(self, path: Path) -> pa.Table:
         """One fragment; the last one is remembered, because shards ask for the same fragment in a row."""
@@ -366,16 +372,3 @@ class Campaign:
 def digest(content: Any) -> str:
     """sha256 of `content` written as canonical JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def pack_masks(masks: np.ndarray) -> pa.Array:
-    """(m, n_players) bool -> fixed-size binary array, 8 players to a byte."""
-    packed = np.ascontiguousarray(np.packbits(masks, axis=1, bitorder="little"))
-    width = packed.shape[1]
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(packed), [None, pa.py_buffer(packed)])
-
-
-def _packed_matrix(table: pa.Table, width: int) -> np.ndarray:
-    column = table["mask"].combine_chunks()
-    start = column.offset * width
-    return np.frombuffer(column.buffers()[1], np.uint8)[start : start + len(column) * width].reshape(-1, width)

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import StoreError
+from flows.storage.files import source_arguments, write_atomically
 from flows.store.campaign import Campaign, digest
-from flows.store.files import source_arguments, write_atomically
 from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from conf.schema import CampaignConfig
 from flows.errors import IncompleteCampaign
+from flows.storage.files import read_json, write_json
 from flows.store.campaign import Campaign
-from flows.store.files import read_json, write_json
 
 FILE = "config.json"
 

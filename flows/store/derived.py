@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from flows.errors import IncompleteCampaign
+from flows.storage.files import read_json, read_table, write_json, write_table
 from flows.store import schemas as tables
 from flows.store.campaign import Campaign, digest
-from flows.store.files import read_json, read_table, write_json, write_table
 from flows.store.roles import RowRange
 from flows.store.schemas import CERTIFICATION
 

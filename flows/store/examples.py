@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from conf.schema import CampaignConfig, identity_settings
+from conf.schema import CampaignConfig
 from flows.store import schemas
 from flows.store.campaign import Campaign
 from training import Dataset, load_dataset
@@ -44,11 +43,6 @@ def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
         flipped=chosen.plant_flipped or 0.0,
         seed=chosen.seed,
     )
-
-
-def full_identity(config: CampaignConfig, dataset: Dataset) -> dict[str, Any]:
-    """Everything that makes two runs the same campaign, the bytes of the data set included."""
-    return {**identity_settings(config), "dataset.fingerprint": dataset.fingerprint()}
 
 
 def examples_table(dataset: Dataset) -> pa.Table:

@@ -10,8 +10,8 @@ from typing import Any
 
 from conf.schema import CampaignConfig
 from flows.runtime.versions import code_version, versions
+from flows.storage.files import read_json
 from flows.store.campaign import Campaign
-from flows.store.files import read_json
 
 
 class RunRecord:

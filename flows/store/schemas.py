@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+
+from training.packed_masks import PackedMasks, packed_width
 
 _f64 = pa.float64()
 
@@ -125,12 +128,20 @@ def outputs_schema(n_targets: int) -> pa.Schema:
     )
 
 
-def packed_width(n_players: int) -> int:
-    """Bytes of one packed mask."""
-    return (n_players + 7) // 8
+def mask_column(masks: np.ndarray) -> pa.Array:
+    """Return (m, n_players) bool as the column `mask`: fixed-size binary, eight players to a byte."""
+    bits = PackedMasks.pack(masks).bits
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(bits.shape[1]), len(bits), [None, pa.py_buffer(bits)])
 
 
-_f64 = pa.float64()
+def packed_column(column: pa.ChunkedArray, n_players: int) -> PackedMasks:
+    """Return the column `mask` as packed masks, without a copy; the inverse of `mask_column`."""
+    array, width = column.combine_chunks(), packed_width(n_players)
+    start = array.offset * width
+    bits = np.frombuffer(array.buffers()[1], np.uint8)[start : start + len(array) * width]
+    return PackedMasks(bits.reshape(-1, width), n_players)
+
+
 _players = pa.list_(pa.int32())
 
 CERTIFICATION = pa.schema(

@@ -69,6 +69,6 @@ def linger(folder: str, unit: int) -> int:
     return unit
 
 
-def fail_to_train(job: object, shard: object) -> None:
-    """Stands where `train_shard` does."""
+def fail_to_evaluate(game: object, shard: object) -> None:
+    """Stands where `evaluate_shard` does."""
     raise ValueError("this shard cannot be trained")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from conf.compose import compose
 from conf.schema import CampaignConfig
-from flows.compute.shards import shard_units
-from flows.compute.work import TrainingJob, train_shard
+from flows.compute.shards import read_shards
+from flows.compute.work import evaluate_shard
+from flows.games.table import make_game
 from flows.plan import plan
 from flows.store.campaign import Campaign
-from flows.store.examples import load
 from flows.store.outputs_table import outputs_table
 from flows.store.wanted import missing_models
 
@@ -38,9 +38,7 @@ def train_missing(config: CampaignConfig) -> Campaign:
 
     torch.set_num_threads(1)
     plan.fn(config)
-    campaign, dataset = Campaign(config.campaign.folder), load(config)
-    recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(dataset, recipe, config.compute.ensemble_size, "cpu")
-    for unit in shard_units(config.campaign.seed, campaign, missing_models(config, campaign)):
-        campaign.write_outputs(unit.rows, outputs_table(campaign, unit.rows, train_shard(job, unit)))
+    campaign, game = Campaign(config.campaign.folder), make_game(config)
+    for shard in read_shards(config.campaign.seed, campaign, missing_models(config, campaign)):
+        campaign.write_outputs(shard.rows, outputs_table(campaign, shard.rows, evaluate_shard(game, shard)))
     return campaign

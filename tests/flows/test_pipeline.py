@@ -233,7 +233,7 @@ def test_a_failed_shard_is_kept_with_its_reason_and_made_good_by_the_next_run(cl
     campaign = Campaign(folder)
     failed = campaign.read("outputs")
     assert failed["status"].to_pylist() == ["failed"] * 16 and failed["outputs"].null_count == 16
-    assert all("torch sees no GPU" in reason for reason in failed["reason"].to_pylist())
+    assert all("torch finds no GPU" in reason for reason in failed["reason"].to_pylist())
     states = {state.stage: state for state in survey(right)}
     assert states["retrain"].todo and "16 of them failed before" in states["retrain"].why
     run_stages(right, "retrain")

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from flows.plan import plan
+from flows.storage.files import exclusive
 from flows.store.campaign import Campaign
-from flows.store.files import exclusive
 from flows.top_up import TopUpRequest, next_goal, top_up, with_n_fit
 from tests.flows.small_campaign import SMALL, small_config, train_missing
 

@@ -77,7 +77,7 @@ def test_a_failing_shard_leaves_a_log_rows_with_a_reason_and_a_retry(
     campaign = Campaign(folder)
     before = outcome_counts(campaign)
     with monkeypatch.context() as patch:
-        patch.setattr("flows.compute.training_loop.train_shard", ray_units.fail_to_train)
+        patch.setattr("flows.compute.training_loop.evaluate_shard", ray_units.fail_to_evaluate)
         with pytest.raises(IncompleteCampaign, match="models.* failed.*coterie status.*run the same command again"):
             run(config)
     # Rows, each with a reason that names a log in the campaign's folder.
@@ -91,7 +91,7 @@ def test_a_failing_shard_leaves_a_log_rows_with_a_reason_and_a_retry(
     for reason in reasons:
         assert reason.startswith("ValueError: this shard cannot be trained (tried 1 times; log: logs/")
         log = folder / reason.rpartition("log: ")[2].rstrip(")")
-        assert "fail_to_train" in log.read_text()
+        assert "fail_to_evaluate" in log.read_text()
     print_status(str(folder), [])
     assert "this shard cannot be trained" in capsys.readouterr().out
     assert [finding for finding in audit(campaign).findings if finding.kind != "missing"] == []

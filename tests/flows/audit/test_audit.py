@@ -14,8 +14,8 @@ import pytest
 
 from flows.audit.fragments import audit, repair
 from flows.errors import StoreError
+from flows.storage.files import read_table, write_table
 from flows.store.campaign import Campaign
-from flows.store.files import read_table, write_table
 from tests.flows.small_campaign import small_config, train_missing
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from conf.compose import compose
-from flows.compute.execution_mode import kept_choice, settle
+from flows.compute.execution_mode import recorded_mode, resolve_mode
 from flows.compute.ray_cluster import Outcome
-from flows.compute.work import TrainingJob
+from flows.games.retraining import Retraining
 from flows.plan import plan
 from flows.store.campaign import Campaign
 from flows.store.examples import load
@@ -36,13 +36,13 @@ class Broken(Here):
         return [Outcome(0, None, "ValueError: no")]
 
 
-def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[Any, Campaign, TrainingJob]:
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> tuple[Any, Campaign, Retraining]:
     monkeypatch.setenv("COTERIE_CACHE", str(folder / "cache"))
     monkeypatch.setenv("CXX", "no-such-compiler")  # nothing is compiled for a test of choices
     config = small_config(folder / "campaign", "compute.calibration_seconds=0", *overrides)
     plan.fn(config)
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
-    job = TrainingJob(load(config), recipe, config.compute.ensemble_size, "cpu")
+    job = Retraining(load(config), recipe, config.compute.ensemble_size, "cpu")
     return config, Campaign(config.campaign.folder), job
 
 
@@ -51,13 +51,13 @@ def test_the_choice_is_measured_once_and_kept_with_the_campaign(
 ) -> None:
     config, campaign, job = prepared(tmp_path, monkeypatch)
     cluster = Here()
-    first = settle(config, campaign, cluster, job, LOG)
+    first = resolve_mode(config, campaign, cluster, job, LOG)
     assert first.mode.startswith("grouped") and 1 <= first.ensemble_size <= config.campaign.shard_size
-    kept = kept_choice(campaign, job)
+    kept = recorded_mode(campaign, job)
     assert kept is not None and kept["mode"] == first.mode and kept["seconds_per_model"] > 0
     # Resumed where everything else would be chosen: the campaign's own choice counts, and nothing is measured.
     (tmp_path / "cache").rename(tmp_path / "gone")
-    again = settle(config, Campaign(campaign.folder), cluster, job, LOG)
+    again = resolve_mode(config, Campaign(campaign.folder), cluster, job, LOG)
     assert (again.mode, again.ensemble_size, again.threads) == (first.mode, first.ensemble_size, first.threads)
     assert cluster.asked == 1
 
@@ -65,9 +65,9 @@ def test_the_choice_is_measured_once_and_kept_with_the_campaign(
 def test_what_the_configuration_fixes_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, campaign, job = prepared(tmp_path, monkeypatch, "compute.mode=batched", "compute.ensemble_size=5")
     cluster = Here()
-    settled = settle(config, campaign, cluster, job, LOG)
+    settled = resolve_mode(config, campaign, cluster, job, LOG)
     assert (settled.mode, settled.ensemble_size, cluster.asked) == ("batched", 5, 0)
-    assert kept_choice(campaign, job) is None
+    assert recorded_mode(campaign, job) is None
 
 
 def test_another_network_of_the_same_campaign_has_its_own_choice(
@@ -75,8 +75,8 @@ def test_another_network_of_the_same_campaign_has_its_own_choice(
 ) -> None:
     config, campaign, job = prepared(tmp_path, monkeypatch)
     cluster = Here()
-    settle(config, campaign, cluster, job, LOG)
-    settle(config, campaign, cluster, TrainingJob(job.dataset, {**job.recipe, "width": 6}, 8, "cpu"), LOG)
+    resolve_mode(config, campaign, cluster, job, LOG)
+    resolve_mode(config, campaign, cluster, Retraining(job.dataset, {**job.recipe, "width": 6}, 8, "cpu"), LOG)
     assert cluster.asked == 2
 
 
@@ -85,7 +85,7 @@ def test_a_calibration_that_fails_is_said_and_grouped_convolutions_are_used(
 ) -> None:
     config, campaign, job = prepared(tmp_path, monkeypatch)
     with caplog.at_level(logging.WARNING, logger="coterie"):
-        assert settle(config, campaign, Broken(), job, LOG).mode == "grouped"
+        assert resolve_mode(config, campaign, Broken(), job, LOG).mode == "grouped"
     assert "calibration failed (ValueError: no)" in caplog.text
 
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.decisions.export import BadExport, export, from_spreadsheet_cell, spreadsheet_cell
+from flows.games.table import make_game
 from flows.plan import create
 from flows.store.campaign import Campaign
 from flows.store.derived import columns, publish
-from flows.store.examples import example_names, load, player_names, target_names
+from flows.store.examples import example_names, player_names, target_names
 from flows.store.schemas import DECISIONS
 from tests.flows.toy import toy
 from tests.training.conftest import random_pictures
@@ -50,7 +51,7 @@ def campaign(folder: Path, tmp_path: Path) -> Campaign:
         "dataset.n_audit=4", name="images",
     )  # fmt: skip
     made = Campaign(config.campaign.folder)
-    create(made, config, load(config))
+    create(made, config, make_game(config))
     rows = [{"player": at, "decision": DECIDED[at % 4], "reason": "=because"} for at in range(made.n_players)]
     publish(made, "decisions", columns(rows, DECISIONS), {"key": "a key", "analysis": None})
     return made
@@ -119,7 +120,7 @@ def test_groups_are_named_beside_their_examples(parquet_farm: Path, tmp_path: Pa
         name="cifar2",
     )  # fmt: skip
     made = Campaign(config.campaign.folder)
-    create(made, config, load(config))
+    create(made, config, make_game(config))
     assert player_names(made) == [f"farm{number}" for number in range(3)]
     rows = [row for row in made.read("examples").to_pylist() if row["split"] == "train"]
     assert rows[4]["group"] == "farm1" and rows[4]["name"] == "train.parquet:4"
@@ -147,10 +148,10 @@ def parquet_farm(tmp_path: Path) -> Path:
 
 
 def test_a_campaign_without_names_gets_them_when_it_is_planned_again(tmp_path: Path) -> None:
-    from flows.store.files import write_table
+    from flows.storage.files import write_table
 
     config = toy(tmp_path / "campaign")
-    made, dataset = Campaign(config.campaign.folder), load(config)
+    made, dataset = Campaign(config.campaign.folder), make_game(config)
     create(made, config, dataset)
     table = made.read("examples")
     write_table(made.folder / "examples.parquet", table.drop_columns(["name", "group"]))

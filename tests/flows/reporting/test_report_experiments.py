@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from flows.experiments.plans import freeze
+from flows.storage.files import write_json, write_table
 from flows.store.derived import columns, comparison_key, publish
-from flows.store.files import write_json, write_table
 from flows.store.schemas import CERTIFICATION, COMPARISONS, DECISIONS
 from tests.flows.report_campaign import make_campaign, render
 

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.errors import CampaignBusy, CampaignMismatch, IncompleteCampaign, StoreError
+from flows.storage.files import read_json, write_json
 from flows.store import schemas
-from flows.store.campaign import Campaign, pack_masks
-from flows.store.files import read_json, write_json
+from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
 from tests.flows.toy import ROOT, wait_until
+from training.packed_masks import PackedMasks
 
 N_PLAYERS, N_TARGETS = 11, 3  # 11 players do not fill their last byte
 IDENTITY = {"campaign.seed": 0, "sampler.alpha": 0.5, "recipe.width": 8}
@@ -49,7 +50,7 @@ def write_masks(campaign: Campaign, rows: RowRange) -> None:
         "replicate": pa.array([rows.replicate] * len(rows), pa.int32()),
         "role": [rows.role] * len(rows),
         "seed_group": list(rows.mask_ids),
-        "mask": pack_masks(masks),
+        "mask": schemas.mask_column(masks),
     }
     campaign.write_masks(rows, pa.table(columns))
 
@@ -225,9 +226,11 @@ def test_an_unknown_table_is_met_with_the_known_ones(campaign: Campaign) -> None
 @given(st.lists(st.booleans(), min_size=1, max_size=9))
 def test_masks_survive_packing(included: list[bool]) -> None:
     masks = np.array([included, [not one for one in included]])
-    packed = pack_masks(masks)
-    matrix = np.frombuffer(packed.buffers()[1], np.uint8).reshape(2, -1)
-    assert (np.unpackbits(matrix, axis=1, bitorder="little", count=len(included)).astype(bool) == masks).all()
+    column = pa.chunked_array([schemas.mask_column(masks)])
+    packed = schemas.packed_column(column, len(included))
+    assert packed == PackedMasks.pack(masks) and (packed.unpack() == masks).all()
+    # A slice of a column starts in the middle of its buffer.
+    assert (schemas.packed_column(column.slice(1), len(included)).unpack() == masks[1:]).all()
 
 
 def test_a_model_without_a_number_stays_without_one(campaign: Campaign) -> None:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import CampaignBusy, StoreError
-from flows.store.checksums import CHECKSUMS, damaged_columns, recorded_identity, stamp
-from flows.store.object_store import ObjectPath, lease
+from flows.storage.checksums import CHECKSUMS, damaged_columns, recorded_identity, stamp
+from flows.storage.object_store import ObjectPath, lease
 
 REMEDY = "`coterie audit --repair` sets it aside; running again makes its rows anew"
 

@@ -20,10 +20,10 @@ from pyarrow import fs
 
 from flows.audit.fragments import audit, repair
 from flows.errors import CampaignBusy, StoreError
-from flows.store import object_store as storage
+from flows.storage import object_store as storage
+from flows.storage.files import write_text
+from flows.storage.object_store import ObjectPath, lease, place
 from flows.store.campaign import Campaign
-from flows.store.files import write_text
-from flows.store.object_store import ObjectPath, lease, place
 from tests.flows.small_campaign import small_config, train_missing
 
 BESIDE_PYTHON = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -106,7 +106,7 @@ def test_a_writer_that_fails_half_way_leaves_no_object(bucket: str) -> None:
         local.write_text("half")
         raise ValueError("the writer died")
 
-    from flows.store.files import write_atomically
+    from flows.storage.files import write_atomically
 
     with pytest.raises(ValueError, match="the writer died"):
         write_atomically(path, fails)

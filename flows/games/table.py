@@ -1,0 +1,105 @@
+"""The games there are, by the name that `game.kind` gives. A further game is one module and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from conf.schema import CampaignConfig, identity_settings
+from flows.errors import CoterieError
+from flows.games.base import Game
+
+if TYPE_CHECKING:
+    from flows.games.retraining import Retraining
+
+# Name -> `module:function`; the function takes a CampaignConfig. Imported when used, because a game may need torch.
+GAMES: dict[str, str] = {
+    "retraining": "flows.games.retraining:from_config",
+}
+
+_kept: dict[str, Game] | None = None
+
+
+class UnknownGame(CoterieError):
+    """A game that does not exist, or one that a stage cannot use."""
+
+    exit_code = 2
+
+
+def make_game(config: CampaignConfig) -> Game:
+    """Make the game a configuration names; inside `games_kept` each is made once.
+
+    Parameters
+    ----------
+    config
+        `game.kind` chooses the game; a game reads its own sections.
+
+    Raises
+    ------
+    UnknownGame
+        When no game has that name.
+    """
+    if config.game.kind not in GAMES:
+        raise UnknownGame(f"game.kind is {config.game.kind!r}; the games are: {', '.join(sorted(GAMES))}")
+    key = config.model_dump_json(include={"game", "dataset", "recipe", "sampler", "compute"})
+    if _kept is not None and key in _kept:
+        return _kept[key]
+    module, _, function = GAMES[config.game.kind].partition(":")
+    make: Callable[[CampaignConfig], Game] = getattr(importlib.import_module(module), function)
+    game = make(config)
+    if _kept is not None:
+        _kept[key] = game
+    return game
+
+
+@contextmanager
+def games_kept() -> Iterator[None]:
+    """Make every game once within the block, so that one command loads its images once. Blocks may be nested."""
+    global _kept
+    if _kept is not None:
+        yield
+        return
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
+def full_identity(config: CampaignConfig, game: Game) -> dict[str, object]:
+    """Return everything that makes two runs the same campaign: the configuration's part and the game's."""
+    return {**identity_settings(config), **game.identity()}
+
+
+def refuse_other_games(config: CampaignConfig, stage: str) -> None:
+    """Raise UnknownGame unless the campaign's game is retraining; stage: what only retraining can do."""
+    if config.game.kind != "retraining":
+        raise UnknownGame(
+            f"`coterie {stage}` trains models on other data or by another recipe, which game.kind={config.game.kind} "
+            "cannot do. It needs a campaign with game.kind=retraining"
+        )
+
+
+def require_retraining(config: CampaignConfig, stage: str) -> Retraining:
+    """Return the campaign's game for a stage that changes the training itself.
+
+    Parameters
+    ----------
+    config
+        The campaign's configuration.
+    stage
+        Name of the stage, for the message.
+
+    Raises
+    ------
+    UnknownGame
+        When the campaign's game is not retraining.
+    """
+    from flows.games.retraining import Retraining
+
+    refuse_other_games(config, stage)
+    game = make_game(config)
+    assert isinstance(game, Retraining)  # the table's own entry
+    return game

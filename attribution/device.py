@@ -1,4 +1,20 @@
-"""Where the large products run: NumPy on the CPU, or torch on the device that BoosterSettings.device names."""
+"""Where large products run: NumPy on the CPU, or torch on the device that BoosterSettings.device names.
+
+The package computes in NumPy. Four steps also have a form in torch, for a GPU, in a file of its own that is imported
+only when a device other than "cpu" is named:
+
+| step | NumPy | torch |
+|---|---|---|
+| boosted trees of all targets | `proxy.booster.fit_booster` | `proxy.booster_torch.fit_on_device` |
+| LASSO datamodels, all penalties and folds | `linear.lasso.solve_l1` | `linear.lasso_torch.solve_l1_on_device` |
+| screens of all pairs or triples | `screening.screen.screen_pairs`, ... | `screening.screen_torch.screen_on_device` |
+| refits of candidate sets | `interactions.refit.OnDemandSolver` | `interactions.refit_torch.solve_on_device` |
+
+The tests run each torch form on torch's CPU device and compare it with its NumPy form: the same trees, coefficients
+and sets, up to rounding; where there is a GPU they repeat this on it. `benchmarks/attribution_gpu.py` is the one test
+of their worth: it times every step and the whole fit in both forms and prints the R2, or the number of sets found,
+beside each time. No figure from a GPU has been recorded yet.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +29,23 @@ if TYPE_CHECKING:
 
 
 def torch_device(name: str) -> torch.device:
-    """The torch device of that name. Raises AttributionError where torch does not know it or has none here."""
+    """Find a torch device by its name.
+
+    Parameters
+    ----------
+    name : str
+        A name that torch knows, e.g. "cuda" or "cuda:1".
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    AttributionError
+        If torch does not know the name, the device computes nothing ("meta"), or this machine has no such GPU.
+    """
     import torch
 
     try:
@@ -28,15 +60,16 @@ def torch_device(name: str) -> torch.device:
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= n_devices:
             raise AttributionError(
-                f"device is {name!r}, but torch {torch.__version__} sees {n_devices} GPUs here. Set device='cpu' "
-                "(in a campaign attribution.device=cpu), or run on a machine with a GPU and a torch built for it."
+                f"device is {name!r}, but torch {torch.__version__} finds {n_devices} GPUs on this machine. Set "
+                "device='cpu' (in a campaign attribution.device=cpu), or run on a machine with a GPU and a torch built "
+                "for it."
             )
     return device
 
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """No TF32 inside: its 10 bits round sums of residuals and miscount masks from 2,049 up. Then as it was before."""
+    """Disable TF32 inside the context: its 10 bits round sums of residuals and miscount masks from 2,049 up."""
     import torch
 
     before = torch.backends.cuda.matmul.fp32_precision

@@ -1,4 +1,4 @@
-"""Folds that divide no group, and the linear datamodel fitted without each of them in turn."""
+"""The LASSO datamodel of every target, on all rows and without each fold in turn."""
 
 from __future__ import annotations
 
@@ -10,16 +10,28 @@ from numpy.typing import NDArray
 from attribution.linear.lasso import Moments, penalty_grid, solve_l1_each
 from attribution.types import Array, Floating
 
-_CHUNK = 6  # penalties solved at a time; a target whose best lies well behind is not followed further
+# Penalties of a path solved together; a choice. A target stops once its best penalty lies before the last chunk.
+_CHUNK = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """The LASSO datamodel of every target: on all rows, and without each fold.
+    """The LASSO datamodel of t targets, fitted on all rows and without each of k folds.
 
-    coef (t, n), intercept (t,), penalty (t,): on all rows. fold_coef (k, t, n), fold_intercept (k, t), fold_penalty
-    (k, t): without fold k. predicted (m, t): each row by the fit that has not seen its fold. Coefficients are
-    those of the columns given (phi), in the outputs' units.
+    Coefficients are those of the design's columns, in the outputs' units.
+
+    Attributes
+    ----------
+    coef : (t, n) float64
+        Coefficients of the fit on all rows.
+    intercept, penalty : (t,) float64
+        Its intercept and chosen penalty.
+    fold_coef : (k, t, n) float64
+        Coefficients of the fits without each fold.
+    fold_intercept, fold_penalty : (k, t) float64
+        Their intercepts and chosen penalties.
+    predicted : (m, t) float64
+        Prediction of each row by the fit without its fold.
     """
 
     coef: Array
@@ -42,13 +54,37 @@ def fit_linear(
     allowed: NDArray[np.bool_] | None = None,
     device: str = "cpu",
 ) -> LinearFit:
-    """Fit the LASSO datamodel with its penalty by cross-validation over `folds`.
+    """Fit the LASSO datamodel, its penalty chosen by cross-validation.
 
-    phi: (m, n) float. outputs: (m, t). weight: (m,) or None. The path has n_penalties from the least penalty that
-    empties the model down to `smallest` times it. allowed: (k + 1, n), the columns the fit without each fold, and
-    (last) the fit on all rows may use; default all. The fit without fold k takes the penalty that is best on the
-    other folds, so fold k has no say in the predictions made for it. device: where the path is solved, as
-    BoosterSettings.device.
+    Parameters
+    ----------
+    phi : (m, n) float
+        Design: the basis at each row.
+    outputs : (m, t) float
+        Outputs of all targets.
+    folds : (m,) int64
+        Fold of each row, 0..k-1.
+    weight : (m,) float or None
+        Weights of the rows; None for ones.
+    n_penalties : int
+        Number of penalties of the path.
+    smallest : float
+        Ratio of the smallest penalty to the one that empties the model.
+    allowed : (k + 1, n) bool or None
+        Columns that the fit without each fold, and (last) the fit on all rows may use; None for all.
+    device : str
+        Where the path is solved, as BoosterSettings.device.
+
+    Returns
+    -------
+    LinearFit
+        The fits. The fit without fold k takes the penalty that is best on the other folds, so fold k has no influence
+        on the predictions made for it.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
     """
     n_folds = int(folds.max()) + 1
     # Units of each target's own spread, so that float32 products serve any output.
@@ -64,7 +100,7 @@ def fit_linear(
         total = total + part
     lambdas = penalty_grid(total.centred()[1], np.ones(phi.shape[1]), n_penalties, smallest)
     train = [total - part for part in parts]
-    del parts  # Gram matrices are what takes memory here
+    del parts  # Gram matrices take most of the memory here
     # A column that a fit may not use has an infinite penalty.
     relative = np.ones((n_folds + 1, phi.shape[1]), dtype=phi.dtype)
     if allowed is not None:
@@ -101,7 +137,7 @@ def _path_errors(
     relative: Floating,
     device: str,
 ) -> Floating:
-    """Sums of squared errors (fold, t, l) on each fold by the fit without it; inf where the path was cut short."""
+    """Sum squared errors (k, t, l) on each fold by the fit without it; inf where a target's path stopped early."""
     n_targets, n_penalties = lambdas.shape
     error = np.full((len(rows), n_targets, n_penalties), np.inf)
     active = np.arange(n_targets)
@@ -135,7 +171,7 @@ def _path_errors(
 
 
 def _solve(moments: list[Moments], penalty: Floating, relative: Floating, device: str) -> tuple[Array, Array]:
-    """Coefficients (k, t, n) and intercepts (k, t) of every fit at its penalty (k, t); relative: (k, n)."""
+    """Solve every fit at its penalty (k, t): coefficients (k, t, n) and intercepts (k, t); relative: (k, n)."""
     grams, covariances = zip(*(of_rows.centred() for of_rows in moments), strict=True)
     penalties = [own[:, None, None] * columns for own, columns in zip(penalty, relative, strict=True)]
     found = solve_l1_each(device, grams, covariances, penalties, [None] * len(moments), tolerance=1e-6)

@@ -1,10 +1,10 @@
-"""L1-penalised least squares for many targets from second moments: the solver of datamodel.py and refit.py.
+"""L1-penalised least squares for many targets from second moments: the solver of cross_fitted.py and of the refits.
 
     minimise over b, c:  1/2 sum_r w_r (y_r - c - x_r . b)^2 / sum_r w_r  +  lambda sum_j penalty_j |b_j|
 
-All targets and all penalties of a path are columns of one accelerated proximal-gradient iteration (FISTA, Beck &
-Teboulle 2009, with the restart of O'Donoghue & Candes 2015), so its work is matrix products with the Gram matrix.
-Designs of random masks are well conditioned, which is what makes this faster than coordinate descent here.
+All targets and all penalties of a path are columns of one accelerated proximal-gradient iteration (FISTA, Beck and
+Teboulle 2009, with the restart of O'Donoghue and Candes 2015), so its work is matrix products with the Gram matrix.
+Designs of random masks are well conditioned, so few iterations suffice.
 """
 
 from __future__ import annotations
@@ -16,11 +16,23 @@ import numpy as np
 
 from attribution.types import Floating
 
+POWER_ITERATIONS = 40  # a choice: any step below 2/L converges, so an estimate down to L/2 is good enough
+EIGENVALUE_MARGIN = 1.02  # a choice, for the error that remains
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted sums over rows: total weight; weight x (q,); weight y (t,); weight x x' (q, q); weight y x (t, q);
-    weight y^2 (t,). Sums of disjoint rows add up, so folds are taken out by subtraction."""
+    """Weighted sums over rows, of which a fit needs no more. Folds are left out by subtracting their moments.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of the weights.
+    x : (q,), y : (t,)
+        Weighted sums of the design's columns and of the outputs.
+    xx : (q, q), yx : (t, q), yy : (t,)
+        Weighted sums of products x x', y x and y^2.
+    """
 
     weight: float
     x: Floating
@@ -31,7 +43,7 @@ class Moments:
 
     @staticmethod
     def of(design: Floating, outputs: Floating, weight: Floating | None = None) -> Moments:
-        """design (m, q), outputs (m, t), weight (m,) or None for ones."""
+        """Sum over rows: design (m, q), outputs (m, t), weight (m,) or None for ones."""
         weighted = design if weight is None else design * weight[:, None]
         weighted_y = outputs if weight is None else outputs * weight[:, None]
         return Moments(
@@ -64,7 +76,7 @@ class Moments:
         )
 
     def centred(self) -> tuple[Floating, Floating]:
-        """Covariances (q, q) of the design and (t, q) of outputs with it: the intercept is thereby fitted."""
+        """Return the covariances (q, q) of the design and (t, q) of outputs with it; centring fits the intercept."""
         mean_x, mean_y = self.x / self.weight, self.y / self.weight
         return (
             self.xx / self.weight - np.outer(mean_x, mean_x),
@@ -73,9 +85,24 @@ class Moments:
 
 
 def penalty_grid(covariance_y: Floating, penalty: Floating, count: int, smallest: float) -> Floating:
-    """(t, count) penalties per target, falling geometrically from the least that leaves nothing in the model.
+    """Compute a falling geometric grid of penalties for each target.
 
-    covariance_y (t, q); penalty (q,) or (t, q), columns with penalty 0 are not looked at."""
+    Parameters
+    ----------
+    covariance_y : (t, q)
+        Covariances of outputs with the design.
+    penalty : (q,) or (t, q)
+        Relative penalty of each column; columns with penalty 0 are ignored.
+    count : int
+        Number of penalties.
+    smallest : float
+        Ratio of the last penalty to the first.
+
+    Returns
+    -------
+    (t, count)
+        Penalties from the smallest one at which every coefficient is zero, downwards.
+    """
     ratio = np.abs(covariance_y) / np.where(penalty > 0, penalty, np.inf)
     top = ratio.max(axis=-1)
     return np.maximum(top, 1e-300)[:, None] * np.geomspace(1.0, smallest, count)[None, :]
@@ -90,11 +117,27 @@ def solve_l1(
     tolerance: float = 1e-4,
     max_iterations: int = 2000,
 ) -> Floating:
-    """Coefficients (t, l, q) of every target at each of its l penalties.
+    """Solve for every target at each of its penalties.
 
-    gram: (q, q) shared by all targets or (t, q, q). covariance_y: (t, q). penalties: broadcastable to (t, l, q),
-    lambda times the column's own penalty; infinite keeps a column out. tolerance: largest accepted change of a
-    coefficient in one iteration, relative to the largest |covariance| of its target (so units do not matter).
+    Parameters
+    ----------
+    gram : (q, q) or (t, q, q)
+        Covariance of the design, shared by all targets or one for each.
+    covariance_y : (t, q)
+        Covariances of outputs with the design.
+    penalties : broadcastable to (t, l, q)
+        lambda times the column's own penalty; infinity keeps a column out.
+    start : (t, l, q) or None
+        Coefficients to start from; None for zeros.
+    tolerance : float
+        Largest accepted change of a coefficient in one iteration, relative to the largest |covariance| of its target.
+    max_iterations : int
+        Largest number of iterations.
+
+    Returns
+    -------
+    (t, l, q)
+        Coefficients.
     """
     n_targets, n_columns = covariance_y.shape
     n_lambdas = penalties.shape[1]
@@ -102,7 +145,7 @@ def solve_l1(
     shared = gram.ndim == 2
     step = (1.0 / largest_eigenvalue(gram)).astype(dtype)  # () or (t,)
     step_column = step if shared else step[:, None, None]
-    cut = step_column * np.broadcast_to(penalties, (n_targets, n_lambdas, penalties.shape[2])).astype(dtype)
+    shrinkage = step_column * np.broadcast_to(penalties, (n_targets, n_lambdas, penalties.shape[2])).astype(dtype)
     target = covariance_y.astype(dtype)[:, None, :]
     accuracy = tolerance * np.maximum(np.abs(covariance_y).max(axis=1), 1e-300)[:, None]
     coef = np.zeros((n_targets, n_lambdas, n_columns), dtype) if start is None else start.astype(dtype)
@@ -116,7 +159,7 @@ def solve_l1(
         else:
             product = ahead @ gram
         moved = ahead - step_column * (product - target)
-        new = np.sign(moved) * np.maximum(np.abs(moved) - cut, 0)
+        new = np.sign(moved) * np.maximum(np.abs(moved) - shrinkage, 0)
         change = new - coef
         done = (np.abs(change).max(axis=2) <= accuracy).all(axis=1)
         # Restart the momentum wherever it points uphill.
@@ -131,7 +174,7 @@ def solve_l1(
             if not keep.any():
                 return result
             going, coef, ahead, momentum = going[keep], coef[keep], ahead[keep], momentum[keep]
-            cut, target, accuracy = cut[keep], target[keep], accuracy[keep]
+            shrinkage, target, accuracy = shrinkage[keep], target[keep], accuracy[keep]
             if not shared:
                 gram, step_column = gram[keep], step_column[keep]
     result[going] = coef
@@ -147,7 +190,27 @@ def solve_l1_each(
     *,
     tolerance: float = 1e-4,
 ) -> list[Floating]:
-    """solve_l1 of several problems of one shape (folds): one after the other in NumPy, together on another device."""
+    """Solve several problems of one shape (folds), each as `solve_l1`.
+
+    Parameters
+    ----------
+    device : str
+        "cpu" solves one after the other in NumPy; another torch device solves them together (lasso_torch.py).
+    grams, covariances, penalties, starts : sequences of k
+        Arguments of `solve_l1`, one of each problem.
+    tolerance : float
+        As in `solve_l1`.
+
+    Returns
+    -------
+    list of k (t, l, q)
+        Coefficients of each problem.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
+    """
     if device != "cpu":
         from attribution.linear.lasso_torch import solve_l1_on_device
 
@@ -159,12 +222,12 @@ def solve_l1_each(
 
 
 def largest_eigenvalue(gram: Floating) -> Floating:
-    """A safe upper estimate of the largest eigenvalue of (q, q) or (t, q, q), by power iteration: () or (t,)."""
+    """Estimate the largest eigenvalue from above, by power iteration: (q, q) or (t, q, q) -> () or (t,)."""
     vector = np.random.default_rng(0).standard_normal((*gram.shape[:-1], 1)).astype(gram.dtype)
     value = np.ones(gram.shape[:-2], dtype=gram.dtype)
-    for _ in range(40):
+    for _ in range(POWER_ITERATIONS):
         vector = gram @ vector
         value = np.sqrt((vector**2).sum(axis=(-2, -1)))
         vector = vector / np.maximum(value, 1e-300)[..., None, None]
-    # Power iteration approaches from below; the margin keeps the step below 2/L, which is all FISTA needs.
-    return np.maximum(value * 1.02, 1e-12)
+    # Power iteration converges from below; the margin keeps the step below 2/L, which FISTA needs to converge.
+    return np.maximum(value * EIGENVALUE_MARGIN, 1e-12)

@@ -1,7 +1,7 @@
-"""The solver of lasso.py in torch, for a GPU: several Gram matrices (folds) and all targets and penalties at once.
+"""The solver of lasso.py in torch, for a GPU: several Gram matrices (folds) and all targets and penalties together.
 
-The same iteration, target by target: one that has converged stands still from then on, in every fold by itself. The
-host asks only every _ITERATIONS_AT_ONCE iterations whether any still moves.
+The iteration is that of lasso.py for each target: one that has converged is not changed any more, in each fold
+separately. The host asks the device for convergence only every _ITERATIONS_AT_ONCE iterations.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from attribution.device import exact_products, torch_device
+from attribution.linear.lasso import EIGENVALUE_MARGIN, POWER_ITERATIONS
 from attribution.types import Floating
 
 if TYPE_CHECKING:
     import torch
 
-_ITERATIONS_AT_ONCE = 10  # between two looks at what has converged
+_ITERATIONS_AT_ONCE = 10  # iterations between two checks of convergence; a choice
 
 
 def solve_l1_on_device(
@@ -30,10 +31,33 @@ def solve_l1_on_device(
     tolerance: float = 1e-4,
     max_iterations: int = 2000,
 ) -> list[Floating]:
-    """lasso.solve_l1 for k problems of one shape: grams k of (q, q), covariances k of (t, q), penalties k broadcastable
-    to (t, l, q), starts k of (t, l, q), or None for zeros -> k of (t, l, q).
+    """Solve k problems of one shape on a torch device, each as lasso.solve_l1.
 
-    Raises AttributionError for a device that is not there."""
+    Parameters
+    ----------
+    device : str
+        Name of the torch device.
+    grams : k of (q, q)
+        Covariances of the design.
+    covariances : k of (t, q)
+        Covariances of outputs with the design.
+    penalties : k, broadcastable to (t, l, q)
+        lambda times each column's own penalty; infinity keeps a column out.
+    starts : k of (t, l, q) or None
+        Coefficients to start from; None for zeros.
+    tolerance, max_iterations :
+        As in lasso.solve_l1.
+
+    Returns
+    -------
+    list of k (t, l, q)
+        Coefficients of each problem.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
+    """
     import torch
 
     place = torch_device(device)
@@ -54,13 +78,13 @@ def solve_l1_on_device(
 
 
 class Gram(Protocol):
-    """The Gram matrices of k problems with t targets each, in whatever form they are kept."""
+    """The Gram matrices of k problems with t targets each, in any layout."""
 
     def product(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(k, t, l, q) row vectors times their matrix."""
+        """Multiply row vectors (k, t, l, q) by their target's matrix."""
 
     def keep(self, targets: torch.Tensor) -> Gram:
-        """The same for some of the targets."""
+        """Return the matrices of some targets."""
 
 
 class _Shared:
@@ -85,12 +109,30 @@ def iterate(
     tolerance: float,
     max_iterations: int,
 ) -> torch.Tensor:
-    """solve_l1's iteration: largest eigenvalues (k, t or 1), covariance (k, t, q), penalties and start (k, t, l, q) ->
-    coefficients (k, t, l, q)."""
+    """Iterate as lasso.solve_l1 does.
+
+    Parameters
+    ----------
+    gram : Gram
+        Matrices of k problems with t targets each.
+    largest : (k, t) or (k, 1)
+        Their largest eigenvalues, from above.
+    covariance : (k, t, q)
+        Covariances of outputs with the design.
+    penalties, start : (k, t, l, q)
+        Penalties, and coefficients to start from.
+    tolerance, max_iterations :
+        As in lasso.solve_l1.
+
+    Returns
+    -------
+    (k, t, l, q)
+        Coefficients.
+    """
     import torch
 
     step = (1.0 / largest)[:, :, None, None]
-    result, coef, ahead, cut = start.clone(), start, start, step * penalties
+    result, coef, ahead, shrinkage = start.clone(), start, start, step * penalties
     target = covariance[:, :, None, :]
     accuracy = tolerance * covariance.abs().amax(dim=2)
     momentum = torch.ones_like(coef[..., :1])
@@ -98,7 +140,7 @@ def iterate(
     going = torch.arange(covariance.shape[1], device=covariance.device)  # not yet converged in every problem
     for iteration in range(1, max_iterations + 1):
         moved = ahead - step * (gram.product(ahead) - target)
-        new = moved.sign() * (moved.abs() - cut).clamp_(min=0)
+        new = moved.sign() * (moved.abs() - shrinkage).clamp_(min=0)
         new = torch.where(done[:, :, None, None], coef, new)
         change = new - coef
         done = done | (change.abs().amax(dim=3) <= accuracy[:, :, None]).all(dim=2)
@@ -115,21 +157,22 @@ def iterate(
             if len(left) < 0.75 * len(going):
                 result[:, going] = coef
                 going, coef, ahead, momentum = going[left], coef[:, left], ahead[:, left], momentum[:, left]
-                cut, target, accuracy, done = cut[:, left], target[:, left], accuracy[:, left], done[:, left]
+                shrinkage, target = shrinkage[:, left], target[:, left]
+                accuracy, done = accuracy[:, left], done[:, left]
                 gram, step = gram.keep(left), step if step.shape[1] == 1 else step[:, left]
     result[:, going] = coef
     return result
 
 
 def largest_eigenvalue(gram: Gram, like: torch.Tensor) -> torch.Tensor:
-    """As lasso.largest_eigenvalue: (k, t) of matrices whose vectors are like (k, t, q)."""
+    """Estimate as lasso.largest_eigenvalue: (k, t) for matrices whose vectors have the shape of `like`, (k, t, q)."""
     import torch
 
     begin = np.random.default_rng(0).standard_normal(like.shape[2])
     vector = torch.from_numpy(begin).to(like).expand(like.shape)[:, :, None, :]
     value = torch.ones_like(like[..., 0])
-    for _ in range(40):
+    for _ in range(POWER_ITERATIONS):
         vector = gram.product(vector)
         value = (vector**2).sum(dim=(2, 3)).sqrt()
         vector = vector / value.clamp(min=1e-30)[:, :, None, None]
-    return (value * 1.02).clamp(min=1e-12)
+    return (value * EIGENVALUE_MARGIN).clamp(min=1e-12)

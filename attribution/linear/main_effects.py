@@ -16,9 +16,18 @@ from attribution.types import Array
 
 @dataclass(frozen=True)
 class MainEffects:
-    """One-step main effects, (t, n) in Banzhaf units, and their standard errors; mean (t,) of the outputs.
+    """One-step main effects.
 
-    residuals: (m, t), out of fold, of the datamodel alone.
+    Attributes
+    ----------
+    effect : (t, n) float64
+        Main effects I({i}) in the outputs' units.
+    stderr : (t, n) float64
+        Clustered standard errors.
+    mean : (t,) float64
+        Mean output of each target.
+    residuals : (m, t) float64
+        Out-of-fold residuals of the datamodel.
     """
 
     effect: Array
@@ -30,10 +39,36 @@ class MainEffects:
 def main_effects(
     masks: NDArray[np.bool_], outputs: Array, alpha: float, groups: NDArray[np.int64] | None = None, seed: int = 0
 ) -> MainEffects:
-    """Main effects of every player on a few outputs: cross-fitted LASSO plus the one-step correction.
+    """Estimate the main effect of every player by a cross-fitted LASSO and a one-step correction.
 
-    masks: (m, n); outputs: (m, t). b_i = fold coefficient + mean(phi_i r), r out of fold, over sigma; the estimate and
-    its clustered variance are those of statistics/false_discovery.py. groups: (m,) rows no split may divide.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks drawn at one alpha.
+    outputs : (m, t) float64
+        Outputs of all targets.
+    alpha : float
+        Inclusion probability.
+    groups : (m,) int64 or None
+        Row groups; None treats every row as its own.
+    seed : int
+        Seed of the folds.
+
+    Returns
+    -------
+    MainEffects
+        Effects, standard errors and residuals.
+
+    Raises
+    ------
+    AttributionError
+        If there are fewer groups than folds, or the seed is negative.
+
+    Notes
+    -----
+    b_i = fold coefficient + mean(phi_i r) with out-of-fold residuals r, divided by sigma: the debiased estimate of
+    Chernozhukov et al. (2018) for an orthonormal design, whose correction needs no inverse. Its variance is that of
+    phi_i r, clustered by row group.
     """
     labels = np.arange(len(masks), dtype=np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     phi = basis(masks, alpha)

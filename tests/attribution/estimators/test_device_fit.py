@@ -56,7 +56,7 @@ def test_the_fit_on_a_device_is_that_of_numpy(alpha: float, weighted: bool) -> N
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
 def test_an_estimator_that_is_to_use_a_gpu_says_that_there_is_none() -> None:
     masks = np.random.default_rng(0).random((60, 6)) < 0.5
-    with pytest.raises(AttributionError, match="device is 'cuda', but torch .* sees 0 GPUs here. Set device='cpu'"):
+    with pytest.raises(AttributionError, match="torch .* finds 0 GPUs on this machine. Set device='cpu'"):
         ProxySPEX(device="cuda", max_triple_players=3, max_sieve_players=0).fit(masks, masks[:, 0] * 1.0)
 
 

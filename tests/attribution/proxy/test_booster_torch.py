@@ -116,7 +116,7 @@ def test_constant_outputs_get_their_constant_and_no_split() -> None:
 def test_a_device_that_is_not_there_is_named_with_what_to_do() -> None:
     masks, outputs, _ = campaign(n_masks=60)
     absent = f"cuda:{torch.cuda.device_count()}" if HAS_GPU else "cuda"
-    with pytest.raises(AttributionError, match=rf"device is '{absent}', but torch .* GPUs here.*device=cpu"):
+    with pytest.raises(AttributionError, match=rf"device is '{absent}', but torch .* GPUs on this machine.*device=cpu"):
         fit_booster(masks, outputs, BoosterSettings(device=absent))
     with pytest.raises(AttributionError, match="'cuda' or another name of a torch device; got 'gpu'"):
         BoostedProxy(device="gpu").fit(masks, outputs)

@@ -6,6 +6,7 @@ trust it to match: the configuration's schema, the tables' schemas, the commands
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -25,12 +26,28 @@ LINK = re.compile(
 
 def pages() -> dict[str, str]:
     """Return the text of every page that has no file in docs/, by its address in the site."""
-    found = reference_pages.all_pages()
+    found = {"examples.md": examples_page(), **reference_pages.all_pages()}
     for name in FROM_ROOT:
         found[name] = (ROOT / name).read_text(encoding="utf-8")
     for path in sorted((ROOT / BENCHMARKS).rglob("*.md")):
         found[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
     return found
+
+
+def examples_page() -> str:
+    """Every script of examples/ with its first line as title."""
+    lines = [
+        "# Examples",
+        "",
+        "The scripts of `examples/`, as they are. Each has cells (`# %%`) for editors that know them, asserts what it "
+        "shows, and is run by a test.",
+        "",
+    ]
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        title = (ast.get_docstring(ast.parse(text)) or path.stem).splitlines()[0].rstrip(".")
+        lines += [f"## {title}", "", f"`examples/{path.name}`", "", "```python", text.rstrip(), "```", ""]
+    return "\n".join(lines)
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -119,3 +119,11 @@ def test_links_lead_somewhere_in_the_repository_too(path: Path) -> None:
 def test_the_library_example_of_the_readme_prints_what_it_shows() -> None:
     outcome = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert outcome.attempted > 0 and outcome.failed == 0
+
+
+@pytest.mark.parametrize("package", ["attribution", "flows", "training"])
+def test_the_architecture_page_names_every_folder(package: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition(f"**{package}/**")[2].partition("**")[0]
+    folders = [path.name for path in (ROOT / package).iterdir() if any(path.glob("*.py"))]
+    assert [name for name in folders if f"`{name}/`" not in section] == []

@@ -1,1 +1,1 @@
-"""Execution: the connection to Ray, the streaming map, and the units of work that nodes run."""
+"""Execution: the connection to Ray, the streaming map, and the tasks that nodes run."""

@@ -1,7 +1,7 @@
 """The connection to Ray; with compute/streaming_map.py, the map over it, the only Ray code.
 
 Ray starts in this process, on 127.0.0.1, with a token and without dashboard, unless an address is given or RAY_ADDRESS
-is set; then the packages travel to the nodes with the job. What all units share (the data set) is put into the object
+is set; then the packages travel to the nodes with the job. What all tasks share (the data set) is put into the object
 store once. Nothing is shared through a disk.
 """
 
@@ -26,7 +26,7 @@ REACH_SECONDS = 10.0  # to open a connection to a cluster's head
 
 
 class ClusterError(CoterieError):
-    """The cluster cannot be reached, or every unit of work fails."""
+    """The cluster cannot be reached, or every task fails."""
 
     exit_code = 7
 
@@ -162,21 +162,41 @@ class Cluster:
         self,
         function: Callable[[Any, Any], Any],
         shared: Any,
-        units: Iterable[Any],
+        tasks: Iterable[Any],
         resources: Resources = Resources(),
         window: int | None = None,
         on_start: Callable[[], None] | None = None,
         on_retry: Callable[[int, str], None] | None = None,
     ) -> Iterator[Outcome]:
-        """Run `function(shared, unit)` for every unit and yield outcomes in the order in which they finish.
+        """Run `function(shared, task)` for every task and yield outcomes in the order in which they finish.
 
-        `function` is importable on the nodes and imports neither Prefect nor Ray. At most `window` units are in
-        flight (twice the slots by default). `on_start` is called once, when the first unit is about to run;
-        `on_retry(index, why)` when a unit whose process or node died is submitted again. Leaving the iterator early
-        cancels what is in flight.
+        Parameters
+        ----------
+        function
+            Importable on the nodes; imports neither Prefect nor Ray.
+        shared
+            What all tasks share, sent to each node once.
+        tasks
+            Read one by one. Leaving the iterator early cancels what is in flight.
+        resources
+            What each task asks of Ray.
+        window
+            Most tasks in flight; twice the slots by default.
+        on_start
+            Called once, when the first task is about to run.
+        on_retry
+            Called as on_retry(index, reason) when a task whose process or node died is submitted again.
 
-        An exception inside a unit becomes an Outcome with an error. Raises ClusterError when the first units all
-        fail, naming the reason, instead of failing one by one, and when this machine cannot run a unit at all.
+        Yields
+        ------
+        Outcome
+            One per task. An exception inside a task becomes an outcome with an error.
+
+        Raises
+        ------
+        ClusterError
+            When the first tasks all fail, naming the reason; when this machine cannot run a task at all; when
+            `shared` does not fit Ray's object store.
         """
         import ray
 
@@ -186,14 +206,14 @@ class Cluster:
         except ray.exceptions.ObjectStoreFullError as error:
             raise ClusterError(
                 "the data set does not fit Ray's object store. Start Ray with a larger one "
-                f"(--object-store-memory), or use fewer or smaller images. Ray said: {error}"
+                f"(--object-store-memory), or use fewer or smaller images. Ray's error: {error}"
             ) from error
         if self._warming:
             ray.wait(self._warming, num_returns=1)
-        work = StreamingMap(function, shared_ref, units, resources, window=window, on_retry=on_retry)
-        if not work.look() and self.is_local:
+        work = StreamingMap(function, shared_ref, tasks, resources, window=window, on_retry=on_retry)
+        if not work.refresh_nodes() and self.is_local:
             raise ClusterError(
-                f"this machine cannot run one unit of work: it asks for {resources}, Ray here offers "
+                f"this machine cannot run one task: it asks for {resources}, Ray here offers "
                 f"{_offer(ray.cluster_resources())}. Lower compute.gpus_per_shard or compute.memory_gb_per_shard "
                 "(for the attribute stage: attribution.device=cpu), or set compute.ray_address to a cluster that has it"
             )
@@ -208,8 +228,8 @@ class Cluster:
             yield outcome
             if not succeeded and len(failures) >= max(4, 2 * work.slots):
                 raise ClusterError(
-                    f"the first {len(failures)} units of work all failed, so the rest was not tried. "
-                    f"The first said: {failures[0]}"
+                    f"the first {len(failures)} tasks all failed, so the others were not tried. "
+                    f"The first error: {failures[0]}"
                 )
 
 
@@ -228,7 +248,7 @@ def _offer(total: dict[str, float]) -> str:
 
 
 def _load_training() -> None:
-    """Pay for the imports of a unit of work while something else is waited for."""
+    """Import in a worker what a task needs, while the driver waits for something else."""
     import torch
 
     import flows.compute.work  # noqa: F401

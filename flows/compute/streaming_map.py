@@ -1,17 +1,14 @@
-"""A bounded, streaming map over a cluster that loses nothing and counts nothing twice.
+"""A bounded, streaming map over a cluster: every task has exactly one outcome.
 
-At most `window` units are in flight, and the window follows the cluster as it grows and shrinks. A unit whose process
-or node died is submitted again, by us and not by Ray, so that every new try is seen and logged. One whose process died
-more often than `max_retries` allows is set aside and tried once more at the end, alone: the cause may have been the
-others beside it (memory), or chance. When all units are submitted and slots idle, units that take much longer than
-the others get one copy each, on the fastest node; the first result counts, the other copy is cancelled and its result
-never looked at.
+At most `window` tasks are in flight, and the window follows the cluster as it grows and shrinks. A task whose process
+or node died is submitted again, here and not by Ray, so that every retry is logged. A task whose process died more
+often than `max_retries` allows is quarantined and tried once more at the end, alone: other tasks on its node may have
+used up the memory.
 """
 
 from __future__ import annotations
 
 import logging
-import statistics
 import time
 import traceback
 from collections import deque
@@ -21,17 +18,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LOG = logging.getLogger("coterie")
-LOOK_EVERY_SECONDS = 2.0  # how often the size of the cluster is asked for
-WARN_AFTER_SECONDS = 30.0  # without any node that could take a unit
-NODE_LOSSES = 20  # tries after the loss of a node, which says nothing about the unit
-STRAGGLER_FACTOR = 2.0  # a unit in flight for so many typical durations gets a copy
-STRAGGLER_SECONDS = 1.0  # and at least for this long
-HANDED_OVER_SECONDS = 0.3  # after it was submitted a task runs, or waits for a worker
+REFRESH_SECONDS = 2.0  # between two queries of the cluster's nodes
+WARN_AFTER_SECONDS = 30.0  # without any node that could take a task
+MAX_NODE_FAILURES = 20  # retries after the loss of a node, which is no evidence against the task
+HANDOVER_SECONDS = 0.3  # after it was submitted a task runs, or waits for a worker
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one unit of work asks of Ray."""
+    """What one task asks of Ray.
+
+    Parameters
+    ----------
+    cpus, gpus
+        Cores and GPUs; a part of one GPU lets tasks share it.
+    memory_bytes
+        Memory that Ray reserves on a node, or None.
+    max_retries
+        Retries after the task's worker process died.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -39,12 +44,12 @@ class Resources:
     max_retries: int = 3
 
     def options(self) -> dict[str, Any]:
-        """The same as keyword arguments of ray.remote; retries are ours, not Ray's."""
+        """Return the keyword arguments of ray.remote; Ray itself retries nothing."""
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
         return options if self.memory_bytes is None else {**options, "memory": self.memory_bytes}
 
     def slots_of(self, offered: dict[str, float]) -> int:
-        """Units that fit on a node at a time, given its resources."""
+        """Return the tasks that fit on a node at a time, given its resources by Ray's names."""
         fits = [offered.get("CPU", 0.0) / self.cpus] if self.cpus else []
         if self.gpus >= 1:
             fits.append(offered.get("GPU", 0.0) // self.gpus)
@@ -61,10 +66,20 @@ class Resources:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A unit that has ended: its place in the order of units, and its value or the reason it failed.
+    """How a task ended.
 
-    log: the traceback, or what Ray said of every try; attempts: how often it was submitted, copies not counted;
-    seconds and host: of the try that counted.
+    Parameters
+    ----------
+    index
+        The task's place in the order of tasks.
+    value, error
+        What the task returned, or in one line why it failed (None when it succeeded).
+    log
+        The traceback, or what Ray reported of every try.
+    attempts
+        How often the task was submitted.
+    seconds, host
+        Wall time and machine of the try that counted.
     """
 
     index: int
@@ -77,40 +92,37 @@ class Outcome:
 
 
 @dataclass
-class _Unit:
+class _Task:
     index: int
     content: Any
-    refs: list[Any] = field(default_factory=list)
-    since: float = 0.0
     attempts: int = 0
-    deaths: int = 0
-    losses: int = 0
+    worker_failures: int = 0
+    node_failures: int = 0
     last_chance: bool = False
     log: list[str] = field(default_factory=list)
 
 
-def run_unit(
+def run_task(
     function: Callable[[Any, Any], Any], shared: Any, content: Any
-) -> tuple[Any, str | None, str, float, str, str]:
-    """On a node: (value, error, log, seconds, host, node id). An exception becomes an error, with its traceback."""
+) -> tuple[Any, str | None, str, float, str]:
+    """Run on a node; return (value, error, log, seconds, host). An exception becomes an error, with its traceback."""
     import socket
 
     import ray
 
     began, value, error, log = time.monotonic(), None, None, ""
-    host, node = socket.gethostname(), ray.get_runtime_context().get_node_id()
+    host = socket.gethostname()
     try:
         value = function(shared, content)
-    except Exception as fault:  # whatever it is: the unit's row says so, and the other units go on
+    except Exception as fault:  # whatever it is: the task's rows record it, and the other tasks go on
         error = f"{type(fault).__name__}: {fault}".strip().splitlines()[0]
-        log = f"host {host}, node {node}\n{traceback.format_exc()}"
-    return value, error, log, time.monotonic() - began, host, node
+        log = f"host {host}, node {ray.get_runtime_context().get_node_id()}\n{traceback.format_exc()}"
+    return value, error, log, time.monotonic() - began, host
 
 
 @contextmanager
-def _signals_as_they_are() -> Iterator[None]:
-    """Ray's compiled code turns what a signal's handler raises into SystemError: raise that again, so that whoever
-    asked for the end (Prefect's SIGTERM, Ctrl-C) sees it as one."""
+def _signals_unwrapped() -> Iterator[None]:
+    """Unwrap the SystemError that Ray puts around what a signal's handler raises, so that cancellation propagates."""
     try:
         yield
     except SystemError as error:
@@ -121,13 +133,29 @@ def _signals_as_they_are() -> Iterator[None]:
 
 
 class StreamingMap:
-    """One map over one cluster. Iterate over it once."""
+    """One map over one cluster; iterate over it once.
+
+    Parameters
+    ----------
+    function
+        Called on the nodes as function(shared, task).
+    shared_ref
+        Ray's reference to what all tasks share.
+    tasks
+        Read one by one, as the window allows.
+    resources
+        What each task asks of Ray.
+    window
+        Most tasks in flight; by default twice the slots.
+    on_retry
+        Called as on_retry(index, reason) when a task is submitted again.
+    """
 
     def __init__(
         self,
         function: Callable[[Any, Any], Any],
         shared_ref: Any,
-        units: Iterable[Any],
+        tasks: Iterable[Any],
         resources: Resources,
         *,
         window: int | None = None,
@@ -136,176 +164,125 @@ class StreamingMap:
         import ray
 
         self._ray = ray
-        self._function, self._shared, self._resources = function, shared_ref, resources
-        self._remote = ray.remote(**resources.options())(run_unit)
-        self._waiting = iter(enumerate(units))
+        self._function, self._shared_ref, self._resources = function, shared_ref, resources
+        self._remote = ray.remote(**resources.options())(run_task)
+        self._waiting = iter(enumerate(tasks))
         self._exhausted = False
         self._fixed_window = window
         self._on_retry = on_retry or (lambda index, why: None)
-        self._by_ref: dict[Any, _Unit] = {}
-        self._submitted: dict[Any, float] = {}
-        self._in_flight: dict[int, _Unit] = {}
-        self._seconds: deque[float] = deque(maxlen=200)
-        self._by_node: dict[str, deque[float]] = {}
-        self._set_aside: deque[_Unit] = deque()
-        self._slots, self._looked = 1, -1e9
+        self._in_flight: dict[Any, _Task] = {}
+        self._last_submitted = -1e9
+        self._any_succeeded = False
+        self._quarantined: deque[_Task] = deque()
+        self._slots, self._refreshed = 1, -1e9
         self._nothing_since: float | None = None
-        self._alive: set[str] = set()
-        self.copies = 0
 
     # --- the cluster's size ----------------------------------------------------------------------------------
 
     @property
     def slots(self) -> int:
-        """Units the cluster can run at a time, as of the last look."""
+        """Tasks the cluster can run at a time, as of the last refresh."""
         return self._slots
 
-    def look(self) -> int:
-        """Ask for the nodes; units that can run at a time now (0 while no node could take one)."""
+    def refresh_nodes(self) -> int:
+        """Query the nodes; return the tasks that can run at a time now (0 while no node could take one)."""
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        self._alive = {node["NodeID"] for node in nodes}
         self._slots = sum(self._resources.slots_of(node["Resources"]) for node in nodes)
-        self._looked = time.monotonic()
+        self._refreshed = time.monotonic()
         if self._slots:
             self._nothing_since = None
         elif self._nothing_since is None:
-            self._nothing_since = self._looked
-        elif self._looked - self._nothing_since > WARN_AFTER_SECONDS:
-            self._nothing_since = self._looked
-            LOG.warning("no node can take a unit of work (it asks for %s); waiting for one to join", self._resources)
+            self._nothing_since = self._refreshed
+        elif self._refreshed - self._nothing_since > WARN_AFTER_SECONDS:
+            self._nothing_since = self._refreshed
+            LOG.warning("no node can take a task (it asks for %s); waiting for one to join", self._resources)
         return self._slots
 
     @property
     def _window(self) -> int:
         # Twice the slots, so that no worker idles while the driver writes; two where there is no node yet, because
-        # what is queued is what an autoscaler sees.
+        # an autoscaler reacts to queued tasks.
         return self._fixed_window or 2 * max(1, self._slots)
 
     # --- submitting ------------------------------------------------------------------------------------------
 
-    def _submit(self, unit: _Unit, node: str | None = None) -> None:
-        remote = self._remote
-        if node is not None:
-            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-            there = NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True)
-            remote = remote.options(scheduling_strategy=there)
-        ref = remote.remote(self._function, self._shared, unit.content)
-        unit.refs.append(ref)
-        unit.since = time.monotonic()
-        self._by_ref[ref] = unit
-        self._submitted[ref] = unit.since
-        self._in_flight[unit.index] = unit
+    def _submit(self, task: _Task) -> None:
+        self._in_flight[self._remote.remote(self._function, self._shared_ref, task.content)] = task
+        self._last_submitted = time.monotonic()
 
     def _fill(self) -> None:
-        while not self._exhausted and len(self._by_ref) < self._window:
+        while not self._exhausted and len(self._in_flight) < self._window:
             item = next(self._waiting, None)
             if item is None:
                 self._exhausted = True
                 return
-            unit = _Unit(item[0], item[1], attempts=1)
-            self._submit(unit)
-
-    def _copy_stragglers(self) -> None:
-        idle = self._slots - len(self._by_ref)
-        if not self._exhausted or idle <= 0 or not self._seconds:
-            return
-        patience = max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * statistics.median(self._seconds))
-        now = time.monotonic()
-        late = [unit for unit in self._in_flight.values() if len(unit.refs) == 1 and now - unit.since > patience]
-        for unit in sorted(late, key=lambda unit: unit.since)[:idle]:
-            began = unit.since
-            self._submit(unit, self._fastest_node())
-            unit.since = began
-            self.copies += 1
-
-    def _fastest_node(self) -> str | None:
-        known = {node: statistics.median(seconds) for node, seconds in self._by_node.items() if node in self._alive}
-        return min(known, key=lambda node: known[node]) if known else None
+            self._submit(_Task(item[0], item[1], attempts=1))
 
     # --- collecting ------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Outcome]:
         try:
-            self.look()
+            self.refresh_nodes()
             while True:
-                if time.monotonic() - self._looked > LOOK_EVERY_SECONDS:
-                    self.look()
+                if time.monotonic() - self._refreshed > REFRESH_SECONDS:
+                    self.refresh_nodes()
                 self._fill()
-                if not self._by_ref and self._set_aside:
-                    self._submit(self._set_aside.popleft())
-                if not self._by_ref:
+                if not self._in_flight and self._quarantined:
+                    self._submit(self._quarantined.popleft())
+                if not self._in_flight:
                     return
-                self._copy_stragglers()
-                with _signals_as_they_are():
-                    ready, _ = self._ray.wait(list(self._by_ref), num_returns=1, timeout=min(1.0, LOOK_EVERY_SECONDS))
+                with _signals_unwrapped():
+                    ready, _ = self._ray.wait(list(self._in_flight), num_returns=1, timeout=min(1.0, REFRESH_SECONDS))
                 for ref in ready:
                     outcome = self._collect(ref)
                     if outcome is not None:
                         yield outcome
         finally:
-            self._cancel(self._by_ref)
+            if self._in_flight:
+                self._cancel()
 
     def _collect(self, ref: Any) -> Outcome | None:
-        """The outcome of a unit whose try has ended; None when it is tried again or another copy still runs."""
-        unit = self._by_ref.pop(ref)
-        del self._submitted[ref]
-        unit.refs.remove(ref)
-        errors = self._ray.exceptions
+        """The outcome of a task whose try has ended; None when it is tried again."""
+        task = self._in_flight.pop(ref)
         try:
-            value, error, log, seconds, host, node = self._ray.get(ref)
-        except errors.RayError as fault:
-            return self._lost(unit, fault)
-        if error is None:
-            self._seconds.append(seconds)
-            self._by_node.setdefault(node, deque(maxlen=50)).append(seconds)
-        self._drop(unit)
-        return Outcome(unit.index, value, error, "\n".join([*unit.log, log]), unit.attempts, seconds, host)
+            value, error, log, seconds, host = self._ray.get(ref)
+        except self._ray.exceptions.RayError as fault:
+            return self._retry_or_fail(task, fault)
+        self._any_succeeded |= error is None
+        return Outcome(task.index, value, error, "\n".join([*task.log, log]), task.attempts, seconds, host)
 
-    def _lost(self, unit: _Unit, fault: Exception) -> Outcome | None:
-        """A process, a node or an object is gone: try again unless that has happened too often."""
+    def _retry_or_fail(self, task: _Task, fault: Exception) -> Outcome | None:
+        """Submit a task again whose process, node or object was lost, unless that has happened too often."""
         errors = self._ray.exceptions
         why = f"{type(fault).__name__}: {(str(fault).strip().splitlines() or [''])[0]}"
-        unit.log.append(f"try {unit.attempts}: {type(fault).__name__}: {fault}")
-        if unit.refs:  # its copy still runs
-            return None
+        task.log.append(f"try {task.attempts}: {type(fault).__name__}: {fault}")
         if isinstance(fault, (errors.NodeDiedError, errors.ObjectLostError, errors.LocalRayletDiedError)):
-            unit.losses += 1
+            task.node_failures += 1
         else:
-            unit.deaths += 1
+            task.worker_failures += 1
         hopeless = isinstance(fault, (errors.RuntimeEnvSetupError, errors.TaskUnschedulableError))
-        if hopeless or unit.deaths > self._resources.max_retries or unit.losses > NODE_LOSSES:
-            self._drop(unit)
-            # Where nothing has ever succeeded the fault is general: that is said at once.
-            if not hopeless and unit.deaths and self._seconds and not unit.last_chance:
-                unit.last_chance = True
-                unit.attempts += 1
-                self._on_retry(unit.index, f"{why}; once more at the end, alone")
-                self._set_aside.append(unit)
+        spent = task.worker_failures > self._resources.max_retries or task.node_failures > MAX_NODE_FAILURES
+        if hopeless or spent:
+            # Where no task has succeeded yet the fault is not specific to this one: fail immediately.
+            if not hopeless and task.worker_failures and self._any_succeeded and not task.last_chance:
+                task.last_chance = True
+                task.attempts += 1
+                self._on_retry(task.index, f"{why}; once more at the end, alone")
+                self._quarantined.append(task)
                 return None
-            return Outcome(unit.index, None, why, "\n".join(unit.log), unit.attempts)
-        self._on_retry(unit.index, why)
-        unit.attempts += 1
-        self._submit(unit)
+            return Outcome(task.index, None, why, "\n".join(task.log), task.attempts)
+        self._on_retry(task.index, why)
+        task.attempts += 1
+        self._submit(task)
         return None
 
-    def _drop(self, unit: _Unit) -> None:
-        """The unit has ended: other copies of it are cancelled, and nothing of it is kept."""
-        self._in_flight.pop(unit.index, None)
-        for ref in unit.refs:
-            self._by_ref.pop(ref, None)
-        self._cancel(unit.refs)
-        unit.refs.clear()
+    def _cancel(self) -> None:
+        """Cancel what is in flight when the map is left early, the youngest first.
 
-    def _cancel(self, refs: Iterable[Any]) -> None:
-        """Cancel tasks, the youngest first: to end a running one hands its worker to one that waits.
-
-        Ray 2.60 aborts this process ("Tried to complete task that was not pending") when a task is cancelled while it
-        is handed to a worker, so that one submitted a moment ago is left that moment.
+        To end a running task hands its worker to one that waits. Ray 2.60 aborts this process ("Tried to complete task
+        that was not pending") when a task is cancelled during that handover, so the last one submitted is given time.
         """
-        tasks = list(refs)
-        youngest = max((self._submitted.pop(ref, 0.0) for ref in tasks), default=0.0)
-        time.sleep(max(0.0, youngest + HANDED_OVER_SECONDS - time.monotonic()))
-        for ref in reversed(tasks):
-            # force: a task inside a long C call does not see a gentle cancellation.
+        time.sleep(max(0.0, self._last_submitted + HANDOVER_SECONDS - time.monotonic()))
+        for ref in reversed(self._in_flight):
+            # force: a task inside a long C call does not react to a gentle cancellation.
             self._ray.cancel(ref, force=True)

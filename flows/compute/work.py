@@ -1,6 +1,6 @@
-"""Units of work that run on the cluster's nodes. Imports neither Prefect nor Ray.
+"""The tasks that run on the cluster's nodes. Imports neither Prefect nor Ray.
 
-Each function takes what all units share and one unit, both plain data, and returns plain data.
+Each function takes what all tasks share and one task, both plain data, and returns plain data.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Game(Protocol):
         ...
 
     def evaluate(self, masks: np.ndarray, seeds: Sequence[int]) -> Evaluation:
-        """Evaluate masks on a node, as one unit of work.
+        """Evaluate masks on a node, as one task.
 
         Parameters
         ----------

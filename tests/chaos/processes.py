@@ -56,8 +56,8 @@ def still_there(family: list[Process], but: tuple[str, ...] = ()) -> list[Proces
 
 
 def busy_workers(root: int) -> list[Process]:
-    """Ray worker processes below `root` that run a unit of work at this moment."""
-    return [process for process in descendants(root) if process.command.startswith("ray::run_unit")]
+    """Ray worker processes below `root` that run a task at this moment."""
+    return [process for process in descendants(root) if process.command.startswith("ray::run_task")]
 
 
 def raylets(root: int) -> list[Process]:

@@ -1,4 +1,4 @@
-"""Stragglers, logs and slots of the map. The long battery is `python -m tests.chaos.run`."""
+"""Retries, logs and slots of the map. The long battery is `python -m tests.chaos.run`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,6 @@ from tests.chaos import units
 def cluster() -> Iterator[Cluster]:
     with Cluster(address="local", cpus=2) as running:
         yield running
-
-
-@pytest.mark.ray
-def test_a_straggler_gets_a_copy_and_counts_once(cluster: Cluster, tmp_path: Path) -> None:
-    outcomes = list(cluster.map(units.slow_once, str(tmp_path), range(8)))
-    assert sorted(outcome.index for outcome in outcomes) == list(range(8))
-    assert [outcome.value for outcome in sorted(outcomes, key=lambda outcome: outcome.index)] == list(range(8))
-    assert len(list(tmp_path.glob("3-*"))) == 2
 
 
 @pytest.mark.ray

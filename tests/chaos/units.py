@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
-
-
-def slow_once(folder: str, unit: int) -> int:
-    """Unit 3's first try takes longer than any test; a copy of it, and every other unit, takes a moment."""
-    tries = Path(folder) / f"{unit}-{time.monotonic_ns()}"
-    tries.touch()
-    if unit == 3 and len(list(Path(folder).glob("3-*"))) == 1:
-        time.sleep(300)
-    time.sleep(0.1)
-    return unit
 
 
 def die_three_times(folder: str, unit: int) -> int:

@@ -248,7 +248,7 @@ def test_when_every_shard_fails_the_campaign_stops_early_and_says_why(cluster: C
         pytest.skip("the failure is a GPU that is asked for and not there")
     config = toy(tmp_path / "c", "compute.device=cuda", "campaign.n_fit=400")
     run_stages(config, "plan")
-    with pytest.raises(ClusterError, match="first [0-9]+ units .*compute.device=auto or cpu"):
+    with pytest.raises(ClusterError, match="first [0-9]+ tasks .*compute.device=auto or cpu"):
         run_stages(config, "retrain")
     assert len(Campaign(tmp_path / "c").failed()) < 20
 

@@ -82,7 +82,7 @@ def test_a_unit_that_kills_every_process_fails_alone(cluster: Cluster) -> None:
 def test_when_the_first_units_all_fail_the_rest_is_not_tried(cluster: Cluster) -> None:
     outcomes = cluster.map(ray_units.always_wrong, "no such disk", range(1000))
     seen = []
-    with pytest.raises(ClusterError, match="first [0-9]+ units .*RuntimeError: no such disk"):
+    with pytest.raises(ClusterError, match="first [0-9]+ tasks .*RuntimeError: no such disk"):
         for outcome in outcomes:
             seen.append(outcome)
     assert 4 <= len(seen) < 20

@@ -4,9 +4,9 @@
 |---|---|---|
 | `Masks` | bool | (n_masks, n_players); True means the player is in the training set |
 | `Outputs` | float64 | (n_masks, n_targets) |
-| `Labels` | int64 | (n_masks,); rows with equal labels share a fold or a cluster of a variance |
-| `Array` | float64 | said where it is used |
-| `Floating` | float32 or float64 | as `Array`, for code that keeps the caller's precision |
+| `Labels` | int64 | (n_masks,); rows with equal labels share a fold and are clustered in variances |
+| `Array` | float64 | stated where it is used |
+| `Floating` | float32 or float64 | as `Array`, for code that keeps the input's precision |
 | `Float32` | float32 | as `Array`, for large products |
 """
 

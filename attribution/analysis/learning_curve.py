@@ -108,7 +108,7 @@ def measure(
     chosen = subset_sizes(len(data.masks)) if sizes is None else list(sizes)
     if len(chosen) < 3:
         raise AttributionError(
-            f"a learning curve needs at least three sizes of {LEAST_MASKS} masks and more; got {len(data.masks)} masks"
+            f"a learning curve needs at least three sizes of {LEAST_MASKS} masks and more; got {len(data.masks)} masks."
         )
     settings = BlockSettings(alpha=alpha, max_order=max_order if spectrum else 1, seed=seed)
     points = []

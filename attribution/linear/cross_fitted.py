@@ -67,9 +67,9 @@ def fit_linear(
     weight : (m,) float or None
         Weights of the rows; None for ones.
     n_penalties : int
-        Number of penalties of the path.
+        Number of penalties of the path; a choice.
     smallest : float
-        Ratio of the smallest penalty to the one that empties the model.
+        Ratio of the smallest penalty to the one that empties the model; a choice.
     allowed : (k + 1, n) bool or None
         Columns that the fit without each fold, and (last) the fit on all rows may use; None for all.
     device : str

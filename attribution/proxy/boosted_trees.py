@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from attribution.errors import AttributionError
 from attribution.types import Float32
 
-_MAX_DEPTH = 8  # 2^8 leaves: a deeper tree on single bits would hold sets of more members than anything reports
+_MAX_DEPTH = 8  # a choice: 256 leaves, and sets of up to 8 members
+SMALLEST_GAIN = 1e-10  # in squared units of the target's spread; a smaller gain is rounding error
+COMPACT_BELOW = 0.9  # share of targets still growing below which stopped ones are dropped; a choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class BoosterSettings:
     ------
     AttributionError
         If a value is outside its range.
+
+    Notes
+    -----
+    min_child_samples has LightGBM's default; the other defaults are a choice: shallow trees, because nearly all terms
+    have three members or fewer, and small steps with early stopping.
 
     Examples
     --------

@@ -1,14 +1,15 @@
-"""Gradient-boosted trees over mask bits for all targets of a block at once.
+"""Gradient-boosted trees over mask bits, for all targets of a block together.
 
-All targets share one mask matrix and masks are bits, so the sums a histogram booster needs are one matrix
-product: (residuals of all targets and nodes) @ X. Trees are grown level by level to a fixed depth, one tree per
-target and round, by the ordinary second-order gain for squared error (as LightGBM and XGBoost compute it):
+All targets share one mask matrix X and masks are bits, so the sums that a histogram booster needs are one matrix
+product: (residuals of all targets and nodes) @ X. Trees are grown level by level to a fixed depth, one tree per target
+and round, by the second-order gain for squared error that LightGBM and XGBoost use:
 
     gain = S_L^2/(n_L + lambda) + S_R^2/(n_R + lambda) - S^2/(n + lambda)
 
-Only present children are summed; absent = parent - present. Counts of the first two levels come from the Gram
-matrix X^T X, counts of the third from a store of vectors X^T (x_i x_j) that fills as pairs of players recur,
-so nearly all the arithmetic is the product for the residual sums. The same trees on a GPU: booster_torch.py.
+Only present children are summed; absent = parent - present. Counts of the first two levels come from the Gram matrix
+X^T X, counts of the third from a cache of vectors X^T (x_i x_j), because the same pairs of players recur from round to
+round. Nearly all the arithmetic is therefore the product for the residual sums. The same trees on a GPU:
+booster_torch.py.
 """
 
 from __future__ import annotations
@@ -17,11 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
-from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings, leaf_of, split_columns
+from attribution.proxy.boosted_trees import (
+    COMPACT_BELOW,
+    SMALLEST_GAIN,
+    BoostedTrees,
+    BoosterSettings,
+    leaf_of,
+    split_columns,
+)
 from attribution.proxy.early_stopping import EarlyStopping, Start
 from attribution.types import Float32
 
-_PAIR_STORE_BYTES = 256 * 2**20
+_PAIR_STORE_BYTES = 256 * 2**20  # of the cache of pair counts; a choice
 
 
 def fit_booster(
@@ -69,7 +77,7 @@ def fit_booster(
 
 
 class _Fit:
-    """One fit: the arrays that live through its rounds. Everything target-major: (t, m) and (t, n)."""
+    """The arrays of one fit that persist over its rounds, target-major: (t, m) and (t, n)."""
 
     def __init__(
         self,
@@ -87,13 +95,14 @@ class _Fit:
         self.weight, self.total = self.start.weight, self.start.total
         self.residual, self.held_residual = self.start.residual, self.start.held_residual
         weighted = self.X if self.weight is None else self.X * self.weight[:, None]
-        # (n + 1, n): the last row stands for "not split", whose present side is empty.
+        # (n + 1, n): the last row belongs to "not split", whose present side is empty.
         self.gram = np.zeros((self.n_players + 1, self.n_players), dtype=np.float32)
         self.gram[:-1] = weighted.T @ self.X
         self.counts = self.gram.diagonal().copy()
         self.pairs = _PairCounts(self.columns, self.X, self.weight)
 
     def run(self) -> BoostedTrees:
+        """Grow trees until every target has stopped, or n_estimators rounds are done."""
         settings = self.settings
         n_targets = len(self.residual)
         depth = settings.max_depth
@@ -115,8 +124,8 @@ class _Fit:
             going = stopping.going[active]
             if not going.any():
                 break
-            # Compacting copies everything, so it waits until it saves a tenth of the work.
-            if going.mean() < 0.9:
+            # Compacting copies all arrays, so it waits until it saves a tenth of the work.
+            if going.mean() < COMPACT_BELOW:
                 active = active[going]
                 self.residual = np.ascontiguousarray(self.residual[going])
                 self.held_residual = self.held_residual[going]
@@ -164,7 +173,7 @@ class _Fit:
     def _best_splits(
         self, sums: Float32, counts: Float32, sum_total: Float32, count_total: Float32
     ) -> NDArray[np.int64]:
-        """The player of largest gain for every node, or n_players where no split is allowed or pays."""
+        """Choose the player of largest gain for every node (t, nodes), or n_players where no split is allowed."""
         penalty, least = np.float32(self.settings.reg_lambda), np.float32(self.settings.min_child_samples)
         total = count_total[:, :, None]
         rest = total - counts
@@ -180,10 +189,10 @@ class _Fit:
             gain -= (sum_total**2 / (count_total + penalty))[:, :, None]
         gain[~allowed] = -1.0
         chosen = np.asarray(gain.argmax(axis=2), dtype=np.int64)
-        return np.where(_at(gain, chosen) > 1e-10, chosen, np.int64(self.n_players))
+        return np.where(_at(gain, chosen) > SMALLEST_GAIN, chosen, np.int64(self.n_players))
 
     def _present_counts(self, players: NDArray[np.int64], level: int) -> Float32:
-        """Counts per player inside the present child of every node of a level: (t, 2^level, n)."""
+        """Count masks per player inside the present child of every node of a level: (t, 2^level, n)."""
         if level == 0:
             return self.gram[players[:, 0]][:, None, :]
         first = players[:, 0]
@@ -204,12 +213,13 @@ class _Fit:
         return (inside.reshape(n_targets * n_nodes, -1) @ self.X).reshape(n_targets, n_nodes, -1)
 
     def _bit(self, players: NDArray[np.int64], heap: NDArray[np.int64]) -> NDArray[np.uint8]:
-        asked = np.take_along_axis(players, heap, axis=1)
-        return self.columns[asked, np.arange(self.columns.shape[1])]
+        """Look up the side that each mask takes at its node `heap`: (t, m)."""
+        split = np.take_along_axis(players, heap, axis=1)
+        return self.columns[split, np.arange(self.columns.shape[1])]
 
 
 class _PairCounts:
-    """Vectors X^T (w x_i x_j) by pair, computed when first asked for: the same pairs recur round after round."""
+    """A cache of the vectors X^T (w x_i x_j) by pair of players, computed at their first use."""
 
     def __init__(self, columns: NDArray[np.uint8], X: Float32, weight: Float32 | None) -> None:
         self.columns, self.X, self.weight = columns, X, weight
@@ -220,6 +230,7 @@ class _PairCounts:
         self.used = 0
 
     def get(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> Float32:
+        """Return the vectors of pairs: first (c,), second (c,) -> (c, n)."""
         low, high = np.minimum(first, second), np.maximum(first, second)
         keys = (low * (self.n_players + 1) + high).tolist()
         missing = sorted({key for key in keys if key not in self.rows})
@@ -232,6 +243,7 @@ class _PairCounts:
         return self.store[[self.rows[key] for key in keys]]
 
     def _add(self, keys: list[int]) -> None:
+        """Compute the vectors of new pairs and store them."""
         pair = np.array(keys)
         both = self.columns[pair // (self.n_players + 1)] & self.columns[pair % (self.n_players + 1)]
         inside = both.astype(np.float32)
@@ -249,12 +261,12 @@ class _PairCounts:
 
 
 def _at(values: Float32, chosen: NDArray[np.int64]) -> Float32:
-    """values (t, nodes, n) at chosen (t, nodes); 0 where chosen is n ("not split")."""
+    """Pick values (t, nodes, n) at chosen (t, nodes); 0 where chosen is n ("not split")."""
     n_players = values.shape[2]
     picked = np.take_along_axis(values, np.minimum(chosen, n_players - 1)[:, :, None], axis=2)[:, :, 0]
     return np.where(chosen < n_players, picked, np.float32(0))
 
 
 def _interleave(absent: Float32, present: Float32) -> Float32:
-    """Children of all nodes in order: (t, nodes, ...) twice -> (t, 2 nodes, ...)."""
+    """Arrange the children of all nodes in order: (t, nodes, ...) twice -> (t, 2 nodes, ...)."""
     return np.stack([absent, present], axis=2).reshape(absent.shape[0], -1, *absent.shape[2:])

@@ -1,10 +1,10 @@
 """The booster of booster.py in torch, for a GPU: the same trees, up to ties that rounding decides.
 
-A level of all targets' trees is one matrix product: for every node the residuals of its masks that have the chosen
-player present, and beside them those masks' weights, times X. So counts need no store of pairs, whose keys the host
-would have to look at. Within a round nothing is sent to the host or asked of it; every _ROUNDS_AT_ONCE rounds the trees
-and held-out errors are fetched together, targets that have stopped are left out, and what was grown too much is cut
-off. Sums are float32 without TF32, so counts are exact (unweighted, below 2^24 masks); held-out errors are float64.
+One level of all targets' trees is one matrix product: for every node, the residuals of its masks that have the chosen
+player present, and the weights of these masks, times X. Counts thus need no cache of pairs, whose keys the host would
+have to read. Within a round the host neither sends nor reads anything; every _ROUNDS_AT_ONCE rounds it fetches the
+trees and validation errors together, drops targets that have stopped, and cuts off the trees grown past the best
+round. Sums are float32 without TF32, so counts are exact (unweighted, below 2^24 masks); validation errors are float64.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.device import exact_products, torch_device
-from attribution.proxy.boosted_trees import BoostedTrees, BoosterSettings
+from attribution.proxy.boosted_trees import COMPACT_BELOW, SMALLEST_GAIN, BoostedTrees, BoosterSettings
 from attribution.proxy.early_stopping import EarlyStopping, Start
 
 if TYPE_CHECKING:
     import torch
 
-_ROUNDS_AT_ONCE = 16  # between two looks at what has stopped
-_BLOCK_BYTES = 2**30  # of a block of targets on the device, beside the masks
+_ROUNDS_AT_ONCE = 16  # rounds between two checks of which targets have stopped; a choice
+_BLOCK_BYTES = 2**30  # device memory of one block of targets, besides the masks; a choice
 
 
 def fit_on_device(
@@ -34,10 +34,32 @@ def fit_on_device(
     *,
     block_bytes: int = _BLOCK_BYTES,
 ) -> BoostedTrees:
-    """booster.fit_booster on settings.device; held: (m,) bool, the validation rows.
+    """Fit as booster.fit_booster, on settings.device.
 
-    block_bytes: targets are fitted in blocks that take about so much of the device's memory; the masks take another
-    5 m n bytes. Raises AttributionError for a device that is not there.
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks of all players.
+    outputs : (m, t) float
+        Outputs of all targets.
+    held : (m,) bool
+        Validation rows.
+    sample_weight : (m,) float or None
+        Positive weights.
+    settings : BoosterSettings
+        How the trees are grown, and the device.
+    block_bytes : int
+        Device memory that a block of targets may take, in bytes; the masks take another 5 m n bytes.
+
+    Returns
+    -------
+    BoostedTrees
+        The trees of all targets.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
     """
     shared = _Masks(masks, held, sample_weight, settings)
     at_once = max(1, block_bytes // shared.bytes_per_target(settings.max_depth))
@@ -60,7 +82,7 @@ def fit_on_device(
 
 
 class _Masks:
-    """What all blocks of targets share on the device.
+    """Arrays on the device that all blocks of targets share.
 
     X: (m, n) float32, the rows fitted on. columns: (n + 1, m + h) uint8, those rows and then the held-out ones, with a
     row of zeros for "not split". weight: (m,) float32 or None. counts: (n,) weight with each player present.
@@ -90,14 +112,14 @@ class _Masks:
             self.counts = self.ones @ self.X
 
     def bytes_per_target(self, depth: int) -> int:
-        """About what a target takes on the device while its widest level is split."""
+        """Estimate the device memory of a target while its widest level is split, in bytes."""
         n_nodes = 2 ** (depth - 1)
         per_node = 4 * (8 * self.n_players + 3 * self.n_masks)  # sums, counts, gains; residuals and weights
         return n_nodes * per_node + 40 * len(self.every)
 
 
 class _Block:
-    """Targets fitted together: tensors as the arrays of booster._Fit, and `node`, every mask's place in its level."""
+    """Targets fitted together, with the arrays of booster._Fit as tensors."""
 
     def __init__(self, shared: _Masks, start: Start, settings: BoosterSettings) -> None:
         import torch
@@ -108,6 +130,7 @@ class _Block:
         self.held_weight = torch.from_numpy(start.held_weight).to(shared.device)
 
     def run(self) -> BoostedTrees:
+        """Grow trees until every target has stopped, or n_estimators rounds are done."""
         import torch
 
         settings, start = self.settings, self.start
@@ -130,7 +153,7 @@ class _Block:
             going = stopping.going[active]
             if not going.any():
                 break
-            if going.mean() < 0.9:
+            if going.mean() < COMPACT_BELOW:
                 active = active[going]
                 kept = torch.from_numpy(np.flatnonzero(going)).to(self.shared.device)
                 self.residual, self.held_residual = self.residual[kept], self.held_residual[kept]
@@ -145,8 +168,10 @@ class _Block:
         )
 
     def _round(self, stops: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Grow one tree per target and subtract it: players (t, 2^depth - 1) int32, -1 for "not split", leaves
-        (t, 2^depth), and the held-out error (t,)."""
+        """Grow one tree per target and subtract it from the residuals.
+
+        Returns players (t, 2^depth - 1) int32, -1 for "not split"; leaves (t, 2^depth); validation error (t,).
+        """
         import torch
 
         chosen, leaves, node = self._grow()
@@ -158,7 +183,7 @@ class _Block:
         return players, leaves, (self.held_residual**2) @ self.held_weight
 
     def _grow(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One tree per target on the current residuals: players, leaves, and the leaf of every mask (t, m + h)."""
+        """Grow one tree per target on the current residuals: players, leaves, and each mask's leaf (t, m + h)."""
         import torch
 
         shared, depth = self.shared, self.settings.max_depth
@@ -196,7 +221,7 @@ class _Block:
     def _best_splits(
         self, sums: torch.Tensor, counts: torch.Tensor, sum_total: torch.Tensor, count_total: torch.Tensor
     ) -> torch.Tensor:
-        """The player of largest gain for every node, or n_players where no split is allowed or pays: (t, nodes)."""
+        """Choose the player of largest gain for every node (t, nodes), or n_players where no split is allowed."""
         import torch
 
         penalty, least = self.settings.reg_lambda, self.settings.min_child_samples
@@ -210,18 +235,18 @@ class _Block:
             gain -= (sum_total**2 / (count_total + penalty))[:, :, None]
         gain.masked_fill_((counts < least) | (rest < least), -1.0)
         largest, chosen = gain.max(dim=2)
-        return torch.where(largest > 1e-10, chosen, self.shared.n_players)
+        return torch.where(largest > SMALLEST_GAIN, chosen, self.shared.n_players)
 
 
 def _at(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """values (t, nodes, n) at chosen (t, nodes); 0 where chosen is n ("not split")."""
+    """Pick values (t, nodes, n) at chosen (t, nodes); 0 where chosen is n ("not split")."""
     n_players = values.shape[2]
     picked = values.gather(2, chosen.clamp(max=n_players - 1)[:, :, None])[:, :, 0]
     return picked.masked_fill(chosen == n_players, 0.0)
 
 
 def _interleave(absent: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Children of all nodes in order: (t, nodes, ...) twice -> (t, 2 nodes, ...)."""
+    """Arrange the children of all nodes in order: (t, nodes, ...) twice -> (t, 2 nodes, ...)."""
     import torch
 
     return torch.stack([absent, present], dim=2).flatten(1, 2)

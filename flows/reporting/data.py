@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
-from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, READINGS, SIDES
+from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, Z95, together
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 
 DEFAULT_FDR_LEVEL = 0.1
-RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, EXAMPLES_SHOWN, TABLE_ROWS = 12, 8, 14, 300
+RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, TABLE_ROWS = 12, 8, 300
 TOGETHER_SHOWN = 60
 
 
@@ -59,7 +59,8 @@ class SetView:
 
     @property
     def reading(self) -> str:
-        return READINGS.get(self.kind, "")
+        """What the members do together, in words."""
+        return together(self.kind, self.joint_surplus, [member.main_effect for member in self.members])
 
     class_split: str = ""
 
@@ -113,14 +114,6 @@ class PooledSet:
         return KIND_NAMES.get(kind, (kind,))[0] if kind != "uncertain" else "uncertain"
 
 
-@dataclass(frozen=True)
-class ExampleView:
-    """A player by its effects on all targets explained."""
-
-    picture: Picture
-    mean_effect: float
-
-
 @dataclass
 class ReportData:
     """Everything the page prints."""
@@ -140,9 +133,8 @@ class ReportData:
     recurring: list[RecurringSet] = field(default_factory=list)
     together: list[PooledSet] = field(default_factory=list)  # found over all targets together
     n_together: int = 0
-    helpful: list[ExampleView] = field(default_factory=list)
-    harmful: list[ExampleView] = field(default_factory=list)
-    found_sets: list[SetView] = field(default_factory=list)
+    found_sets: list[SetView] = field(default_factory=list)  # the strongest of all_found, for the table
+    all_found: list[SetView] = field(default_factory=list)  # by evidence, without pictures
     outcomes: dict[str, int] = field(default_factory=dict)
     reasons: list[tuple[str, int]] = field(default_factory=list)
     accuracies: dict[str, np.ndarray] = field(default_factory=dict)
@@ -216,13 +208,12 @@ def read_report_data(
         n_distinct=len(distinct),
     )
     _choose_targets(data, sets, faithfulness, n_targets, sets_per_target)
-    data.found_sets = [
-        _set_view(row, data) for row in sets.rows(sets.order[sets.found[sets.order]][:TABLE_ROWS])
-    ]
+    found = sets.rows(sets.order[sets.found[sets.order]])
+    data.all_found = [_set_view(row, data, drawn=False) for row in found]
+    data.found_sets = data.all_found[:TABLE_ROWS]
     pooled = campaign.read("sets").to_pylist()
     data.recurring = _recurring(data, sets, {tuple(row["members"]): row["q_value"] for row in pooled})
     _choose_together(data, pooled)
-    _strongest_examples(data, campaign)
     _read_outcomes(data, campaign)
     return data
 
@@ -275,7 +266,7 @@ def _target_view(
     )
 
 
-def _set_view(row: dict[str, Any], data: ReportData) -> SetView:
+def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetView:
     players = tuple(row["members"] or ())
     effects = row["main_effects"] or []
     half = Z95 * row["stderr"] if row["stderr"] is not None else math.nan
@@ -283,7 +274,7 @@ def _set_view(row: dict[str, Any], data: ReportData) -> SetView:
     return SetView(
         target=row["target"],
         members=tuple(
-            Member(data.gallery.player(player), effects[at] if at < len(effects) else math.nan)
+            Member(data.gallery.player(player, drawn), effects[at] if at < len(effects) else math.nan)
             for at, player in enumerate(players)
         ),
         players=players,
@@ -339,20 +330,6 @@ def _recurring(
         )
         for players, rows in often[:RECURRING_SHOWN]
     ]
-
-
-def _strongest_examples(data: ReportData, campaign: Campaign) -> None:
-    """Players by their main effect averaged over individual targets: those that help most and hurt most."""
-    table = campaign.read("effects", ["target", "player", "effect"])
-    target, player, effect = (table[name].to_numpy() for name in ("target", "player", "effect"))
-    usable = (target >= 0) & np.isfinite(effect)
-    if not usable.any():
-        return
-    mean = np.bincount(player[usable], effect[usable], campaign.n_players) / len(np.unique(target[usable]))
-    for part, sign in ((data.helpful, 1.0), (data.harmful, -1.0)):
-        for index in np.argsort(-sign * mean, kind="stable")[:EXAMPLES_SHOWN]:
-            if sign * mean[index] > 0:
-                part.append(ExampleView(data.gallery.player(int(index)), float(mean[index])))
 
 
 def _read_outcomes(data: ReportData, campaign: Campaign) -> None:

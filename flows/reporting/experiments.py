@@ -1,20 +1,23 @@
-"""What the report says of experiments: interactions put to the test, and a decision compared by retraining."""
+"""What the report shows of experiments: sets tested by retraining, a decision compared, predictions turned over."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.errors import IncompleteCampaign
 from flows.reporting.images import Gallery, Picture
-from flows.storage.files import read_table
 from flows.store.campaign import Campaign
-from flows.store.derived import about, current_comparison, verdicts
-from flows.store.schemas import CERTIFICATION
+from flows.store.derived import about, current_comparison, read_derived, verdicts
+
+REMOVED_SHOWN = 6  # pictures of a removal that are drawn
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One set that was put to the test by retraining."""
+    """One set that was tested by retraining."""
 
     target: Picture
     members: tuple[Picture, ...]
@@ -28,12 +31,81 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """The decided set beside another arm at one size; accuracies are shares of the audit examples.
+
+    Parameters
+    ----------
+    low, high
+        Interval of the difference, over seeds and audit examples where the table has it, else over seeds alone.
+    over
+        In words, what the interval is over.
+    """
+
+    against: str
+    class_name: str
+    architecture: str
+    n_keep: int
+    share: float
+    declared: bool
+    accuracy: float
+    accuracy_against: float
+    difference: float
+    low: float
+    high: float
+    over: str
+    level: float
+    n_seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """What the interval allows to say."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return "too few models"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference shown"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One search for the fewest removals that turn a prediction over."""
+
+    target: Picture
+    search: str
+    predicted: int
+    confirmed: int
+    before: float
+    after: float
+    low: float
+    high: float
+    removed: tuple[Picture, ...]
+    n_removed: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the margin after the removal lies below zero by its interval."""
+        return self.confirmed > 0 and self.high < 0
+
+
+@dataclass(frozen=True)
 class Experiments:
     """Everything that was tried; empty where nothing was.
 
-    verdicts: {(target, members): row of the certification table}. shares: {origin: count, n, low, high}. decided:
-    counts of kept, dropped and players to review. sentences: what the comparison of these decisions by retraining
-    says, one each. outdated: what else exists, and of which earlier analysis or decisions.
+    Parameters
+    ----------
+    trials, verdicts
+        Rows of the certification table; the second by (target, members).
+    shares
+        {origin: count, n, low, high} of certified sets.
+    decided
+        Counts of kept, dropped and players to review.
+    sentences, warning
+        What verify wrote about the comparison of these decisions.
+    compared
+        Rows of that comparison.
+    flips
+        Rows of the brittleness table.
+    outdated
+        What else exists, and of which earlier analysis or decisions.
     """
 
     trials: tuple[Trial, ...] = ()
@@ -42,15 +114,34 @@ class Experiments:
     decided: dict[str, int] = field(default_factory=dict)
     sentences: tuple[str, ...] = ()
     warning: str = ""
+    compared: tuple[Compared, ...] = ()
+    flips: tuple[Flip, ...] = ()
     outdated: tuple[str, ...] = ()
+
+    @property
+    def headline_rows(self) -> tuple[Compared, ...]:
+        """The declared size over all classes, with the campaign's own network."""
+        return tuple(row for row in self.own_network if row.declared)
+
+    @property
+    def own_network(self) -> tuple[Compared, ...]:
+        """All sizes over all classes, with the campaign's own network."""
+        return tuple(row for row in self.compared if not row.class_name and row.architecture == "first")
+
+    @property
+    def by_class(self) -> tuple[Compared, ...]:
+        """The declared size class by class."""
+        return tuple(row for row in self.compared if row.class_name and row.declared)
 
 
 def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
-    """Read the tables of certify, curate and verify that exist. Raises StoreError for one that cannot be read."""
-    path = campaign.folder / "certification.parquet"
-    rows = []
-    if path.is_file():
-        rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
+    """Read the tables of certify, curate, verify and brittleness that exist.
+
+    Raises
+    ------
+    StoreError
+        For a table that cannot be read.
+    """
     compared = current_comparison(campaign)
     decisions = about(campaign, "decisions") or {}
     outdated = []
@@ -59,14 +150,25 @@ def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
     if about(campaign, "comparisons") and not compared:
         outdated.append("A comparison by retraining exists of earlier decisions only: coterie verify compares these.")
     return Experiments(
-        trials=tuple(_trial(row, gallery) for row in rows),
+        trials=tuple(_trial(row, gallery) for row in _rows(campaign, "certification")),
         verdicts=verdicts(campaign),
         shares=(about(campaign, "certification") or {}).get("shares", {}),
         decided=decisions.get("counts", {}),
         sentences=tuple(compared.get("sentences", ())),
         warning=str(compared.get("warning", "")),
+        compared=tuple(map(_compared, _rows(campaign, "comparisons"))) if compared else (),
+        flips=tuple(_flip(row, gallery) for row in _rows(campaign, "brittleness")),
         outdated=tuple(outdated),
     )
+
+
+def _rows(campaign: Campaign, name: str) -> list[dict[str, Any]]:
+    """Rows of a derived table; none where its stage has not run."""
+    try:
+        rows: list[dict[str, Any]] = read_derived(campaign, name).to_pylist()
+    except IncompleteCampaign:
+        return []
+    return rows
 
 
 def _trial(row: dict[str, Any], gallery: Gallery) -> Trial:
@@ -81,3 +183,45 @@ def _trial(row: dict[str, Any], gallery: Gallery) -> Trial:
         n_bases=row["n_bases"],
         verdict=row["verdict"],
     )
+
+
+def _compared(row: Mapping[str, Any]) -> Compared:
+    both = (_number(row.get("low_examples")), _number(row.get("high_examples")))
+    over_both = all(map(math.isfinite, both))
+    low, high = both if over_both else (_number(row.get("low")), _number(row.get("high")))
+    return Compared(
+        against=row["against"],
+        class_name=row["class_name"] or "",
+        architecture=row["architecture"],
+        n_keep=int(row["n_keep"]),
+        share=float(row["share"]),
+        declared=bool(row["declared"]),
+        accuracy=_number(row["accuracy"]),
+        accuracy_against=_number(row["accuracy_against"]),
+        difference=_number(row["difference"]),
+        low=low,
+        high=high,
+        over="trainings and audit pictures" if over_both else "trainings alone",
+        level=float(row["level"]),
+        n_seeds=int(row["n_seeds"]),
+    )
+
+
+def _flip(row: Mapping[str, Any], gallery: Gallery) -> Flip:
+    removed = list(row["removed"] or ())
+    return Flip(
+        target=gallery.target(row["target"]),
+        search=str(row["search"]).replace("_", " "),
+        predicted=int(row["predicted_removals"]),
+        confirmed=int(row["confirmed_removals"]),
+        before=_number(row["margin_full"]),
+        after=_number(row["margin_after"]),
+        low=_number(row["margin_after_low"]),
+        high=_number(row["margin_after_high"]),
+        removed=tuple(gallery.player(player) for player in removed[:REMOVED_SHOWN]),
+        n_removed=len(removed),
+    )
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from flows.reporting.experiments import Compared
 from flows.reporting.text import fixed, is_number, percent, plural
 from flows.store.faithfulness import TargetScores
 
@@ -43,7 +44,9 @@ def faithfulness_figure(rows: list[TargetScores]) -> Markup:
     Targets whose gate is open come first; within each part they are sorted by the datamodel's R². Empty when
     no target has an R².
     """
-    rows = [row for row in rows if is_number(row.r2("datamodel").value) and is_number(row.r2("spectrum").value)]
+    rows = [
+        row for row in rows if is_number(row.r2("datamodel").value) and is_number(row.r2("spectrum").value)
+    ]
     if not rows:
         return Markup("")
     rows.sort(key=lambda row: (not row.gate_open, -row.r2("datamodel").value))
@@ -177,6 +180,83 @@ def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
 def _outline(x1: str, x2: str, y1: float, y2: float) -> Markup:
     line = Markup('<line class="outline" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>')
     return line.format(x1, x2, y1, y2)
+
+
+ARMS = (("random", "random"), ("main_effects", "main effects alone"), ("embedding", "near-duplicates"))
+
+
+def removal_curve(rows: Sequence[Compared]) -> Markup:
+    """Audit accuracy by share kept: the decided sets and, dashed, the other arms at the same sizes.
+
+    The bar at each size is the interval of the difference to removal at random, drawn around that arm's accuracy.
+    Empty with fewer than two sizes.
+    """
+    known = [row for row in rows if is_number(row.accuracy) and is_number(row.accuracy_against)]
+    shares = sorted({row.share for row in known})
+    if len(shares) < 2:
+        return Markup("")
+    full = [row.accuracy_against for row in known if row.against == "full"]
+    curves = {
+        name: sorted((row.share, row.accuracy_against) for row in known if row.against == name)
+        for name, _ in ARMS
+    }
+    decided = sorted({row.share: row.accuracy for row in known if row.against != "full"}.items())
+    levels = [level for curve in (decided, *curves.values()) for _, level in curve] + full
+    low, high = math.floor(min(levels) * 20) / 20, min(1.0, math.ceil(max(levels) * 20 + 1e-9) / 20)
+    place = _scale(low, max(high, low + 0.05))
+    first, last = shares[0], shares[-1]
+
+    def across(share: float) -> str:
+        return f"{4 + 92 * (share - first) / (last - first):.2f}%"
+
+    ticks = np.linspace(low, max(high, low + 0.05), 5)
+    parts = [
+        Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(t)) for t in ticks
+    ]
+    if full:
+        parts.append(Markup('<line class="all" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(full[0])))
+    for row in known:
+        if row.against == "random" and is_number(row.low):
+            ends = place(row.accuracy_against + row.low), place(row.accuracy_against + row.high)
+            parts.append(
+                Markup('<line class="whisker" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+                    across(row.share), *ends
+                )
+            )
+    for css, curve in (*curves.items(), ("decided", decided)):
+        for (share, level), (after, other) in zip(curve, curve[1:], strict=False):
+            parts.append(
+                Markup('<line class="curve {}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+                    css, across(share), across(after), place(level), place(other)
+                )
+            )
+        for share, level in curve:
+            told = f"{percent(share, 0)} kept, {css.replace('_', ' ')}: {percent(level)}"
+            parts.append(
+                Markup('<circle class="curve {}" cx="{}" cy="{}" r="3.4"><title>{}</title></circle>').format(
+                    css, across(share), place(level), told
+                )
+            )
+    parts += [
+        Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            across(s), PLOT_HEIGHT + 14, percent(s, 0)
+        )
+        for s in shares
+    ]
+    axis = [
+        Markup('<text x="100%" dx="-8" y="{}" dy=".32em" text-anchor="end">{}</text>').format(
+            place(t), percent(t, 0)
+        )
+        for t in ticks
+    ]
+    height = PLOT_HEIGHT + 24
+    label = "Accuracy on audit pictures by the share that is kept"
+    return Markup('<div class="plot">{}{}</div>').format(
+        Markup('<div class="axis"><svg width="100%" height="{}" aria-hidden="true">{}</svg></div>').format(
+            height, Markup("").join(axis)
+        ),
+        _svg(height, label, parts, "removal"),
+    )
 
 
 def interval_figure(value: float, low: float, high: float, extent: float) -> Markup:

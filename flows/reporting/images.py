@@ -1,4 +1,7 @@
-"""Pictures of players and targets. Each image is inlined once, as an SVG symbol, and used by reference."""
+"""Pictures of players and targets, with the names their owner knows them by.
+
+Each image is inlined once: as an SVG symbol where the page draws it itself, else in the data of the page's script.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,27 @@ from markupsafe import Markup
 from flows.errors import StoreError
 
 MAX_SIDE = 96  # pixels; larger images are reduced, thumbnails are never shown larger than twice this
+MANY, SIDE_OF_MANY = 1500, 64  # of more images than this, thumbnails are smaller: 6,000 of them take about 10 MB
+LOSSLESS_UP_TO = 24  # pixels; WebP's header outweighs what it saves on smaller images
 SMOOTH_FROM = 48  # pixels; below, the pixels themselves are the picture and are kept sharp
-MEMBERS_SHOWN = 4  # images of a group that stand for it
+MEMBERS_SHOWN = 4  # images of a group that are drawn
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What stands for a player or a target: up to four images, and how many more there are."""
+    """A player or a target as it is drawn: up to four images, and how many more there are."""
 
     symbols: tuple[str, ...]
     more: int
-    name: str
+    name: str  # the file's name where the data set has one
     class_name: str
     alt: str
+    rows: tuple[int, ...] = ()  # of the examples table, of the images shown
+
+    @property
+    def short(self) -> str:
+        """The last part of a path, for captions."""
+        return self.name.rstrip("/").rpartition("/")[2] or self.name
 
 
 class Gallery:
@@ -36,6 +47,11 @@ class Gallery:
         columns = {name: examples[name].to_pylist() for name in ("split", "position", "label", "player")}
         self._images = examples["image"]
         self._labels = columns["label"]
+        self._splits = columns["split"]
+        # Campaigns planned before examples had names have none.
+        has_names = "name" in examples.column_names
+        self._names = examples["name"].to_pylist() if has_names else [None] * examples.num_rows
+        self._side = MAX_SIDE if examples.num_rows <= MANY else SIDE_OF_MANY
         self._class_names, self._player_names = class_names, player_names
         self._players: dict[int, list[int]] = {}
         self._targets: dict[int, int] = {}
@@ -53,56 +69,63 @@ class Gallery:
         """The name of a class; its number when it has none."""
         return str(self._class_names[label]) if 0 <= label < len(self._class_names) else str(label)
 
-    def player(self, player: int) -> Picture:
-        """A player: its image, or a mosaic of the first four of a group."""
+    def player(self, player: int, drawn: bool = True) -> Picture:
+        """A player: its image, or a mosaic of the first four of a group. drawn: inline its images as symbols."""
         rows = self._players.get(player, [])
         classes = sorted({self._labels[row] for row in rows})
         class_name = (
             self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
         )
         given = str(self._player_names[player]) if player < len(self._player_names) else str(player)
-        name = f"#{player}" if given == str(player) or not self.has_groups else given
-        kind = (
-            f"{given}, a group of {len(rows)} training examples"
-            if self.has_groups
-            else f"training example {player}"
-        )
+        if self.has_groups:
+            name = f"group {player}" if given == str(player) else given
+        else:
+            own = self._names[rows[0]] if rows else None
+            name = str(own) if own else f"image {given}" if given.isdigit() else given
+        kind = f"{name}, a group of {len(rows)} training pictures" if self.has_groups else f"training picture {name}"
+        shown = tuple(rows[:MEMBERS_SHOWN])
         return Picture(
-            tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
+            tuple(map(self._symbol, shown)) if drawn else (),
             max(0, len(rows) - MEMBERS_SHOWN),
             name,
             class_name,
             f"{kind}, class {class_name}",
+            shown,
         )
 
-    def target(self, target: int) -> Picture:
-        """A test example, or for an average over targets (negative ids) a mosaic of examples it averages."""
+    def target(self, target: int, drawn: bool = True) -> Picture:
+        """A test picture, or for a mean target (negative ids) a mosaic of pictures that enter the mean."""
         if target >= 0:
             row = self._targets.get(target)
-            name = self.class_name(self._labels[row]) if row is not None else ""
-            symbols = () if row is None else (self._symbol(row),)
-            return Picture(symbols, 0, f"Target {target}", name, f"test example {target}, class {name}")
-        if target == -1:
-            rows = self._round_of_classes()
-            return Picture(
-                tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
-                0,
-                "Mean of all targets",
-                "all classes",
-                "test examples of different classes, standing for the mean of all targets",
-            )
-        name = self.class_name(-target - 2)
-        rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == -target - 2]
-        return Picture(
-            tuple(self._symbol(row) for row in rows[:MEMBERS_SHOWN]),
-            0,
-            "Mean of a class",
-            name,
-            f"test examples of class {name}, standing for the mean of the class",
-        )
+            shown: tuple[int, ...] = () if row is None else (row,)
+            class_name = "" if row is None else self.class_name(self._labels[row])
+            name = str((None if row is None else self._names[row]) or f"test image {target}")
+            alt = f"test picture {name}, class {class_name}"
+        elif target == -1:
+            shown = tuple(self._round_of_classes()[:MEMBERS_SHOWN])
+            name, class_name = "Mean of all test pictures", "all classes"
+            alt = "four of the test pictures, of different classes"
+        else:
+            class_name = self.class_name(-target - 2)
+            rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == -target - 2]
+            shown, name = tuple(rows[:MEMBERS_SHOWN]), "Mean of a class"
+            alt = f"test pictures of class {class_name}"
+        return Picture(tuple(map(self._symbol, shown)) if drawn else (), 0, name, class_name, alt, shown)
+
+    def labels_of(self, split: str) -> list[int]:
+        """The labels of a split's examples."""
+        return [label for label, own in zip(self._labels, self._splits, strict=True) if own == split]
+
+    def uri(self, row: int) -> str:
+        """The image of a row of the examples table, as a data URI."""
+        return _encode(self._images[row].as_py(), row, self._side)[0]
+
+    def is_drawn(self, row: int) -> bool:
+        """Whether the page holds this image as a symbol."""
+        return f"x{row}" in self._symbols
 
     def _round_of_classes(self) -> list[int]:
-        """Targets that stand for all: one of each class, then a second of each, and so on."""
+        """Targets by turns: one of each class, then a second of each, and so on."""
         seen: Counter[int] = Counter()
         ranked = []
         for _, row in sorted(self._targets.items()):
@@ -113,7 +136,7 @@ class Gallery:
     def _symbol(self, row: int) -> str:
         name = f"x{row}"
         if name not in self._symbols:
-            uri, width, height, smooth = _encode(self._images[row].as_py(), row)
+            uri, width, height, smooth = _encode(self._images[row].as_py(), row, self._side)
             self._symbols[name] = Markup(
                 '<symbol id="{}" viewBox="0 0 {} {}"><image width="{}" height="{}"{} href="{}"/></symbol>'
             ).format(name, width, height, width, height, Markup(' class="smooth"') if smooth else "", uri)
@@ -125,8 +148,8 @@ class Gallery:
         return list(self._symbols.values())
 
 
-def _encode(content: Any, row: int) -> tuple[str, int, int, bool]:
-    """(data URI, width, height, smooth) of an image, reduced to MAX_SIDE. Raises StoreError if broken."""
+def _encode(content: Any, row: int, side: int = MAX_SIDE) -> tuple[str, int, int, bool]:
+    """(data URI, width, height, smooth) of an image, reduced to `side`. Raises StoreError if broken."""
     from PIL import Image
 
     try:
@@ -138,10 +161,11 @@ def _encode(content: Any, row: int) -> tuple[str, int, int, bool]:
             f"row {row} of examples.parquet holds no readable image ({error}). Running `coterie plan` with "
             "a new campaign.folder writes the images again"
         ) from error
-    if max(image.size) > MAX_SIDE:
+    if max(image.size) > side:
         image = image.copy()
-        image.thumbnail((MAX_SIDE, MAX_SIDE))
+        image.thumbnail((side, side))
     packed = io.BytesIO()
-    image.save(packed, "PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode("ascii")
+    kind = "PNG" if max(image.size) <= LOSSLESS_UP_TO else "WebP"
+    image.save(packed, kind, **({"optimize": True} if kind == "PNG" else {"quality": 82, "method": 3}))
+    uri = f"data:image/{kind.lower()};base64," + base64.b64encode(packed.getvalue()).decode("ascii")
     return uri, image.width, image.height, max(image.size) >= SMOOTH_FROM

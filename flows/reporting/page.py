@@ -1,12 +1,13 @@
 """The report: one HTML string that needs nothing from anywhere else.
 
-Pictures are inlined once each, drawings are SVG, the style sheet is in the page and there is no script.
+Pictures are inlined once each, drawings are SVG, and style sheet and script are in the page. The script draws the two
+long lists, a page at a time, from data in the page; everything else is there without it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.reporting import text as text
+from flows.reporting.answer import answer
+from flows.reporting.browse import browse_data
 from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.reporting.experiments import read_experiments
-from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure
+from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure, removal_curve
 from flows.reporting.images import Picture
+from flows.reporting.players import read_players
 from flows.store.campaign import Campaign
 from flows.store.queries import copies_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
-# What masks of one size cannot tell (METHOD.md): the tables hold the convention of least norm.
+ARM_NAMES = {
+    "random": "as many removed at random",
+    "main_effects": "removal by main effects alone",
+    "embedding": "removal of near-duplicates by features",
+    "full": "nothing removed",
+}
+# Masks of one size do not identify these; the tables hold the convention of least norm.
 NOT_IDENTIFIED = (
     "every mask has the same number of players: a shift common to all main effects, and each player’s sum of pair "
     "interactions, cannot be told from such masks. Effects are given with a mean of zero"
@@ -50,12 +60,22 @@ def build_report(
     )
     headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
     tried = read_experiments(campaign, data.gallery)
+    players = read_players(campaign, data.gallery)
     page = _environment().get_template("report.html.j2")
     extent = _extent(data)
     return page.render(
         data=data,
         tried=tried,
         name=str(data.meta.get("name", campaign.folder.name)),
+        found=answer(campaign, data, tried, players),
+        decided=any(view.decision for view in players),
+        noun="group" if data.gallery.has_groups else "picture",
+        class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),
+        arm_names=ARM_NAMES,
+        removal_svg=removal_curve(tried.own_network),
+        browse_data=_Late(lambda: browse_data(data, players)),
+        symbols=_Late(lambda: Markup("").join(data.gallery.symbols)),
+        script=Markup((TEMPLATES / "browse.js.j2").read_text(encoding="utf-8")),
         headline=headline,
         lede=lede,
         tiles=_tiles(data, campaign),
@@ -71,6 +91,16 @@ def build_report(
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         draw=draw,
     )
+
+
+class _Late:
+    """Text that is made when the page reaches it: which pictures it draws is known only then."""
+
+    def __init__(self, make: Callable[[], Markup]) -> None:
+        self._make = make
+
+    def __html__(self) -> Markup:
+        return self._make()
 
 
 def _environment() -> Environment:
@@ -145,8 +175,8 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     else:
         tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
     ceiling = data.median("none", "noise_ceiling")
-    told = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
-    tiles.append((text.fixed(ceiling), "noise ceiling", told))
+    remark = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
+    tiles.append((text.fixed(ceiling), "noise ceiling", remark))
     tiles.append(
         (
             f"{data.n_open:,} / {len(data.faithfulness):,}",

@@ -40,8 +40,12 @@ def publish_progress(campaign: Campaign) -> None:
 
 
 def artifact_name(campaign: Campaign) -> str:
-    """The campaign's name in the letters Prefect allows in a key."""
-    return re.sub(r"[^a-z0-9]+", "-", str(campaign.meta["name"]).lower()).strip("-")
+    """Name a campaign's artifacts: its name in the letters Prefect allows, and the start of its identity.
+
+    Campaigns of one configuration on other data share a name; artifacts of one key would replace each other.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", str(campaign.meta["name"]).lower()).strip("-")
+    return f"{name}-{campaign.meta['identity_hash'][:8]}"
 
 
 def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 DASH = "–"
+Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
 KIND_NAMES = {
     "redundancy": ("redundancy", "redundancies"),
@@ -72,6 +73,13 @@ def probability(value: float | None, relation: bool = True) -> Markup:
     mantissa, exponent = f"{value:.0e}".split("e")
     times = "" if mantissa == "1" else f"{mantissa}×"
     return Markup(f"{equals}{times}10<sup>−{abs(int(exponent))}</sup>")
+
+
+def small_number(value: float | None) -> str:
+    """A p- or q-value as plain text: '0.03', '4e-9', '<1e-16'; a dash when there is none."""
+    if value is None or not is_number(value):
+        return DASH
+    return "<1e-16" if value < 1e-16 else fixed(value, 2 if value >= 0.095 else 3) if value >= 0.001 else f"{value:.0e}"
 
 
 def seconds(value: float | None) -> str:
@@ -140,10 +148,27 @@ def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct:
     return headline, start + listing(named) + "." + closing
 
 
-READINGS = {
-    "redundancy": "together the members do less than the sum of their parts",
-    "synergy": "together the members do more than the sum of their parts",
-    "boundary_synergy": "the member that helps counts for more where the one that hurts is present",
-    "interference": "the member that helps counts for less in this company",
-    "uncertain": "a member’s own effect cannot be told from zero, so the set has no kind",
-}
+def together(kind: str, surplus: float | None, main_effects: Sequence[float]) -> str:
+    """What a set's members do together beyond the sum of their own effects, in words and without a sign.
+
+    A redundancy of members that hurt has a surplus above zero: together they hurt less than the sum.
+
+    Examples
+    --------
+    >>> together("redundancy", -0.75, [0.6, 0.4])
+    'together they help 0.75 less than the sum of their own effects'
+    >>> together("redundancy", 0.57, [-0.6, -0.4])
+    'together they hurt 0.57 less than the sum of their own effects'
+    """
+    amount = fixed(None if surplus is None else abs(surplus))
+    known = [effect for effect in main_effects if is_number(effect)]
+    verb = "help" if sum(known) >= 0 else "hurt"
+    if kind == "redundancy":
+        return f"together they {verb} {amount} less than the sum of their own effects"
+    if kind == "synergy":
+        return f"together they {verb} {amount} more than the sum of their own effects"
+    if kind == "boundary_synergy":
+        return f"the one that helps counts {amount} more where the one that hurts is present"
+    if kind == "interference":
+        return f"the one that helps counts {amount} less where the one that hurts is present"
+    return f"together they do {signed(surplus)} beyond their own effects, of which one has no certain sign"

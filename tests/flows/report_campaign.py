@@ -113,6 +113,7 @@ def make_campaign(
     channels: int = 1,
     n_diverged: int = 2,
     sets: list[dict] | None = None,
+    n_audit: int = 3,
 ) -> Campaign:
     """A campaign folder with small tables, written the way the flows write them."""
     campaign = Campaign(folder)
@@ -124,14 +125,14 @@ def make_campaign(
             "n_players": N_PLAYERS,
             "alpha": 0.3,
             "n_targets": N_TARGETS,
-            "n_audit": 3,
+            "n_audit": n_audit,
             "class_names": CLASS_NAMES,
             "player_names": names,
             "shard_size": 8,
             "created": "2026-03-01T10:00:00+00:00",
         },
     )
-    splits = [("train", N_PLAYERS * examples_per_player), ("target", N_TARGETS), ("audit", 3)]
+    splits = [("train", N_PLAYERS * examples_per_player), ("target", N_TARGETS), ("audit", n_audit)]
     rows = [
         {
             "split": split,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sqlite3
@@ -72,9 +73,11 @@ def test_two_commands_the_first_makes_a_report_the_second_has_nothing_to_do(
     assert f"writes to {home}/coterie-temporary-server.log" in output, "its own words go there"
     assert (home / "coterie-temporary-server.log").is_file()
     with sqlite3.connect(home / "prefect.db") as database:
-        artifacts = dict(database.execute("select key, type from artifact where key like '%two-commands'"))
+        artifacts = dict(database.execute("select key, type from artifact where key like '%two-commands-%'"))
         flows = dict(database.execute("select f.name, r.state_type from flow_run r join flow f on f.id = r.flow_id"))
-    assert artifacts.items() >= {"faithfulness-two-commands": "table", "interactions-two-commands": "markdown"}.items()
+    identity = json.loads((tmp_path / "campaign" / "campaign.json").read_text())["identity_hash"][:8]
+    mine = {f"faithfulness-two-commands-{identity}": "table", f"interactions-two-commands-{identity}": "markdown"}
+    assert artifacts.items() >= mine.items()
     assert {flows[stage] for stage in ("campaign", "plan", "retrain", "attribute", "report")} == {"COMPLETED"}
 
     before = without_lock(stamps(tmp_path / "campaign"))

@@ -1,0 +1,278 @@
+"""The report's first screen: what can go, what to look at, what must stay, how sure that is, and what to do next."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.reporting.data import ReportData
+from flows.reporting.experiments import Experiments
+from flows.reporting.images import Picture
+from flows.reporting.players import Estimate, PlayerView
+from flows.reporting.text import Z95, is_number, percent, plural, signed
+from flows.store.campaign import Campaign
+
+SHOWN = 12  # thumbnails in each pile of the first screen
+
+
+@dataclass(frozen=True)
+class Item:
+    """A thumbnail of the first screen with the line under it."""
+
+    player: int
+    picture: Picture
+    line: str
+
+
+@dataclass(frozen=True)
+class Pile:
+    """Players with one decision; `note` says what they have in common."""
+
+    key: str
+    title: str
+    count: int
+    note: str
+    entries: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and what it does."""
+
+    command: str
+    does: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the first screen prints. sure: sentences about the test by retraining; basis: what all of it rests on."""
+
+    headline: str
+    sure: tuple[str, ...]
+    tested: bool
+    basis: str
+    learnt: bool
+    piles: tuple[Pile, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Accuracy of the campaign's models on audit examples beside the accuracy of guessing.
+
+    Parameters
+    ----------
+    accuracy
+        Mean over models, with a 95% interval over models and audit examples.
+    chance
+        Share of the commonest class among the audit examples.
+    n_audit
+        Audit examples.
+    """
+
+    accuracy: Estimate
+    chance: float
+    n_audit: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an accuracy on audit examples."""
+        return is_number(self.accuracy.value)
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the whole interval lies above chance; True where it is not known."""
+        return not self.known or self.accuracy.low > self.chance
+
+
+def learnt(data: ReportData) -> Learnt:
+    """Compare the models' accuracy on audit examples with chance.
+
+    Notes
+    -----
+    The table holds each model's accuracy, not which examples it had right. The variance over examples is therefore
+    bounded by p (1 - p) / n, as if every model had the same examples right: the interval is too wide, never too narrow.
+    """
+    values, labels = data.accuracies.get("audit", np.zeros(0)), data.gallery.labels_of("audit")
+    if not len(values) or not labels:
+        return Learnt(Estimate(), math.nan, len(labels))
+    mean, n = float(values.mean()), len(labels)
+    over_models = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+    half = Z95 * math.sqrt(over_models + mean * (1 - mean) / n)
+    chance = max(Counter(labels).values()) / n
+    return Learnt(Estimate(mean, max(0.0, mean - half), min(1.0, mean + half)), chance, n)
+
+
+def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Sequence[PlayerView]) -> Answer:
+    """Return the first screen's content."""
+    found = learnt(data)
+    counts = Counter(view.decision for view in players)
+    decided = bool(set(counts) - {""})
+    piles = _decided_piles(players) if decided else _open_piles(players)
+    return Answer(
+        headline=_headline(data, tried, found, counts, decided),
+        sure=_sure(tried, decided, len(players)),
+        tested=bool(tried.headline_rows),
+        basis=_basis(campaign, data, found),
+        learnt=found.above_chance,
+        piles=tuple(_drawn(pile, data) for pile in piles if pile.count),
+        steps=_steps(campaign, tried, decided),
+    )
+
+
+def _headline(
+    data: ReportData, tried: Experiments, found: Learnt, counts: Counter[str], decided: bool
+) -> str:
+    noun = "group" if data.gallery.has_groups else "picture"
+    if not found.above_chance:
+        return f"The models learnt too little from these {noun}s to decide about any of them"
+    if not decided:
+        n, n_open = len(data.faithfulness), data.n_open
+        if not n_open:
+            return f"No decision yet: on none of {plural(n, f'test {noun}')} do training {noun}s visibly act together"
+        return f"No decision yet: on {n_open:,} of {plural(n, f'test {noun}')}, training {noun}s act together"
+    dropped, review = counts["drop"], counts["review"]
+    worse = [
+        row for row in tried.headline_rows if row.against in ("random", "full") and row.verdict == "worse"
+    ]
+    if worse:
+        return f"Keep them all: without the {plural(dropped, noun)} proposed for removal, models get worse"
+    can_go = f"{dropped:,} of {plural(sum(counts.values()), f'training {noun}')} can go"
+    if not dropped:
+        can_go = f"All {plural(sum(counts.values()), f'training {noun}')} should stay"
+    return can_go + (f", {review:,} need{'s' if review == 1 else ''} a look" if review else "")
+
+
+def _decided_piles(players: Sequence[PlayerView]) -> list[Pile]:
+    dropped = sorted((v for v in players if v.decision == "drop"), key=_against)
+    review = sorted((v for v in players if v.decision == "review"), key=_against)
+    kept = sorted((v for v in players if v.decision == "keep"), key=lambda v: -_or(v.effect.low, -math.inf))
+    helping = [view for view in kept if view.effect.low > 0]
+    rules = Counter(view.rule_name for view in dropped).most_common()
+    why = "; ".join(f"{n:,}: {name}" for name, n in rules)
+    stay = Pile("keep", "Stay", len(kept), "None of them helps by more than chance on its own.", _items(kept))
+    if helping:
+        note = f"They help by more than chance. {len(kept):,} stay in all."
+        stay = Pile("keep", "Must stay", len(helping), note, _items(helping))
+    return [
+        Pile("drop", "Can go", len(dropped), why, _items(dropped)),
+        Pile("review", "Look at these", len(review), "Kept until somebody has looked.", _items(review)),
+        stay,
+    ]
+
+
+def _open_piles(players: Sequence[PlayerView]) -> list[Pile]:
+    """Without decisions: players by their mean effect."""
+    known = [view for view in players if is_number(view.effect.value)]
+    hurting = sorted((v for v in known if v.effect.value < 0), key=lambda v: v.effect.value)
+    helping = sorted((v for v in known if v.effect.value > 0), key=lambda v: -v.effect.value)
+    note = "By the mean effect over the test pictures explained; not yet a decision."
+    return [
+        Pile("harmful", "Hurt most", len(hurting), note, _items(hurting)),
+        Pile("helpful", "Help most", len(helping), note, _items(helping)),
+    ]
+
+
+def _items(views: Sequence[PlayerView]) -> tuple[Item, ...]:
+    return tuple(
+        Item(view.player, view.picture, view.rule_name if view.decision != "keep" else "")
+        for view in views[:SHOWN]
+    )
+
+
+def _drawn(pile: Pile, data: ReportData) -> Pile:
+    """The pile with its pictures inlined."""
+    items = tuple(Item(item.player, data.gallery.player(item.player), item.line) for item in pile.entries)
+    return Pile(pile.key, pile.title, pile.count, pile.note, items)
+
+
+def _against(view: PlayerView) -> tuple[float, float]:
+    """Strongest evidence against a player first."""
+    return (_or(view.harm_q, 2.0) if view.rule == "harmful" else 1.5, _or(view.effect.value, 0.0))
+
+
+def _or(value: float, otherwise: float) -> float:
+    return value if math.isfinite(value) else otherwise
+
+
+def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
+    if not decided:
+        return ("Nothing has been decided, so nothing has been tested.",)
+    rows = {row.against: row for row in tried.headline_rows}
+    if not rows:
+        return ("Not yet tested by retraining: this is what the analysis predicts.",)
+    said = []
+    for against, where in (
+        ("random", "with as many others removed at random"),
+        ("full", "with nothing removed"),
+    ):
+        row = rows.get(against)
+        if row is None:
+            continue
+        verdict = {
+            "better": "better, by more than chance", "worse": "worse, by more than chance",
+        }.get(row.verdict, "no difference is shown")  # fmt: skip
+        said.append(
+            f"Retrained without them, models are right on {percent(row.accuracy)} of the audit pictures; {where}, on "
+            f"{percent(row.accuracy_against)}. Difference {signed(100 * row.difference, 1)} points, "
+            f"{percent(1 - row.level, 0)} interval [{signed(100 * row.low, 1)}, {signed(100 * row.high, 1)}] over "
+            f"{row.over}: {verdict}."
+        )
+    return tuple(said)
+
+
+def _basis(campaign: Campaign, data: ReportData, found: Learnt) -> str:
+    alpha = campaign.meta.get("alpha")
+    part = f" on a random {percent(alpha, 0)} of" if is_number(alpha) else " on a random part of"
+    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each{part} the training pictures."
+    if not found.known:
+        return text + " There are no audit pictures, so nothing says whether the models learnt anything."
+    accuracy = found.accuracy
+    text += (
+        f" On {plural(found.n_audit, 'audit picture')}, which no fit and no decision uses, they are right "
+        f"{percent(accuracy.value)} of the time [{percent(accuracy.low)}, {percent(accuracy.high)}]; naming the "
+        f"commonest class is right {percent(found.chance)} of the time."
+    )
+    if not found.above_chance:
+        text += (
+            " The interval includes chance: decisions made from these models would be noise. More pictures, larger "
+            "pictures or a longer recipe may help."
+        )
+    return text
+
+
+def _steps(campaign: Campaign, tried: Experiments, decided: bool) -> tuple[Step, ...]:
+    folder = shlex.quote(str(campaign.folder))
+    if not decided:
+        return (Step(f"coterie curate {folder}", "decides what to keep, drop and look at; trains nothing"),)
+    steps = []
+    if tried.outdated:
+        steps.append(Step(f"coterie curate {folder}", "decides again: the analysis has changed since"))
+    if not tried.headline_rows:
+        steps.append(
+            Step(f"coterie verify {folder}", "tests the decision by retraining, against removal at random")
+        )
+    else:
+        steps.append(
+            Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set")
+        )
+    if not tried.trials:
+        steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one"))
+    if not tried.flips:
+        steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
+    return tuple(steps)
+
+
+def effect_words(effect: Estimate, decided: bool) -> str:
+    """An effect with its interval, in points of probability where decisions measured it."""
+    if not is_number(effect.value):
+        return ""
+    if not decided:
+        return f"{signed(effect.value)} on the mean output"
+    bounds = f" [{signed(100 * effect.low)}, {signed(100 * effect.high)}]" if is_number(effect.low) else ""
+    return f"{signed(100 * effect.value)} points{bounds}"

@@ -1,0 +1,213 @@
+"""The first screen answers; the two long lists hold every player and target, whatever their names are."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from flows.experiments.plans import freeze
+from flows.reporting.answer import learnt
+from flows.reporting.browse import script_json
+from flows.reporting.data import read_report_data
+from flows.reporting.images import Gallery
+from flows.reporting.text import together
+from flows.store.campaign import Campaign
+from flows.store.derived import columns, comparison_key, publish
+from flows.store.schemas import BRITTLENESS, COMPARISONS, DECISIONS
+from tests.flows.report_campaign import make_campaign, png, render
+from tests.flows.reporting.test_report import Page, browse
+
+NASTY = '</script><img src=x onerror="alert(1)">'
+
+
+def decide(campaign: Campaign, **changes: dict[int, Any]) -> None:
+    """Decisions about all players: 0 and 1 go, 2 is to be looked at, the others stay."""
+    rows = []
+    for player in range(campaign.n_players):
+        decision = "drop" if player < 2 else "review" if player == 2 else "keep"
+        row: dict[str, Any] = dict.fromkeys(DECISIONS.names) | {
+            "player": player, "name": str(player), "decision": decision,
+            "stands_in": 3 if player == 0 else -1,
+            "rule": ("redundant", "harmful", "harmful")[player] if player < 3 else "worth", "reason": f"reason {player}",
+            "effect": 0.01 * (player - 4), "effect_low": 0.01 * (player - 5),
+            "effect_high": 0.01 * (player - 3), "harm_q": 1e-4 if player == 1 else 0.5,
+        }  # fmt: skip
+        rows.append(row | {name: held[player] for name, held in changes.items() if player in held})
+    analysis = (campaign.analysis or {})["key"]
+    counts = {"kept": 5, "dropped": 2, "to_review": 1}
+    publish(campaign, "decisions", columns(rows, DECISIONS), {"key": "d", "analysis": analysis, "counts": counts})
+
+
+def compare(campaign: Campaign, **bounds: tuple[float, float]) -> None:
+    """A comparison of these decisions with each arm that is given, by its interval over seeds and examples."""
+    rows = [
+        dict.fromkeys(COMPARISONS.names) | {
+            "architecture": "first", "n_keep": size, "share": size / 8, "declared": size == 6, "arm": "curated",
+            "against": arm, "class_name": "", "accuracy": 0.75, "accuracy_against": 0.72, "difference": sum(ends) / 2,
+            "low": 0.001, "high": 0.002, "low_examples": ends[0], "high_examples": ends[1],
+            "level": 0.05, "n_seeds": 20,
+        }
+        for arm, ends in bounds.items()
+        for size in ((4, 6) if arm == "random" else (6,))
+    ]  # fmt: skip
+    key = comparison_key("d", {})
+    freeze(campaign, "verify", key, 1, {"settings": {}})
+    publish(campaign, "comparisons", columns(rows, COMPARISONS), {"key": key, "sentences": ["In short."]})
+
+
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    assert found is not None
+    content: dict[str, Any] = json.loads(found[1])
+    return content
+
+
+def test_without_a_decision_the_page_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    html = render(make_campaign(tmp_path / "toy", n_audit=90))
+    assert "<h1>No decision yet: on 2 of 5 test pictures, training pictures act together</h1>" in html
+    assert "<code>coterie curate " in html and "coterie verify" not in html
+    head = html[: html.index("</header>")]
+    assert "Hurt most" in head and "Help most" in head
+
+
+def test_the_first_screen_counts_and_shows_what_goes_what_stays_and_what_to_look_at(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign)
+    page = Page(html := render(campaign))
+    assert "<h1>2 of 8 training pictures can go, 1 needs a look</h1>" in html
+    assert "2 Can go" in page.text and "1 Look at these" in page.text and "2 Must stay" in page.text
+    assert "1: makes models worse" in page.text and "1: another picture does its work" in page.text
+    thumbs = re.findall(r'class="thumb" href="#player(\d+)"', html)
+    assert thumbs == ["1", "0", "2", "7", "6"], "strongest evidence first; those that stay by how much they help"
+    assert "Not yet tested by retraining" in page.text and "<code>coterie verify " in html
+
+
+@pytest.mark.parametrize(
+    ("bounds", "headline", "verdict"),
+    [
+        ({"random": (0.01, 0.05), "full": (-0.02, 0.02)}, "2 of 8 training pictures can go", "better, by more"),
+        ({"random": (-0.01, 0.05)}, "2 of 8 training pictures can go", "no difference is shown"),
+        ({"random": (-0.05, -0.01)}, "Keep them all: without the 2 pictures", "worse, by more than chance"),
+        ({"random": (0.01, 0.05), "full": (-0.05, -0.01)}, "Keep them all: without the 2 pictures", "worse, by more"),
+    ],
+)  # fmt: skip
+def test_how_sure_it_is_goes_by_the_interval_over_seeds_and_audit_pictures(
+    tmp_path: Path, bounds: dict[str, tuple[float, float]], headline: str, verdict: str
+) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign)
+    compare(campaign, **bounds)
+    page = Page(html := render(campaign))
+    assert headline in html and verdict in page.text
+    low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in bounds["random"])
+    assert f"95% interval [{low}, {high}] over trainings and audit pictures" in page.text
+    assert "coterie export" in html and "In short." in html
+    assert 'class="removal"' in html, "the removal curve has two sizes"
+
+
+def test_models_that_learnt_nothing_decide_nothing(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy")
+    decide(campaign)
+    data = read_report_data(campaign, n_targets=1, sets_per_target=1, fdr_level=0.1)
+    found = learnt(data)
+    assert found.n_audit == 3 and found.chance == pytest.approx(1 / 3)
+    p = float(data.accuracies["audit"].mean())
+    assert found.accuracy.high - p <= 1 - p and p - found.accuracy.low >= 1.96 * math.sqrt(p * (1 - p) / 3)
+    assert found.above_chance is (found.accuracy.low > 1 / 3) is False
+    html = render(campaign)
+    assert "<h1>The models learnt too little from these pictures" in html and "would be noise" in html
+
+
+def test_every_player_and_target_is_in_the_lists_with_its_evidence(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign)
+    content = data_of(render(campaign))
+    assert [entry["id"] for entry in content["players"]] == list(range(8))
+    assert [entry["id"] for entry in content["targets"]] == [0, 1, 2, 3, 4, -1, -3]
+    first = content["players"][0]
+    assert (first["decision"], first["rule"], first["reason"]) == ("drop", "another picture does its work", "reason 0")
+    assert first["told"] == "−4.00 points [−5.00, −3.00]" and first["instead"] == 3
+    by_player = {entry["id"]: [content["sets"][at]["members"] for at in entry["sets"]] for entry in content["players"]}
+    assert sorted(by_player[7]) == [[1, 2, 7]] and [1, 2] in by_player[1]
+    assert content["targets"][2]["n"] == 4, "sets behind an open gate that pass the level"
+    drawn = set(re.findall(r'<symbol id="x(\d+)"', render(campaign)))
+    rows = {str(row) for kind in ("players", "targets") for entry in content[kind] for row in entry["rows"]}
+    assert rows <= drawn | set(content["images"]) and not drawn & set(content["images"]), "each image once"
+
+
+def test_names_and_reasons_can_hold_anything(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign, reason={1: NASTY})
+    meta = json.loads((campaign.folder / "campaign.json").read_text())
+    meta["player_names"][1] = meta["player_names"][7] = f'a/"b"/{NASTY}'
+    (campaign.folder / "campaign.json").write_text(json.dumps(meta))
+    html = render(Campaign(campaign.folder))
+    page = Page(html)
+    assert NASTY not in html and html.count("</script>") == 2
+    assert not [tag for tag, given in page.tags if tag == "img"]
+    entry = data_of(html)["players"][1]
+    assert entry["reason"] == NASTY and entry["name"].endswith(NASTY)
+    assert json.loads(script_json("<!-- & \u2028 é")) == "<!-- & \u2028 é" and "<" not in script_json("<!--")
+
+
+@pytest.mark.chromium
+def test_a_browser_runs_none_of_it(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign, reason={1: NASTY})
+    page = Page(dom := browse(render(campaign), tmp_path, "--dump-dom"))
+    assert dom.count('class="entry drop"') == 2 and NASTY in page.text and "Stays in its place" in page.text
+    images = [given for tag, given in page.tags if tag == "img"]
+    assert images and all((given["src"] or "").startswith("data:image/png") for given in images)
+    assert not any("onerror" in given for _, given in page.tags)
+
+
+def test_an_example_goes_by_the_name_its_owner_gave_it() -> None:
+    rows = {
+        "split": ["train", "train", "target"], "position": [0, 1, 0], "label": [0, 0, 0], "player": [0, 1, -1],
+        "image": [png(at) for at in range(3)],
+    }  # fmt: skip
+    bare = Gallery(pa.table(rows), ["cat"], ["0", "1"])
+    assert (bare.player(1).name, bare.target(0).name) == ("image 1", "test image 0")
+    named = Gallery(pa.table({**rows, "name": ["cat/a.png", None, "cat/t.png"]}), ["cat"], ["0", "1"])
+    assert (named.player(0).name, named.player(0).short) == ("cat/a.png", "a.png")
+    assert (named.player(1).name, named.target(0).name) == ("image 1", "cat/t.png")
+
+
+def test_a_prediction_is_turned_over_for_sure_only_by_its_interval(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    row = {
+        "target": 0, "search": "main_effects", "gate_open": True, "margin_full": 1.5, "predicted_removals": 1,
+        "confirmed_removals": 2, "removed": [3, 4], "predicted_margin": -0.2, "margin_after": -0.5,
+        "margin_after_low": -0.9, "tried": [1, 2], "margins": [0.1, -0.5], "n_seeds": 6,
+    }  # fmt: skip
+    rows = [{**row, "margin_after_high": -0.1}, {**row, "target": 1, "margin_after_high": 0.2}]
+    publish(campaign, "brittleness", columns(rows, BRITTLENESS), {})
+    html = render(campaign)
+    part = html[html.index('id="brittleness"') :].split("</section>")[0]
+    assert "2 searches, 1 turned over for sure" in part
+    assert part.count(">for sure<") == 1 and part.count(">on average<") == 1 and "coterie brittleness" not in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "surplus", "effects", "words"),
+    [
+        ("redundancy", -0.75, [0.6, 0.4], "help 0.75 less"),
+        ("redundancy", 0.57, [-0.6, -0.4], "hurt 0.57 less"),
+        ("synergy", 0.4, [0.6, 0.4], "help 0.40 more"),
+        ("synergy", -0.4, [-0.6, -0.4], "hurt 0.40 more"),
+        ("boundary_synergy", 0.3, [0.6, -0.4], "counts 0.30 more where"),
+        ("interference", -0.3, [0.6, -0.4], "counts 0.30 less where"),
+        ("uncertain", -0.3, [0.6, 0.0], "−0.30 beyond"),
+        ("redundancy", None, [], "help – less"),
+    ],
+)
+def test_a_set_is_put_in_words_that_no_sign_contradicts(
+    kind: str, surplus: float | None, effects: list[float], words: str
+) -> None:
+    assert words in together(kind, surplus, effects)

@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from attribution.errors import AttributionError
+from attribution.experiments.learnability import Learnability
+from flows.errors import IncompleteCampaign
 from flows.reporting.data import ReportData
 from flows.reporting.experiments import Experiments
 from flows.reporting.images import Picture
 from flows.reporting.players import Estimate, PlayerView
-from flows.reporting.text import Z95, is_number, percent, plural, signed
+from flows.reporting.text import fixed, is_number, percent, plural, signed
 from flows.store.campaign import Campaign
+from flows.store.learnability import campaign_learnability, learnability_sentence
 
 SHOWN = 12  # thumbnails in each pile of the first screen
 
@@ -61,56 +63,12 @@ class Answer:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """Accuracy of the campaign's models on audit examples beside the accuracy of guessing.
-
-    Parameters
-    ----------
-    accuracy
-        Mean over models, with a 95% interval over models and audit examples.
-    chance
-        Share of the commonest class among the audit examples.
-    n_audit
-        Audit examples.
-    """
-
-    accuracy: Estimate
-    chance: float
-    n_audit: int
-
-    @property
-    def known(self) -> bool:
-        """Whether there is an accuracy on audit examples."""
-        return is_number(self.accuracy.value)
-
-    @property
-    def above_chance(self) -> bool:
-        """Whether the whole interval lies above chance; True where it is not known."""
-        return not self.known or self.accuracy.low > self.chance
-
-
-def learnt(data: ReportData) -> Learnt:
-    """Compare the models' accuracy on audit examples with chance.
-
-    Notes
-    -----
-    The table holds each model's accuracy, not which examples it had right. The variance over examples is therefore
-    bounded by p (1 - p) / n, as if every model had the same examples right: the interval is too wide, never too narrow.
-    """
-    values, labels = data.accuracies.get("audit", np.zeros(0)), data.gallery.labels_of("audit")
-    if not len(values) or not labels:
-        return Learnt(Estimate(), math.nan, len(labels))
-    mean, n = float(values.mean()), len(labels)
-    over_models = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
-    half = Z95 * math.sqrt(over_models + mean * (1 - mean) / n)
-    chance = max(Counter(labels).values()) / n
-    return Learnt(Estimate(mean, max(0.0, mean - half), min(1.0, mean + half)), chance, n)
-
-
 def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Sequence[PlayerView]) -> Answer:
     """Return the first screen's content."""
-    found = learnt(data)
+    try:
+        found = campaign_learnability(campaign)
+    except (IncompleteCampaign, AttributionError):
+        found = None  # no model of role fit is trained, or there is nothing to score it on
     counts = Counter(view.decision for view in players)
     decided = bool(set(counts) - {""})
     piles = _decided_piles(players) if decided else _open_piles(players)
@@ -119,17 +77,17 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         sure=_sure(tried, decided, len(players)),
         tested=bool(tried.headline_rows),
         basis=_basis(campaign, data, found),
-        learnt=found.above_chance,
+        learnt=found is None or found.learnt,
         piles=tuple(_drawn(pile, data) for pile in piles if pile.count),
         steps=_steps(campaign, tried, decided),
     )
 
 
 def _headline(
-    data: ReportData, tried: Experiments, found: Learnt, counts: Counter[str], decided: bool
+    data: ReportData, tried: Experiments, found: Learnability | None, counts: Counter[str], decided: bool
 ) -> str:
     noun = "group" if data.gallery.has_groups else "picture"
-    if not found.above_chance:
+    if found is not None and not found.learnt:
         return f"The models learnt too little from these {noun}s to decide about any of them"
     if not decided:
         n, n_open = len(data.faithfulness), data.n_open
@@ -219,31 +177,18 @@ def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
         }.get(row.verdict, "no difference is shown")  # fmt: skip
         said.append(
             f"Retrained without them, models are right on {percent(row.accuracy)} of the audit pictures; {where}, on "
-            f"{percent(row.accuracy_against)}. Difference {signed(100 * row.difference, 1)} points, "
-            f"{percent(1 - row.level, 0)} interval [{signed(100 * row.low, 1)}, {signed(100 * row.high, 1)}] over "
-            f"{row.over}: {verdict}."
+            f"{percent(row.accuracy_against)}. Difference {signed(100 * row.difference, 1)} points "
+            f"[{signed(100 * row.low, 1)}, {signed(100 * row.high, 1)}]: {verdict} ({row.interval_words}; below "
+            f"{fixed(100 * row.smallest, 1)} points nothing could have been shown)."
         )
     return tuple(said)
 
 
-def _basis(campaign: Campaign, data: ReportData, found: Learnt) -> str:
+def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
     alpha = campaign.meta.get("alpha")
     part = f" on a random {percent(alpha, 0)} of" if is_number(alpha) else " on a random part of"
     text = f"{plural(data.outcomes['ok'], 'model')} were trained, each{part} the training pictures."
-    if not found.known:
-        return text + " There are no audit pictures, so nothing says whether the models learnt anything."
-    accuracy = found.accuracy
-    text += (
-        f" On {plural(found.n_audit, 'audit picture')}, which no fit and no decision uses, they are right "
-        f"{percent(accuracy.value)} of the time [{percent(accuracy.low)}, {percent(accuracy.high)}]; naming the "
-        f"commonest class is right {percent(found.chance)} of the time."
-    )
-    if not found.above_chance:
-        text += (
-            " The interval includes chance: decisions made from these models would be noise. More pictures, larger "
-            "pictures or a longer recipe may help."
-        )
-    return text
+    return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 
 def _steps(campaign: Campaign, tried: Experiments, decided: bool) -> tuple[Step, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.errors import IncompleteCampaign
 from flows.reporting.images import Gallery, Picture
+from flows.reporting.text import percent
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, read_derived, verdicts
 
@@ -37,9 +38,11 @@ class Compared:
     Parameters
     ----------
     low, high
-        Interval of the difference, over seeds and audit examples where the table has it, else over seeds alone.
-    over
-        In words, what the interval is over.
+        Interval of the difference over seeds and audit examples together.
+    smallest
+        The smallest difference that this many seeds and audit examples could have shown.
+    level
+        Of this interval alone; `n_together` intervals hold together at level times their number.
     """
 
     against: str
@@ -53,9 +56,17 @@ class Compared:
     difference: float
     low: float
     high: float
-    over: str
+    smallest: float
     level: float
+    n_together: int
+    n_examples: int
     n_seeds: int
+
+    @property
+    def interval_words(self) -> str:
+        """Name of the interval: its coverage, over what, and how many it holds for together."""
+        together = f", for {self.n_together} comparisons together" if self.n_together > 1 else ""
+        return f"{percent(1 - self.level * self.n_together, 0)} interval over trainings and audit pictures{together}"
 
     @property
     def verdict(self) -> str:
@@ -186,9 +197,6 @@ def _trial(row: dict[str, Any], gallery: Gallery) -> Trial:
 
 
 def _compared(row: Mapping[str, Any]) -> Compared:
-    both = (_number(row.get("low_examples")), _number(row.get("high_examples")))
-    over_both = all(map(math.isfinite, both))
-    low, high = both if over_both else (_number(row.get("low")), _number(row.get("high")))
     return Compared(
         against=row["against"],
         class_name=row["class_name"] or "",
@@ -199,10 +207,12 @@ def _compared(row: Mapping[str, Any]) -> Compared:
         accuracy=_number(row["accuracy"]),
         accuracy_against=_number(row["accuracy_against"]),
         difference=_number(row["difference"]),
-        low=low,
-        high=high,
-        over="trainings and audit pictures" if over_both else "trainings alone",
+        low=_number(row["low"]),
+        high=_number(row["high"]),
+        smallest=_number(row["smallest"]),
         level=float(row["level"]),
+        n_together=int(row["n_together"]),
+        n_examples=int(row["n_examples"]),
         n_seeds=int(row["n_seeds"]),
     )
 

@@ -43,16 +43,14 @@ class Picture:
 class Gallery:
     """Images of a campaign's `examples` table by player and by target; remembers which were asked for."""
 
-    def __init__(self, examples: pa.Table, class_names: list[str], player_names: list[str]) -> None:
+    def __init__(self, examples: pa.Table, class_names: list[str]) -> None:
         columns = {name: examples[name].to_pylist() for name in ("split", "position", "label", "player")}
         self._images = examples["image"]
         self._labels = columns["label"]
         self._splits = columns["split"]
-        # Campaigns planned before examples had names have none.
-        has_names = "name" in examples.column_names
-        self._names = examples["name"].to_pylist() if has_names else [None] * examples.num_rows
+        self._names, self._groups = examples["name"].to_pylist(), examples["group"].to_pylist()
         self._side = MAX_SIDE if examples.num_rows <= MANY else SIDE_OF_MANY
-        self._class_names, self._player_names = class_names, player_names
+        self._class_names = class_names
         self._players: dict[int, list[int]] = {}
         self._targets: dict[int, int] = {}
         for row, (split, position, player) in enumerate(
@@ -76,12 +74,7 @@ class Gallery:
         class_name = (
             self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
         )
-        given = str(self._player_names[player]) if player < len(self._player_names) else str(player)
-        if self.has_groups:
-            name = f"group {player}" if given == str(player) else given
-        else:
-            own = self._names[rows[0]] if rows else None
-            name = str(own) if own else f"image {given}" if given.isdigit() else given
+        name = str((self._groups[rows[0]] or self._names[rows[0]] if rows else None) or f"image {player}")
         kind = f"{name}, a group of {len(rows)} training pictures" if self.has_groups else f"training picture {name}"
         shown = tuple(rows[:MEMBERS_SHOWN])
         return Picture(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flows.reporting.page import build_report
 from flows.store import schemas
-from flows.store.campaign import Campaign
+from flows.store.campaign import Campaign, pack_masks
 from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.roles import RowRange
 
@@ -123,6 +123,7 @@ def make_campaign(
         {
             "name": "toy",
             "n_players": N_PLAYERS,
+            "n_train": N_PLAYERS * examples_per_player,
             "alpha": 0.3,
             "n_targets": N_TARGETS,
             "n_audit": n_audit,
@@ -149,6 +150,12 @@ def make_campaign(
         for at in range(n)
     ]
     campaign.write_examples(pa.Table.from_pylist(rows, schema=schemas.EXAMPLES))
+    drawn = np.random.default_rng(0).random((24, N_PLAYERS)) < 0.3
+    masks = {
+        "mask_id": range(24), "replicate": [0] * 24, "role": ["fit"] * 24, "seed_group": range(24),
+        "mask": pack_masks(drawn),
+    }  # fmt: skip
+    campaign.write_masks(RowRange("fit", 0, 0, 24), pa.table(masks))
     outputs = [
         {
             "mask_id": at,

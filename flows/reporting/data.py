@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
-from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, Z95, together
+from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, together
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 DASH = "–"
-Z95 = 1.959963984540054  # half-width of a 95% normal interval in standard errors
 KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
 KIND_NAMES = {
     "redundancy": ("redundancy", "redundancies"),

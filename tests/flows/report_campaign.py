@@ -11,7 +11,7 @@ from PIL import Image
 
 from flows.reporting.page import build_report
 from flows.store import schemas
-from flows.store.campaign import Campaign, pack_masks
+from flows.store.campaign import Campaign
 from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.roles import RowRange
 
@@ -153,7 +153,7 @@ def make_campaign(
     drawn = np.random.default_rng(0).random((24, N_PLAYERS)) < 0.3
     masks = {
         "mask_id": range(24), "replicate": [0] * 24, "role": ["fit"] * 24, "seed_group": range(24),
-        "mask": pack_masks(drawn),
+        "mask": schemas.mask_column(drawn),
     }  # fmt: skip
     campaign.write_masks(RowRange("fit", 0, 0, 24), pa.table(masks))
     outputs = [

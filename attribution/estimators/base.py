@@ -1,4 +1,4 @@
-"""What every linear function of the mask shares: coefficients in Banzhaf units, an intercept, predictions."""
+"""The base of the linear estimators, and the protocol of all estimators."""
 
 from __future__ import annotations
 
@@ -28,19 +28,28 @@ class Estimator(Protocol):
 
 
 def one_alpha(alpha: Any) -> Any:
-    """alpha as given. Raises AttributionError where it is one for every mask."""
+    """Return alpha. Raises AttributionError if it is an array, one value for every mask."""
     if np.ndim(alpha) != 0:
         raise AttributionError("this estimator takes one alpha for all masks; several were given. Use ProxySPEX.")
     return alpha
 
 
 class LinearMaskModel(RegressorMixin, BaseEstimator):
-    """Base of the linear estimators: y = intercept + masks @ coef'.
+    """Base of the linear estimators: output = intercept + masks @ coef'.
 
-    Attributes after fit: coef_ (t, n), the change of output by including a player; intercept_ (t,), the output at the
-    empty mask; single_, whether outputs came as a vector (then predict returns one); fixed_size_, whether every mask
-    includes equally many players: then the coefficients' common shift is not identified, and their mean is zero
-    unless a class says otherwise.
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_targets, n_players)
+        Change of the output when the player is included, averaged over masks (Banzhaf units).
+    intercept_ : ndarray of shape (n_targets,)
+        Output at the empty mask.
+    fixed_size_ : bool
+        True if every mask includes equally many players. The common shift of the coefficients is then not identified,
+        and their mean is zero unless the class documents another convention.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
     """
 
     coef_: Array
@@ -49,9 +58,22 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
     fixed_size_: bool
 
     def predict(self, masks: Any) -> Array:
-        """(m, n) bool -> (m,) or (m, t). A player whose coefficient is unknown (NaN) counts as zero.
+        """Predict the outputs of models trained on masks.
 
-        Raises AttributionError for another number of players."""
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+
+        Returns
+        -------
+        ndarray of shape (n_masks,) or (n_masks, n_targets)
+            One dimension if `fit` was given a vector. A player whose coefficient is NaN contributes nothing.
+
+        Raises
+        ------
+        AttributionError
+            For a number of players other than in `fit`.
+        """
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "coef_")

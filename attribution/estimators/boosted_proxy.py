@@ -1,4 +1,4 @@
-"""Gradient-boosted trees alone, with the face of an estimator."""
+"""Gradient-boosted trees as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -19,14 +19,60 @@ from attribution.proxy.fit import BACKENDS, Proxy, fit_proxy
 
 
 class BoostedProxy(RegressorMixin, BaseEstimator):
-    """The proxy of ProxySPEX by itself: boosted trees mask -> output, stopped early on one fold of six.
+    """Boosted trees of mask -> output, stopped early on one fold of six: the proxy of ProxySPEX by itself.
 
-    Its spectrum can be read exactly, and every set in it is one that some tree has used, real or not: a good
-    predictor where interactions are many, no evidence for any of them.
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+    backend : {"booster", "lightgbm"}
+        "booster" fits all targets at once; "lightgbm" is the reference, one model for each target.
+    max_depth : int
+        Depth of the trees, 1 to 8.
+    learning_rate : float
+        Shrinkage of the trees, in (0, 1].
+    n_estimators : int
+        Largest number of trees of one target.
+    early_stopping_rounds : int
+        A target stops after so many trees without a smaller error on the held-out fold. 0: never.
+    seed : int
+        Seed of the assignment of masks to folds.
+    device : str
+        "cpu" for NumPy, or a torch device such as "cuda" for the booster.
 
-    backend: "booster" (all targets at once) or "lightgbm" (the reference). max_depth, learning_rate, n_estimators,
-    early_stopping_rounds, device: as in BoosterSettings. After fit: proxy_; n_trees_ is the number of
-    trees of each target.
+    Attributes
+    ----------
+    proxy_ : Proxy
+        The fitted forests.
+    n_trees_ : ndarray of int, shape (n_targets,)
+        Number of trees of each target.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
+
+    Notes
+    -----
+    The spectrum of the trees is exact. It contains every set that some tree has used, whether or not it has a real
+    effect.
+
+    **When to use it.** For predictions where interactions are many.
+
+    **When not to use it.** As evidence for an interaction: its sets have neither errors nor q-values. `ProxySPEX` has
+    both. No flow uses this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution.estimators import BoostedProxy
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((400, 6)) < 0.5
+    >>> outputs = masks[:, 0] * masks[:, 1] + 0.1 * rng.normal(size=400)
+    >>> model = BoostedProxy(n_estimators=100).fit(masks, outputs)
+    >>> bool(model.score(masks, outputs) > 0.8)
+    True
+    >>> bool(abs(model.spectrum().banzhaf((0, 1)) - 1.0) < 0.2)
+    True
     """
 
     def __init__(
@@ -50,10 +96,30 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         self.device = device
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> BoostedProxy:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t).
+        """Fit to the outputs of models trained on masks.
 
-        groups: (m,) labels of rows that the split for early stopping may not divide. sample_weight: (m,) positive.
-        Raises AttributionError for bad input (checks.check_data) or settings."""
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Labels of rows that the split for early stopping must not divide. Equal masks are never
+            divided.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows.
+
+        Returns
+        -------
+        BoostedProxy
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs or settings.
+        """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         if self.backend not in BACKENDS:
             raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
@@ -78,7 +144,22 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, masks: Any) -> NDArray[np.float64]:
-        """(m, n) bool -> (m,) or (m, t). Raises AttributionError for another number of players."""
+        """Predict the outputs of models trained on masks.
+
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+
+        Returns
+        -------
+        ndarray of shape (n_masks,) or (n_masks, n_targets)
+            One dimension if `fit` was given a vector.
+
+        Raises
+        ------
+        AttributionError
+            For a number of players other than in `fit`.
+        """
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "proxy_")
@@ -86,7 +167,22 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         return as_given(predicted, self.single_)
 
     def spectrum(self, target: int = 0) -> Spectrum:
-        """The exact spectrum of a target's trees. Raises AttributionError for a target that was not fitted."""
+        """Read the exact spectrum of a target's trees.
+
+        Parameters
+        ----------
+        target : int
+            Column of `outputs`.
+
+        Returns
+        -------
+        Spectrum
+
+        Raises
+        ------
+        AttributionError
+            For a target that was not fitted.
+        """
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "proxy_")

@@ -1,4 +1,4 @@
-"""The linear datamodel (Ilyas et al. 2022): the best linear function of the mask, by LASSO."""
+"""The linear datamodel: the best linear function of the mask, by LASSO."""
 
 from __future__ import annotations
 
@@ -16,20 +16,62 @@ from attribution.masks.player_subset import dense_players
 
 
 class Datamodel(LinearMaskModel):
-    """LASSO of outputs on masks, all targets at once, the penalty of each chosen by cross-validation.
+    """LASSO of outputs on masks: the linear datamodel, with a cross-validated penalty for each target.
 
-    minimise 1/2 mean((y - c - x.w)^2) + lambda sum_i |w_i| sigma  over w, c; six folds, none of which divides a
-    group of rows (replicates of a mask always form one). When not to use it: where the verdict "interactions"
-    stands, the spectrum of `ProxySPEX` predicts better.
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+    n_penalties : int
+        Number of penalties on the path.
+    smallest_penalty : float
+        Smallest penalty, as a fraction of the smallest one at which every coefficient is zero.
+    seed : int
+        Seed of the assignment of masks to folds.
+    max_dense_players : int
+        Up to this many players all enter the fit; of more, only the strongest, and the other coefficients are zero.
 
-    alpha: the probability with which masks include a player. n_penalties, smallest_penalty: the path, as a fraction
-    of the least penalty that empties the model. max_dense_players: beyond this many players only the strongest enter
-    the fit (masks/player_subset.py); the others' coefficients are zero.
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_targets, n_players)
+        Change of the output when the player is included, averaged over masks (Banzhaf units).
+    intercept_ : ndarray of shape (n_targets,)
+        Output at the empty mask.
+    penalty_ : ndarray of shape (n_targets,)
+        Penalty lambda of each target.
+    cross_fitted_ : ndarray of shape (n_masks, n_targets)
+        Predictions of the fit masks, each by the fit without the mask's fold.
+    fixed_size_ : bool
+        True if every mask includes equally many players. The common shift of the coefficients is then not identified;
+        the penalty chooses it so that as many coefficients as possible are zero.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
 
-    Attributes after fit: coef_ (t, n), the change of output by including a player (Banzhaf units); intercept_ (t,),
-    the output at the empty mask; penalty_ (t,); cross_fitted_ (m, t), each row predicted by the fit without its
-    fold; single_ and fixed_size_ as of LinearMaskModel. Of masks of one size the penalty chooses the coefficients'
-    common shift: as many as can be are zero.
+    Notes
+    -----
+    The estimate minimises 1/2 mean((y - c - x.w)^2) + lambda sum_i |w_i| sigma over w and c, with
+    sigma^2 = alpha (1 - alpha) (Ilyas et al. 2022, Datamodels, arXiv 2202.00622). The penalty is chosen over six folds,
+    none of which divides a group of rows; replicates of a mask are one group.
+
+    **When to use it.** For main effects and predictions, above all where few players matter.
+
+    **When not to use it.** Where a target has evidence of interactions, the spectrum of `ProxySPEX` predicts better.
+    Where all players matter a little, `RidgeDatamodel` may.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution import Datamodel
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((300, 20)) < 0.5
+    >>> outputs = 2.0 * masks[:, 4] - masks[:, 9] + 0.1 * rng.normal(size=300)
+    >>> model = Datamodel().fit(masks, outputs)
+    >>> model.coef_[0, [4, 9]].round(1)
+    array([ 2., -1.])
+    >>> int(np.abs(model.coef_[0]).argmax())
+    4
     """
 
     def __init__(
@@ -47,10 +89,28 @@ class Datamodel(LinearMaskModel):
         self.max_dense_players = max_dense_players
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> Datamodel:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t).
+        """Fit to the outputs of models trained on masks.
 
-        groups: (m,) labels of rows no split may divide. sample_weight: (m,) positive.
-        Raises AttributionError for bad input (checks.check_data).
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Labels of rows that must share a fold. Equal masks always share one.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows.
+
+        Returns
+        -------
+        Datamodel
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs or settings.
         """
         data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
         folds = assign_folds(data.groups, N_FOLDS, self.seed)

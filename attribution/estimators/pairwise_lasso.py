@@ -20,22 +20,64 @@ from attribution.types import Array, Float32
 
 
 class PairwiseLasso(RegressorMixin, BaseEstimator):
-    """One L1 penalty over main effects and all pairs, chosen by cross-validation per target: the plain way.
+    """LASSO over all players and all pairs, with one cross-validated penalty for each target.
 
-        minimise  1/2 mean(w (y - c - sum_i b_i phi_i - sum_ij b_ij phi_i phi_j)^2) + lambda |b|_1
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+    n_penalties : int
+        Number of penalties on the path. The path ends early once the cross-validated error has not improved for five.
+    smallest_penalty : float
+        Smallest penalty, as a fraction of the smallest one at which every coefficient is zero.
+    seed : int
+        Seed of the assignment of masks to folds.
+    max_players : int
+        Campaigns of more players are refused.
 
-    The path is solved with the sequential strong rule (Tibshirani et al. 2012): per penalty only columns whose
-    correlation with the residual may matter are fitted, and all are checked afterwards, so the result is that of the
-    whole problem. n (n + 1) / 2 columns of float32 are held: 165 MB for 200 players and 2,048 masks.
-    When not to use it: it is here to be beaten. One penalty for many small main effects and few large interactions
-    halves the latter (docs/NEGATIVE_RESULTS.md), and it knows no triples.
+    Attributes
+    ----------
+    spectra_ : list of Spectrum
+        One for each target.
+    coef_ : ndarray of shape (n_targets, n_players)
+        Main effects in Banzhaf units: the effect of a player averaged over masks.
+    intercept_ : ndarray of shape (n_targets,)
+        Mean output.
+    penalty_ : ndarray of shape (n_targets,)
+        Penalty lambda of each target.
+    cross_fitted_ : ndarray of shape (n_masks, n_targets)
+        Predictions of the fit masks, each by the fit without the mask's fold.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
 
-    alpha: the probability with which masks include a player. n_penalties, smallest_penalty: the path, as a fraction
-    of the least penalty that empties the model; it ends early once the cross-validated error has risen for five
-    penalties. max_players: more are refused.
+    Notes
+    -----
+    The estimate minimises
 
-    Attributes after fit: spectra_, one Spectrum per target; coef_ (t, n), main effects in Banzhaf units (effect of a
-    player averaged over masks); intercept_ (t,), the mean output; penalty_ (t,); cross_fitted_ (m, t).
+        1/2 mean(w (y - c - sum_i b_i phi_i - sum_ij b_ij phi_i phi_j)^2) + lambda |b|_1
+
+    The path is solved with the sequential strong rule (Tibshirani et al. 2012): only columns whose correlation with the
+    residual may matter are fitted, and all columns are checked afterwards: the solution is that of the whole problem.
+    The n (n + 1) / 2 columns are held in float32: 165 MB for 200 players and 2,048 masks.
+
+    **When to use it.** As a baseline for up to 300 players.
+
+    **When not to use it.** One penalty for many small main effects and few large interactions halves the interactions
+    (docs/NEGATIVE_RESULTS.md), and there are no triples, errors or q-values. `ProxySPEX` has them. No flow uses this
+    class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution.estimators import PairwiseLasso
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((300, 8)) < 0.5
+    >>> outputs = masks[:, 1] + 2.0 * masks[:, 3] * masks[:, 6] + 0.1 * rng.normal(size=300)
+    >>> spectrum = PairwiseLasso().fit(masks, outputs).spectra_[0]
+    >>> max((members for members in spectrum.terms if len(members) == 2), key=lambda pair: abs(spectrum.terms[pair]))
+    (3, 6)
     """
 
     def __init__(
@@ -53,10 +95,30 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
         self.max_players = max_players
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> PairwiseLasso:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t).
+        """Fit to the outputs of models trained on masks.
 
-        groups: (m,) labels of rows no split may divide. sample_weight: (m,) positive. Raises AttributionError for
-        bad input (checks.check_data), and for more players than max_players."""
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Labels of rows that must share a fold. Equal masks always share one.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows.
+
+        Returns
+        -------
+        PairwiseLasso
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs or settings, and for more than `max_players`
+            players.
+        """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         if n_players > self.max_players:
@@ -90,7 +152,22 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, masks: Any) -> Array:
-        """(m, n) bool -> (m,) or (m, t). Raises AttributionError for another number of players."""
+        """Predict the outputs of models trained on masks.
+
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+
+        Returns
+        -------
+        ndarray of shape (n_masks,) or (n_masks, n_targets)
+            One dimension if `fit` was given a vector.
+
+        Raises
+        ------
+        AttributionError
+            For a number of players other than in `fit`.
+        """
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
@@ -111,8 +188,9 @@ _PATIENCE = 5  # penalties without a smaller cross-validated error after which t
 
 
 def _design(phi: Float32) -> Float32:
-    """phi_i and then phi_i phi_j, i < j, of every mask: (m, n) -> (n (n + 1) / 2, m). A column is a row here, so that
-    fetching some of them reads memory in order."""
+    """phi_i and then phi_i phi_j, i < j, of every mask: (m, n) -> (n (n + 1) / 2, m).
+
+    A column of the design is a row here, so that reading some of them reads memory in order."""
     n_masks, n_players = phi.shape
     columns = np.empty((n_players * (n_players + 1) // 2, n_masks), dtype=np.float32)
     columns[:n_players] = phi.T
@@ -125,7 +203,7 @@ def _design(phi: Float32) -> Float32:
 
 
 def _fit_target(columns: Float32, outputs: Array, weight: Array, folds: NDArray[np.int64], ratios: Array) -> _Fitted:
-    """One target: every fold's path in step, one penalty after the other, then the fit on all masks."""
+    """Fit one target: the paths of all folds, penalty by penalty, then the fit on all masks."""
     mean, scale = float(np.average(outputs, weights=weight)), float(outputs.std()) or 1.0
     y = ((outputs - mean) / scale).astype(np.float32)
     n_folds = int(folds.max()) + 1
@@ -159,16 +237,17 @@ def _fit_target(columns: Float32, outputs: Array, weight: Array, folds: NDArray[
 
 
 class _Path:
-    """A LASSO path on some rows (weight 0 leaves a row out), solved penalty after penalty on a working set.
+    """A LASSO path on some rows (weight 0 leaves a row out), solved penalty by penalty on a working set of columns.
 
-    The working set only grows, and its Gram matrix with it: a step pays for new columns. place (q,): where each column
-    of the problem stands in the set, -1 outside it; at (w,): the set. Coordinate descent is scikit-learn's."""
+    The working set only grows, and its Gram matrix with it, so that each step computes new columns only. place (q,):
+    position of each column in the set, -1 outside it; at (w,): the columns of the set. Coordinate descent is
+    scikit-learn's."""
 
     def __init__(self, columns: Float32, y: Float32, weight: Float32) -> None:
         self.columns, self.y, self.weight = columns, y, weight
         self.total = float(weight.sum())
         self.mean_y = float(weight @ y) / self.total
-        # Its square is what the duality gap is measured against.
+        # The duality gap is measured relative to its square.
         self.spread = np.sqrt([max(float(weight @ y**2) / self.total - self.mean_y**2, 1e-12)])
         self.place = np.full(len(columns), -1, dtype=np.int64)
         self.at = np.zeros(0, dtype=np.int64)
@@ -187,8 +266,8 @@ class _Path:
         return np.asarray(self.columns @ weighted_residual, dtype=np.float32) / np.float32(self.total)
 
     def advance(self, penalty: float, tolerance: float = 1e-6) -> None:
-        """The solution at a smaller penalty; tolerance: largest duality gap, as a share of the outputs' variance."""
-        # Somewhat more than the strong rule asks for: columns are cheaper fetched together.
+        """Solve for a smaller penalty; tolerance: largest duality gap, as a share of the outputs' variance."""
+        # 5% more than the strong rule requires: fetching columns together takes less time.
         wanted = np.abs(self.correlation) >= 0.95 * (2.0 * penalty - self.penalty)
         self.penalty = penalty
         while True:
@@ -216,7 +295,7 @@ class _Path:
         from sklearn.linear_model import lasso_path
 
         if len(self.at):
-            # One row of zeros stands for the design: only its shape is looked at beside the Gram matrix.
+            # One row of zeros replaces the design: beside the Gram matrix only its shape is used.
             self.coef = lasso_path(
                 np.zeros((1, len(self.at))), self.spread, alphas=[penalty], precompute=self.gram, Xy=self.covariance,
                 coef_init=self.coef, check_input=False, copy_X=False, tol=tolerance, max_iter=10_000,

@@ -14,26 +14,82 @@ from attribution.types import Array
 
 
 class SampleReuseBanzhaf(LinearMaskModel):
-    """Mean output with a player minus mean output without it (Wang and Jia 2023, Data Banzhaf, section 4).
+    """Estimate Banzhaf values by maximum sample reuse: mean output with a player minus mean output without it.
 
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_targets, n_players)
+        Change of the output when the player is included, averaged over masks (Banzhaf units). NaN for a
+        player that every mask or no mask includes.
+    intercept_ : ndarray of shape (n_targets,)
+        Output at the empty mask.
+    stderr_ : ndarray of shape (n_targets, n_players)
+        Standard errors of `coef_`, clustered by groups of rows.
+    fixed_size_ : bool
+        True if every mask includes equally many players. The common shift of the coefficients is then not identified,
+        and their mean is zero.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
+
+    Notes
+    -----
     Under independent masks of any alpha the difference is unbiased for the alpha-weighted Banzhaf value
-    E[f(x + i) - f(x - i)], METHOD.md's I({i}); the paper has alpha = 1/2. Every value carries the sampling noise of
-    all other players' effects, some 2 sd(y) / sqrt(n_masks) at alpha = 1/2, and nothing is shrunken: as a ranking it
-    serves, as a predictor it loses to any penalised fit unless masks are many times the players.
-    Fixed-size masks: the difference is n / (n - 1) times the value less the values' mean, which is taken out.
+    I({i}) = E[f(x + i) - f(x - i)] (Wang and Jia 2023, Data Banzhaf, section 4, at alpha = 1/2). For masks of a fixed
+    size the difference is n / (n - 1) times the value minus the values' mean; the factor is taken out.
 
-    Attributes after fit, beside LinearMaskModel's: coef_ is NaN for a player in no mask or in every mask; stderr_
-    (t, n), standard errors clustered by what no split may divide.
+    **When to use it.** For a quick ranking of players: nothing is fitted or tuned.
+
+    **When not to use it.** For predictions. Each value carries the sampling noise of all other players' effects, about
+    2 sd(y) / sqrt(n_masks) at alpha = 1/2, and nothing is shrunken, so a penalised fit predicts better unless masks
+    outnumber players many times. No flow uses this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution.estimators import SampleReuseBanzhaf
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((500, 8)) < 0.5
+    >>> model = SampleReuseBanzhaf().fit(masks, 3.0 * masks[:, 2] + rng.normal(size=500))
+    >>> int(model.coef_[0].argmax())
+    2
+    >>> bool(abs(model.coef_[0, 2] - 3.0) < 3 * model.stderr_[0, 2])
+    True
     """
 
     def __init__(self, alpha: float = 0.5) -> None:
         self.alpha = alpha
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> SampleReuseBanzhaf:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t).
+        """Fit to the outputs of models trained on masks.
 
-        groups: (m,) rows that are not independent; sample_weight: (m,) positive. Raises AttributionError for bad
-        input (checks.check_data)."""
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Labels of rows that are not independent.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows.
+
+        Returns
+        -------
+        SampleReuseBanzhaf
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs or settings.
+        """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_masks, n_players = data.masks.shape
         weight = np.ones(n_masks) if data.weight is None else data.weight
@@ -45,7 +101,7 @@ class SampleReuseBanzhaf(LinearMaskModel):
             present = data.masks[:, block].astype(np.float64)
             coef[:, block], stderr[:, block] = _differences(present, y, weight, data.groups)
         if data.fixed_size:
-            # What a sum that never varies cannot tell: every difference holds minus the others' mean effect.
+            # With a constant number of players, every difference contains minus the mean effect of the others.
             coef = (coef - np.nanmean(coef, axis=1, keepdims=True)) * ((n_players - 1) / n_players)
             stderr *= (n_players - 1) / n_players
         included = weight @ data.masks / weight.sum()

@@ -1,4 +1,4 @@
-"""Weighted least squares on masks that exist already: Banzhaf, KernelSHAP and LIME kernels on one footing."""
+"""Weighted least squares on masks that exist already, under the Banzhaf, KernelSHAP or LIME kernel."""
 
 from __future__ import annotations
 
@@ -19,25 +19,71 @@ KERNELS = ("bernoulli", "shapley", "lime")
 
 
 class WeightedLeastSquares(LinearMaskModel):
-    """The best linear fit under a kernel over masks, by importance weights from the masks' own distribution.
+    """Fit the best linear function of the mask under a kernel over masks, by importance weights.
 
+    Parameters
+    ----------
+    alpha : float
+        Probability with which a mask includes a player, in (0, 1).
+    kernel : {"bernoulli", "shapley", "lime"}
+        Kernel k(x) over masks; see Notes.
+    width : float
+        Width of the LIME kernel.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_targets, n_players)
+        Coefficient of each player under the kernel.
+    intercept_ : ndarray of shape (n_targets,)
+        Output at the empty mask.
+    effective_masks_ : float
+        (sum w)^2 / sum w^2 of the weights.
+    covered_ : float
+        Share of the kernel on mask sizes from the smallest to the largest seen; for KernelSHAP without both ends.
+    identifies_ : str
+        What the coefficients estimate, in words.
+    rank_deficient_ : bool
+        True if the coefficients are not unique; they are then those of least norm.
+    fixed_size_ : bool
+        True if every mask includes equally many players. The common shift of the coefficients is then not identified,
+        and their mean is zero.
+    single_ : bool
+        True if `outputs` was a vector; `predict` then returns a vector.
+    n_features_in_ : int
+        Number of players.
+
+    Notes
+    -----
     The masks were drawn with q(x) = alpha^s (1 - alpha)^(n - s), s players present. Weights k(x) / q(x) make their
-    regression the one under the kernel k:
+    regression that under the kernel k:
 
-    - "bernoulli": k = q, weights 1. Identifies the alpha-weighted Banzhaf values (Kernel Banzhaf, Liu et al. 2024).
-    - "shapley": KernelSHAP (Lundberg and Lee 2017), k = (n - 1) / (C(n, s) s (n - s)); the empty and the full mask,
-      of infinite weight, hold exactly. Identifies the Shapley values where both of them are among the masks; without
-      them only the differences between players, their mean being what the fit extrapolates to.
-    - "lime": LIME (Ribeiro et al. 2016) around the full mask, k = q exp(-d^2 / (2 width^2)), d = 1 - sqrt(s / n)
-      the cosine distance. Identifies the best linear fit near the full training set, as far as the masks reach.
+    - "bernoulli": k = q. Estimates the alpha-weighted Banzhaf values (Kernel Banzhaf, Liu et al. 2024).
+    - "shapley": k = (n - 1) / (C(n, s) s (n - s)), KernelSHAP (Lundberg and Lee 2017). The empty and the full mask have
+      infinite weight and hold exactly. Estimates the Shapley values if both are among the masks; without them, only
+      differences between players, with an extrapolated mean.
+    - "lime": k = q exp(-d^2 / (2 width^2)) with the cosine distance d = 1 - sqrt(s / n) from the full mask (Ribeiro et
+      al. 2016). Estimates the best linear fit near the full training set, as far as the masks reach.
 
-    All of it in expectation: masks of about alpha n players say nothing about sizes nobody trained, and weights that
-    live there leave few effective masks. A warning says when a tenth of the kernel lies on sizes outside those seen,
-    or effective masks are fewer than players.
+    All of this holds in expectation. Masks of about alpha n players carry no information on other sizes, and kernels
+    that weigh those leave few effective masks. A warning is raised if a tenth of the kernel lies outside the sizes
+    seen, or if there are fewer effective masks than players.
 
-    Attributes after fit, beside LinearMaskModel's: effective_masks_, (sum w)^2 / sum w^2 of the kernel's weights;
-    covered_, the share of the kernel on sizes from the smallest to the largest seen (KernelSHAP's without both ends);
-    identifies_, in words; rank_deficient_: the fit is the one of least norm.
+    **When to use it.** To compare with KernelSHAP or LIME on masks that exist already.
+
+    **When not to use it.** For predictions: nothing is penalised, so `Datamodel` predicts better. No flow uses this
+    class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from attribution.estimators import WeightedLeastSquares
+    >>> rng = np.random.default_rng(0)
+    >>> masks = rng.random((400, 10)) < 0.5
+    >>> model = WeightedLeastSquares().fit(masks, masks @ np.arange(10.0))
+    >>> model.coef_[0, [0, 3, 9]].round(6) + 0.0
+    array([0., 3., 9.])
+    >>> model.identifies_
+    'alpha-weighted Banzhaf values'
     """
 
     def __init__(self, alpha: float = 0.5, kernel: str = "bernoulli", width: float = 0.25) -> None:
@@ -46,10 +92,28 @@ class WeightedLeastSquares(LinearMaskModel):
         self.width = width
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> WeightedLeastSquares:
-        """Fit to masks (m, n) bool and outputs (m,) or (m, t).
+        """Fit to the outputs of models trained on masks.
 
-        groups are checked and not needed: nothing is chosen by splits. sample_weight: (m,) positive, multiplied
-        with the kernel's. Raises AttributionError for bad input (checks.check_data), another kernel or width.
+        Parameters
+        ----------
+        masks : array_like of bool, shape (n_masks, n_players)
+            True where a player is in the training set.
+        outputs : array_like of float, shape (n_masks,) or (n_masks, n_targets)
+            One column for each target.
+        groups : array_like, shape (n_masks,), optional
+            Checked, but without effect: nothing is chosen by splits.
+        sample_weight : array_like of float, shape (n_masks,), optional
+            Positive weights of the rows, multiplied with the kernel's.
+
+        Returns
+        -------
+        WeightedLeastSquares
+            The fitted estimator.
+
+        Raises
+        ------
+        AttributionError
+            For invalid masks, outputs or settings, or no mask of positive weight.
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         if self.kernel not in KERNELS:

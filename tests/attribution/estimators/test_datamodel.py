@@ -116,7 +116,7 @@ def test_scikit_learn_conventions_hold():
     single = model.fit(masks, outputs[:, 0])
     assert single.predict(masks).shape == (len(masks),)
     assert 0.3 < single.score(masks, outputs[:, 0]) < 1.0
-    with pytest.raises(AttributionError, match="fitted on 40"):
+    with pytest.raises(AttributionError, match=r"\(n_masks, 40\)"):
         single.predict(masks[:, :10])
 
 

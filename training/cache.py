@@ -1,4 +1,4 @@
-"""Where this user's machine keeps what is slow to find out twice: calibrations and compiled code."""
+"""The user's cache folder: calibrations and compiled code, which are slow to make twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """COTERIE_CACHE, else XDG_CACHE_HOME/coterie, else ~/.cache/coterie. Not created here."""
+    """Return the cache folder: COTERIE_CACHE, else XDG_CACHE_HOME/coterie, else ~/.cache/coterie.
+
+    The folder is not created here.
+    """
     given = os.environ.get("COTERIE_CACHE")
     if given:
         return Path(given)
@@ -15,7 +18,20 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it sees all of it or none. Raises OSError."""
+    """Write a file so that a reader finds all of it or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is created.
+    content : bytes
+        The whole content.
+
+    Raises
+    ------
+    OSError
+        When the folder or the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

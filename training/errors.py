@@ -1,7 +1,10 @@
-"""The one error this package raises for what a user gave it."""
+"""The error this package raises for unusable input."""
 
 from __future__ import annotations
 
 
 class TrainingInputError(ValueError):
-    """Something given to `training` cannot be used; the message says what, and what to do."""
+    """An argument, a file or a data set that `training` cannot use.
+
+    The message names what is wrong, the value given and the remedy.
+    """

@@ -1,4 +1,4 @@
-"""Samplers: which players each model sees. Row k of a campaign comes from (seed, k) alone."""
+"""Samplers draw the players of each model's training set; mask k of a campaign is a function of (seed, k) alone."""
 
 from __future__ import annotations
 
@@ -24,26 +24,54 @@ def sample_masks(
     first: int = 0,
     ids: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Masks of the given ids, (n_masks, n_players) bool; True = the player is in the training set.
+    """Draw masks: which players are in the training set of each model.
 
-    The ids are `first` .. `first + count - 1`, or `ids` where given (then `count` may be left out).
+    Parameters
+    ----------
+    n_players : int
+        Columns.
+    count : int, optional
+        Number of masks; not needed with `ids`.
+    alpha : float or sequence of float
+        Probability that a player is included. Of several alphas (`bernoulli` only), mask k takes the (k mod number of
+        alphas)-th (`mask_alphas`).
+    seed : int
+        Seed of the campaign.
+    sampler : str
+        `bernoulli`: each player is included with probability alpha, independently.
+        `fixed_size`: round(alpha * n_players) players, every such set equally likely. Such masks do not identify the
+        common shift of the main effects.
+        `antithetic`: masks 2j and 2j + 1 are complements of each other. alpha must be 1/2, because the complement of
+        an alpha mask has 1 - alpha.
+    first : int
+        Id of the first mask: the ids are first .. first + count - 1.
+    ids : sequence of int, optional
+        Ids of the masks, in place of `first` and `count`.
 
-    - `bernoulli`: each player is present with probability alpha, independently.
-    - `fixed_size`: round(alpha * n_players) players, every such set equally likely. The common shift of the
-      main effects cannot be told from such masks.
-    - `antithetic`: ids 2j and 2j + 1 are complements of each other; alpha must be 1/2, because the complement
-      of an alpha mask has 1 - alpha.
+    Returns
+    -------
+    (n_masks, n_players) bool array
+        True = the player is in the training set. A Bernoulli mask may be empty; `training.retrain` defines the outputs
+        of a model without training examples.
 
-    Several alphas (`bernoulli` only): the mask of id k is drawn at the (k mod number of alphas)-th of them
-    (`mask_alphas`), from the same words as at a single one.
+    Raises
+    ------
+    TrainingInputError
+        For alpha outside (0, 1), no players, no masks, negative ids, an unknown sampler, `antithetic` with alpha other
+        than 1/2, and a fixed size that rounds to none or all of the players.
 
-    Row k uses the k-th row of a Philox table keyed by the seed (for `antithetic` row k // 2), so it does not
-    depend on which other rows are asked for. A Bernoulli row may be all False; `training.retrain` says what
-    then happens.
+    Notes
+    -----
+    Mask k uses the k-th row of a Philox table keyed by the seed (`antithetic`: row k // 2), so it does not depend on
+    which other masks are drawn.
 
-    Raises TrainingInputError for alpha outside (0, 1), no players, no masks, negative ids, an unknown
-    sampler, `antithetic` with alpha other than 1/2, and a fixed size that rounds to none or all of the
-    players.
+    Examples
+    --------
+    >>> masks = sample_masks(5, 3, alpha=0.5, seed=0)
+    >>> masks.shape, masks.dtype.name
+    ((3, 5), 'bool')
+    >>> bool((sample_masks(5, ids=[2], alpha=0.5, seed=0)[0] == masks[2]).all())
+    True
     """
     row_ids = _row_ids(count, first, ids)
     several = _several(n_players, alpha, sampler)
@@ -54,8 +82,8 @@ def sample_masks(
         low = int(table_rows[start])
         words = word_rows("masks", seed, low, int(table_rows[stop - 1]) - low + 1, n_players)
         if several is not None:
-            asked = np.arange(low, low + len(words)) % len(several)
-            block = words < several[asked][:, None]
+            which = np.arange(low, low + len(words)) % len(several)
+            block = words < several[which][:, None]
         elif sampler == "fixed_size":
             block = _smallest(words, size)
         else:
@@ -67,7 +95,25 @@ def sample_masks(
 
 
 def mask_alphas(ids: Sequence[int] | np.ndarray, alphas: Sequence[float]) -> np.ndarray:
-    """(m,) float64: the alpha that each id's mask is drawn at, where a campaign has several."""
+    """Return the alpha of each mask of a campaign with several alphas.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        Mask ids.
+    alphas : sequence of float
+        The campaign's alphas; masks take them in turn.
+
+    Returns
+    -------
+    (n_masks,) float64 array
+        One alpha a mask.
+
+    Examples
+    --------
+    >>> mask_alphas([0, 1, 2, 3], alphas=[0.5, 0.2]).tolist()
+    [0.5, 0.2, 0.5, 0.2]
+    """
     return np.asarray(alphas, dtype=np.float64)[np.asarray(ids, dtype=np.int64) % len(alphas)]
 
 
@@ -100,12 +146,12 @@ def _row_ids(count: int | None, first: int, ids: Sequence[int] | np.ndarray | No
     if int(row_ids.min()) < 0:
         raise TrainingInputError(f"mask ids start at 0; got {int(row_ids.min())}.")
     if count is not None and count != row_ids.size:
-        raise TrainingInputError(f"count says {count} masks but {row_ids.size} ids are given. Leave count out.")
+        raise TrainingInputError(f"count is {count}, but {row_ids.size} ids are given. Leave count out.")
     return row_ids.astype(np.int64)
 
 
 def _check(n_players: int, alpha: float, sampler: str) -> int:
-    """Check the sampler's parameters; the number of players in a fixed-size mask."""
+    """Check the sampler's parameters and return the number of players in a fixed-size mask."""
     if sampler not in SAMPLERS:
         raise TrainingInputError(f"unknown sampler {sampler!r}. Choose one of {', '.join(SAMPLERS)}.")
     if n_players < 1:
@@ -127,7 +173,7 @@ def _check(n_players: int, alpha: float, sampler: str) -> int:
 
 
 def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """Stretches [start, stop) of consecutive (or repeated) table rows, at most `longest` ids each."""
+    """Yield stretches [start, stop) of consecutive (or repeated) table rows, at most `longest` ids each."""
     breaks = np.flatnonzero((np.diff(rows) != 0) & (np.diff(rows) != 1)) + 1
     edges = [0, *breaks.tolist(), len(rows)]
     for begin, end in zip(edges[:-1], edges[1:], strict=True):

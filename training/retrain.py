@@ -1,4 +1,4 @@
-"""`retrain`: from masks and seeds to outputs, `members` models at a time."""
+"""Train one model per mask and record its outputs, `ensemble_size` models at a time."""
 
 from __future__ import annotations
 
@@ -19,19 +19,37 @@ LOG = logging.getLogger("coterie")
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What came of training one model per mask; every array has one row per mask, in the order given.
+    """Outputs and accuracies of one model per mask; every array has one row per mask, in the order given.
 
-    - outputs: (n_masks, n_targets) float32, the recipe's output of each target; NaN rows where a model
-      diverged.
-    - status: (n_masks,) str, `ok` or `diverged` (its loss, its weights or an output became non-finite).
-    - train_accuracy: (n_masks,) float32, on the examples the model was trained on; NaN for an empty training
-      set.
-    - target_accuracy, audit_accuracy: (n_masks,) float32; NaN where diverged (or where there are no audit
-      examples).
-    - train_seconds: (n_masks,) float32, wall time of the model's chunk divided by the models in it.
-    - members: models trained together (K) at the end; members_used: (n_masks,) int32, the K of each row's chunk, lower
-      than was asked for where the device's memory did not suffice.
-    - way: how, as `training.engine.modes.Way` writes it; device: where.
+    Parameters
+    ----------
+    outputs : (n_masks, n_targets) float32 array
+        The recipe's output of each target; NaN rows where a model diverged.
+    status : (n_masks,) str array
+        `ok`, or `diverged`: the loss or an evaluated logit became infinite or NaN.
+    train_accuracy : (n_masks,) float32 array
+        On the examples the model was trained on; NaN for an empty training set.
+    target_accuracy, audit_accuracy : (n_masks,) float32 array
+        NaN where a model diverged, or where there are no audit examples.
+    train_seconds : (n_masks,) float32 array
+        Wall time of the model's chunk divided by the models in it.
+    ensemble_size : int
+        Models trained together (K) at the end.
+    ensemble_sizes : (n_masks,) int32 array
+        The K of each row's chunk; lower than requested where the device's memory did not suffice.
+    mode : str
+        Execution mode, see `training.engine.modes`.
+    device : str
+        The torch device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from training import Recipe, load_dataset
+    >>> digits = load_dataset("digits", n_train=20, n_targets=10, n_audit=10)
+    >>> result = retrain(digits, np.ones((1, 20), dtype=bool), seeds=[0], recipe=Recipe(epochs=1))
+    >>> result.status.tolist(), result.mode
+    (['ok'], 'grouped')
     """
 
     outputs: np.ndarray
@@ -58,30 +76,64 @@ def retrain(
     mode: str = "grouped",
     progress: Callable[[int, int], None] | None = None,
 ) -> RetrainResult:
-    """Train one model per mask and record what it says about the targets.
+    """Train one model per mask and record its outputs on the targets.
 
-    masks: (n_masks, n_players) bool, over players: a group of examples is present or absent as a whole.
-    seeds: (n_masks,) whole numbers; a model's initialisation, order and augmentation are functions of its
-    seed alone, drawn for the full training set and then restricted to the examples present (packed: absent
-    examples are left out and the batches close up). Two masks of one seed therefore share them. members:
-    models trained together as one network; the last chunk may be smaller. way: how they are trained, see
-    `training.engine.modes`; where it cannot be had the log says so and names what is done instead.
-    progress(done, total) is called after each chunk, in models.
+    Parameters
+    ----------
+    dataset : Dataset
+        Training images with their players, targets and audit examples.
+    masks : (n_masks, n_players) bool array
+        True = the player is in the training set; a group of examples is present or absent as a whole.
+    seeds : (n_masks,) sequence of int
+        A model's initialisation, order and augmentation are functions of its seed alone. They are drawn for the full
+        training set and then restricted to the examples present, so two masks of one seed share them.
+    recipe : Recipe
+        How each model is trained.
+    ensemble_size : int
+        Models trained together as one network (K); the last chunk may be smaller.
+    device : str
+        A torch device: `cpu`, `cuda`, `cuda:1`.
+    dtype : str
+        Type of the weights, `float32` or `float64`.
+    mode : str
+        Execution mode, see `training.engine.modes`. Where this machine does not support it, the log gives the reason
+        and the mode used instead.
+    progress : callable, optional
+        `progress(done, total)` is called after each chunk, in models.
 
-    Where the device's memory does not suffice, `members` is halved for the rest and the log says so.
+    Returns
+    -------
+    RetrainResult
+        One row per mask.
 
-    Every model takes `recipe.steps(len(dataset.train))` steps, whatever the size of its own subset. A model
-    whose subset is smaller than a batch sees an example several times in a batch. A model whose mask is empty
-    takes no steps: its outputs are those of the freshly initialised network, and its status is `ok`.
+    Raises
+    ------
+    TrainingInputError
+        For masks of another width, no masks, seeds that do not match, an unknown dtype, mode or device, and a data set
+        that the recipe cannot train on.
+    torch.OutOfMemoryError
+        When not even one model fits the memory (or another error of `is_out_of_memory`).
 
-    Raises TrainingInputError for masks of another width, no masks, seeds that do not match, an unknown dtype,
-    way or device, and a data set that the recipe cannot train on; torch.OutOfMemoryError (or what else says so,
-    see `is_out_of_memory`) when not even one model fits the memory.
+    Notes
+    -----
+    Every model takes `recipe.steps(len(dataset.train))` steps, whatever the size of its own subset. A subset smaller
+    than a batch fills the batch by repeating examples. A model without any example takes no steps: its outputs are
+    those of the initial network, and its status is `ok`.
+
+    Where the device's memory does not suffice, the log reports it and `ensemble_size` is halved for the rest.
+
+    Examples
+    --------
+    >>> from training import RECIPES, load_dataset, sample_masks
+    >>> digits = load_dataset("digits", n_train=40, n_targets=10, n_audit=10)
+    >>> result = retrain(digits, sample_masks(40, 2, seed=0), seeds=[0, 1], recipe=RECIPES["digits"])
+    >>> result.outputs.shape
+    (2, 10)
     """
     masks = _check_masks(masks, dataset)
     seed_list = _check_seeds(seeds, len(masks))
     if ensemble_size < 1:
-        raise TrainingInputError(f"members must be at least 1; got {ensemble_size}.")
+        raise TrainingInputError(f"ensemble_size must be at least 1; got {ensemble_size}.")
     from training.engine.engine import STEADY_MEMBERS  # imports torch
     from training.engine.factory import make_engine  # imports torch
 
@@ -133,7 +185,13 @@ def retrain(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch's own, a CPU allocation's, or one inside cuDNN or cuBLAS."""
+    """Return whether an error means that memory ran out: torch's own, a CPU allocation's, cuDNN's or cuBLAS's.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -142,7 +200,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _fewer(ensemble_size: int, error: BaseException) -> int:
-    """Half of `members`; raises `error` again when there is nothing to halve."""
+    """Return half of the ensemble size; raise `error` again when there is nothing to halve."""
     if ensemble_size == 1:
         raise error
     error.__traceback__ = None  # its frames hold the tensors that filled the memory
@@ -152,7 +210,7 @@ def _fewer(ensemble_size: int, error: BaseException) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     fewer = ensemble_size // 2
-    LOG.warning("%d models at a time do not fit the device's memory: going on with %d", ensemble_size, fewer)
+    LOG.warning("%d models at a time do not fit the device's memory: continuing with %d", ensemble_size, fewer)
     return fewer
 
 

@@ -128,7 +128,7 @@ class Retraining:
 
         recipe = Recipe(**self.recipe)
         found = calibrate(self.dataset, recipe, resolve_device(self.device), **wanted)
-        trials = [trial.told(self.dataset, recipe) for trial in found.trials]
+        trials = [trial.summary(self.dataset, recipe) for trial in found.trials]
         numbers = {
             name: getattr(found, name)
             for name in ("mode", "ensemble_size", "threads", "seconds_per_model", "device_name", "cached", "seconds")

@@ -99,7 +99,7 @@ def test_a_campaign_of_300_000_models_is_planned_in_bounded_memory(sampler):
         ({"count": None, "ids": [1.5]}, "whole numbers"),
         ({"count": None, "ids": [3, -1]}, "mask ids start at 0; got -1"),
         ({"first": -1}, "mask ids start at 0"),
-        ({"count": 3, "ids": [1]}, "count says 3 masks but 1 ids are given"),
+        ({"count": 3, "ids": [1]}, "count is 3, but 1 ids are given"),
         ({"n_players": 0}, "at least one player is needed"),
         (
             {"sampler": "bernouli"},

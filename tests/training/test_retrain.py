@@ -216,7 +216,7 @@ def test_resnet9_trains_in_colour(small_digits):
         ({"masks": np.ones((0, 40), dtype=bool)}, "at least one model is needed"),
         ({"masks": np.ones((2, 40))}, "masks must be bool"),
         ({"seeds": [1]}, "got 1 seeds for 2 masks"),
-        ({"ensemble_size": 0}, "members must be at least 1; got 0"),
+        ({"ensemble_size": 0}, "ensemble_size must be at least 1; got 0"),
         ({"device": "abacus"}, "device 'abacus' cannot be used"),
         ({"dtype": "float16"}, "dtype must be one of float32, float64; got 'float16'"),
         ({"recipe": Recipe(architecture="resnet9")}, "needs images of at least 12x12 pixels; got 8x8"),

@@ -1,11 +1,11 @@
-"""Which way of training is fastest here: a few steps of each candidate, timed once per device, recipe and image size.
+"""Measure the fastest execution mode on this machine, once for each device, recipe and image size.
 
     calibration = calibrate(dataset, recipe, "cpu")
     retrain(dataset, masks, seeds, recipe, mode=calibration.mode, ensemble_size=calibration.ensemble_size)
 
-What was measured is kept in the user's cache (`training.cache.cache_folder`), one small JSON file for each device,
-recipe, image size, number of classes and version of torch. Float32 results depend on the way and, within a way, on
-K in their last bits, so that a campaign calibrates once and keeps the choice (flows/compute/execution_mode.py).
+Timings are kept in the user's cache (`training.cache.cache_folder`), one small JSON file for each device, recipe, image
+size, number of classes and version of torch. Float32 results depend on the mode and, for most modes, on K in their last
+bits. So a campaign calibrates once and keeps the choice (flows/compute/execution_mode.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from training.cache import cache_folder, write_atomically
-from training.calibration.trials import Asked, Trial, trials_of
+from training.calibration.trials import CalibrationRequest, Trial, trials_of
 from training.data.dataset import Dataset
 from training.recipe import Recipe
 
@@ -31,7 +31,34 @@ FORMAT = 3  # of the cache's files
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fastest trial and all others. seconds_per_model: of one worker with `threads` threads; seconds: spent now."""
+    """The fastest execution mode and the trials it was chosen from.
+
+    Parameters
+    ----------
+    mode : str
+        The fastest execution mode, see `training.engine.modes`.
+    ensemble_size : int
+        Networks trained together (K) in it.
+    threads : int
+        Threads of one worker.
+    seconds_per_model : float
+        Time of one model by one worker with so many threads.
+    device : str
+        The torch device.
+    device_name : str
+        The processor's or the GPU's name.
+    trials : tuple of Trial
+        Everything that was timed.
+    cached : bool
+        Whether the trials were read from the cache.
+    seconds : float
+        Wall time that this calibration took.
+
+    Examples
+    --------
+    >>> print(Calibration("native", 32, 1, 0.0136, "cpu", "EPYC", trials=(), cached=True, seconds=0.0))
+    native, 32 models at a time, 1 thread: 0.0136 s a model on EPYC
+    """
 
     mode: str
     ensemble_size: int
@@ -64,15 +91,52 @@ def calibrate(
     seconds: float = 3.0,
     cache: Path | None = None,
 ) -> Calibration:
-    """Time the ways of training this recipe on `device`, or read from the cache what was found before.
+    """Time the execution modes for this recipe on a device, or read from the cache what was measured before.
 
-    arithmetic: `bfloat16` or `float16` for products in that type. ways, members: try only these. max_members: the
-    largest K of use (a shard's size). threads: that one worker may use; one is tried, and all of them. seconds: stop
-    beginning trials after so long (of the processor on a CPU, and five times that by the clock); the first is always
-    made. cache: folder of the files, the user's by default.
+    Parameters
+    ----------
+    dataset : Dataset
+        Gives the image size and the number of classes.
+    recipe : Recipe
+        How one model is trained.
+    device : str
+        A torch device: `cpu`, `cuda`, `cuda:1`.
+    dtype : str
+        Type of the weights, `float32` or `float64`.
+    arithmetic : str
+        `bfloat16` or `float16` for products in that type; empty for that of the weights.
+    modes : tuple of str, optional
+        Try only these execution modes.
+    ensemble_size : int, optional
+        Try only this number of networks trained together.
+    max_ensemble_size : int, optional
+        Try at most this number of them.
+    threads : int
+        Threads that one worker may use; one thread is tried, and all of them.
+    seconds : float
+        No trial is begun after so long (processor time on a CPU, and at most five times that by the clock). The first
+        trial is always made.
+    cache : Path, optional
+        Folder of the cache's files, the user's by default.
 
-    Raises TrainingInputError for a device, type or way that does not exist, when none of `ways` can be had, and for a
-    data set the recipe cannot train on.
+    Returns
+    -------
+    Calibration
+        The fastest mode, with what was measured.
+
+    Raises
+    ------
+    TrainingInputError
+        For a device, type or mode that does not exist, when none of `modes` can be used here, and for a data set that
+        the recipe cannot train on.
+
+    Examples
+    --------
+    >>> from training import Recipe, load_dataset
+    >>> digits = load_dataset("digits", n_train=40, n_targets=10, n_audit=10)
+    >>> found = calibrate(digits, Recipe(epochs=1), modes=("grouped",), ensemble_size=4, seconds=0.0)
+    >>> found.mode, found.ensemble_size
+    ('grouped', 4)
     """
     from training.engine.engine import check_device  # imports torch
 
@@ -84,8 +148,10 @@ def calibrate(
     trials = _read(path)
     cached = trials is not None
     if trials is None:
-        asked = Asked(dataset, recipe, device, dtype, arithmetic, modes, ensemble_size, max_ensemble_size, threads)
-        trials = tuple(trials_of(asked, seconds))
+        request = CalibrationRequest(
+            dataset, recipe, device, dtype, arithmetic, modes, ensemble_size, max_ensemble_size, threads
+        )
+        trials = tuple(trials_of(request, seconds))
         _write(path, trials, about={"device": name, "recipe": asdict(recipe)})
     best = min(trials, key=lambda trial: trial.seconds_per_model(dataset, recipe))
     return Calibration(
@@ -102,7 +168,7 @@ def calibrate(
 
 
 def device_name(device: str) -> str:
-    """The processor's or the GPU's own name."""
+    """Return the name of the processor or of the GPU that a torch device is."""
     import torch
 
     if device.startswith("cuda"):
@@ -138,7 +204,7 @@ def _read(path: Path) -> tuple[Trial, ...] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        LOG.warning("the calibration in %s cannot be read (%s): measuring again", path, error)
+        LOG.warning("the calibration in %s cannot be read (%s) and is measured again", path, error)
         return None
 
 
@@ -147,4 +213,4 @@ def _write(path: Path, trials: tuple[Trial, ...], about: dict[str, Any]) -> None
     try:
         write_atomically(path, json.dumps(content, indent=1).encode())
     except OSError as error:
-        LOG.info("the calibration is not kept: %s", error)
+        LOG.info("the calibration cannot be kept: %s", error)

@@ -1,6 +1,6 @@
-"""Training of K small networks as one: execution modes, batches, layers, models.
+"""Training of K small networks as one: execution modes, batches, layers, networks.
 
-The public names are imported when they are first used, because they import torch.
+The public names are imported on first use, because they import torch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Batches of all members at once, gathered by index from images that stay resident as uint8.
+"""Batches of all K models at once, gathered by index from images that stay on the device as uint8.
 
-What a member sees is decided by its training seed for the *full* training set and then restricted to the
-examples present. Every (epoch, example) has one 64-bit word: the order of an epoch is the order of the words,
-and the lowest bits say how the example is flipped, shifted and blanked in that epoch. Masks that share a seed
-thus share order and augmentation; absent examples are left out and the batches close up ("packed").
+A model's training seed fixes the order of the *full* training set, which is then restricted to the examples present.
+Every (epoch, example) has one 64-bit word: the order of an epoch is the order of the words, and the lowest bits decide
+how the example is flipped, shifted and blanked in that epoch. Masks that share a seed thus share order and
+augmentation. Absent examples are left out and the batches close up ("packed").
 """
 
 from __future__ import annotations
@@ -24,18 +24,47 @@ _DISTINCT_EPOCHS = 8  # orders drawn, in multiples of the draws a full training 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a member sees: rows (n_draws,) int64 into the training set, words (n_draws,) uint64."""
+    """The examples one model is trained on, in order.
+
+    Parameters
+    ----------
+    rows : (n_draws,) int64 array
+        Rows of the training set.
+    words : (n_draws,) uint64 array
+        Random words that decide each draw's augmentation.
+    """
 
     rows: np.ndarray
     words: np.ndarray
 
 
 def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
-    """The examples a member sees, in order; present: (n_train,) bool with at least one True.
+    """Draw the examples one model is trained on: epoch after epoch of the present ones.
 
-    Epoch after epoch of the present examples, as many as needed. A subset below an eighth of the training set
-    runs out of distinct epochs and starts again from the first: the words drawn stay bounded however small it
-    is.
+    Parameters
+    ----------
+    seed : int
+        Training seed.
+    present : (n_train,) bool array
+        The examples of the model, at least one.
+    n_draws : int
+        Steps times batch size.
+
+    Returns
+    -------
+    Draws
+        Rows and words.
+
+    Notes
+    -----
+    A subset below an eighth of the training set runs out of distinct epochs and starts again from the first, so that
+    the number of words stays bounded however small the subset is.
+
+    Examples
+    --------
+    >>> present = np.array([True, False, True])
+    >>> sorted(set(member_draws(0, present, 6).rows.tolist()))
+    [0, 2]
     """
     examples = np.flatnonzero(present)
     distinct = _DISTINCT_EPOCHS * -(-n_draws // len(present))
@@ -48,10 +77,21 @@ def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
 
 
 class Batches:
-    """Resident images of one set and the normalised batches cut from them.
+    """The training images on the device, and the standardised batches made from them.
 
-    Pixels are standardised per channel by the mean and standard deviation of the whole training set, the same
-    for every member.
+    Pixels are standardised per channel by the mean and standard deviation of the whole training set, the same for
+    every model.
+
+    Parameters
+    ----------
+    train : ImageSet
+        Training images and labels.
+    recipe : Recipe
+        Gives the augmentation.
+    device : torch.device
+        Where the images are kept.
+    dtype : torch.dtype
+        Type of the standardised pixels.
     """
 
     def __init__(self, train: ImageSet, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> None:
@@ -64,7 +104,7 @@ class Batches:
         self.windows = self._windows(train.images, mean)
 
     def _windows(self, images: np.ndarray, mean: np.ndarray) -> Tensor:
-        """All crops as views: (mirrored, n, shift_y, shift_x, channels, height, width) uint8."""
+        """Return all crops as views: (mirrored, n, shift_y, shift_x, channels, height, width) uint8."""
         padding = self.recipe.crop_padding
         resident = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         if padding:
@@ -84,7 +124,20 @@ class Batches:
         )
 
     def training(self, rows: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (batch, K * channels, height, width), labels (batch, K); rows, words are (batch, K)."""
+        """Return one augmented batch of all K models.
+
+        Parameters
+        ----------
+        rows, words : (batch, K) int64 tensor
+            Rows of the training set and their random words.
+
+        Returns
+        -------
+        images : (batch, K * channels, height, width) tensor
+            Standardised and augmented.
+        labels : (batch, K) int64 tensor
+            Classes.
+        """
         recipe = self.recipe
         flip = words & 1 if recipe.flip else torch.zeros_like(rows)
         shifts = 2 * recipe.crop_padding + 1
@@ -95,11 +148,11 @@ class Batches:
         return images.flatten(1, 2), self.labels[rows]
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels (..., channels, height, width) to standardised floats."""
+        """Return standardised floats of uint8 pixels (..., channels, height, width)."""
         return pixels.to(self.dtype).sub_(self.mean).mul_(self.scale)
 
     def _cutout(self, words: Tensor) -> Tensor:
-        """0 in a square at a random place within the image, else 1: (batch, K, 1, height, width)."""
+        """Return 0 in a square at a random place within the image, else 1: (batch, K, 1, height, width)."""
         keep = []
         for which, side in enumerate(self.size):
             side_cut = min(self.recipe.cutout, side)
@@ -111,15 +164,34 @@ class Batches:
 
 
 def field_of(words: Tensor, which: int, n_values: int) -> Tensor:
-    """The which-th field of each word, spread over 0 .. n_values - 1."""
+    """Return the which-th field of each word, spread over 0 .. n_values - 1.
+
+    Examples
+    --------
+    >>> field_of(torch.tensor([0, 2**10]), which=0, n_values=4)
+    tensor([0, 2])
+    """
     bits = (words >> (1 + which * _FIELD_BITS)) & (2**_FIELD_BITS - 1)
     return (bits * n_values) >> _FIELD_BITS
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel over all pixels, (channels,) float64 in 0..255.
+    """Return mean and standard deviation of each channel over all pixels.
 
-    Exact integer sums; a constant channel gets a standard deviation of 1.
+    Parameters
+    ----------
+    images : (n, height, width, channels) uint8 array
+        Pixels.
+
+    Returns
+    -------
+    mean, std : (channels,) float64 array
+        In 0..255, from exact integer sums. A constant channel gets a standard deviation of 1.
+
+    Examples
+    --------
+    >>> channel_statistics(np.array([[[[0], [10]]]], dtype=np.uint8))
+    (array([5.]), array([5.]))
     """
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     levels = np.arange(256.0)

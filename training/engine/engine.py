@@ -1,4 +1,4 @@
-"""Train K members as one network: the only loop over optimiser steps in this package."""
+"""Train K models as one network: the only loop over optimiser steps in this package."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from training.errors import TrainingInputError
 from training.recipe import Recipe
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K so that K changes nothing
-LOSS_SCALE = {"float16": 2.0**10}  # keeps small gradients above float16's smallest number; a power of two is exact
+_PIXELS_AT_ONCE = 2**16  # of one evaluation batch, per unit of width; independent of K, so K cannot change results
+LOSS_SCALE = {"float16": 2.0**10}  # small gradients stay above float16's smallest number; a power of two is exact
 STEADY_MEMBERS = 4
-"""Networks of at least this many members, an even number, round alike on a CPU: see `Engine.train`."""
+"""Networks of at least this many models, an even number, round alike on a CPU: see `Engine.train`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,17 @@ class FeatureResult:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """Rows of K members: outputs (K, n_targets), diverged (K,) bool, accuracies (K,)."""
+    """Results of K models trained together.
+
+    Parameters
+    ----------
+    outputs : (K, n_targets) array
+        The recipe's output of each target, in the type of the weights.
+    diverged : (K,) bool array
+        Whether a loss or an evaluated logit became infinite or NaN.
+    train_accuracy, target_accuracy, audit_accuracy : (K,) float64 array
+        Shares of correct predictions; NaN where there is no example.
+    """
 
     outputs: np.ndarray
     diverged: np.ndarray
@@ -60,9 +70,36 @@ class ChunkResult:
 
 
 class Engine:
-    """One data set and one recipe on one device, ready to train chunks of members one way.
+    """One data set and one recipe on one device, to train chunks of models in one execution mode.
 
-    Made by `make_engine`, which sees to it that the way can be had here.
+    Call `training.engine.factory.make_engine` to construct it: that function falls back to a mode which this machine
+    supports.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Images; they are copied to the device.
+    recipe : Recipe
+        How one model is trained.
+    device : str
+        A torch device.
+    dtype : str
+        Type of the weights, `float32` or `float64`.
+    mode : str or ExecutionMode
+        How K models are trained together.
+
+    Raises
+    ------
+    TrainingInputError
+        For a device, type or mode that does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from training import Recipe, load_dataset
+    >>> engine = Engine(load_dataset("digits", n_train=20, n_targets=10, n_audit=10), Recipe(epochs=1))
+    >>> engine.train(np.ones((2, 20), dtype=bool), seeds=[0, 1]).outputs.shape
+    (2, 10)
     """
 
     def __init__(
@@ -91,23 +128,38 @@ class Engine:
         return pixels, torch.tensor(part.labels, dtype=torch.int64, device=self.device)
 
     def train(self, present: np.ndarray, seeds: list[int], *, steady: bool = True) -> ChunkResult:
-        """Train one member per row of present (K, n_train) bool, from its seed, and evaluate all of them.
+        """Train one model per row and evaluate all of them.
 
-        Members with nothing to train on form a network of their own, which takes no steps.
+        Parameters
+        ----------
+        present : (K, n_train) bool array
+            The examples each model is trained on. Models without any form a network of their own, which takes no
+            steps.
+        seeds : list of int
+            K training seeds.
+        steady : bool
+            Fill the network up to an even number of models, at least `STEADY_MEMBERS`, with copies of the first, whose
+            results are dropped.
 
-        steady: fill the network up to an even number of members, at least `STEADY_MEMBERS`, with copies of the
-        first that are then thrown away. oneDNN's convolutions handle two groups at a time and take another path
-        for what is left over or for very few groups; an even number keeps all members on one path, so that a
-        member's float32 result was bit for bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py). It has
-        no effect on other devices, and none on the way `native`, where a member has no neighbours.
+        Returns
+        -------
+        ChunkResult
+            One row a model.
+
+        Notes
+        -----
+        oneDNN's convolutions handle two groups at a time and take another path for a remainder and for very few
+        groups. An even number of models keeps all of them on one path, so that a model's float32 result was bit for
+        bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py). `steady` has no effect on other devices, and none
+        in the mode `native`, where a model has no neighbours.
         """
         steady = steady and self.device.type == "cpu" and self.mode.name != "native"
         empty = ~present.any(axis=1)
         parts = []
         for rows in (np.flatnonzero(~empty), np.flatnonzero(empty)):
             if len(rows):
-                n_members = max(STEADY_MEMBERS, len(rows) + len(rows) % 2) if steady else len(rows)
-                filled = np.concatenate([rows, np.full(n_members - len(rows), rows[0])])
+                n_models = max(STEADY_MEMBERS, len(rows) + len(rows) % 2) if steady else len(rows)
+                filled = np.concatenate([rows, np.full(n_models - len(rows), rows[0])])
                 result = self._train_alike(present[filled], [seeds[row] for row in filled])
                 parts.append((rows, result))
         return ChunkResult(*(_in_place(parts, field.name) for field in fields(ChunkResult)))
@@ -164,15 +216,15 @@ class Engine:
         return self._steps(model, present, seeds)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        """Products in the way's own type where it has one; weights, statistics and losses stay as they are."""
+        """Compute products in the mode's own type where it has one; weights, statistics and losses keep theirs."""
         if not self.mode.arithmetic:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.mode.arithmetic))
 
     def _steps(self, model: nn.Module, present: np.ndarray, seeds: list[int]) -> Tensor:
-        """Run all optimiser steps; (K,) bool, whether each member's loss stayed finite throughout.
+        """Run all optimiser steps; (K,) bool, whether each model's loss stayed finite throughout.
 
-        What the members see is drawn before the first step, and no step reads a number back from the device.
+        All batches are drawn before the first step, and no step reads a number back from the device.
         """
         recipe, ensemble_size = self.recipe, len(seeds)
         rows, words = self._draws(present, seeds)
@@ -196,13 +248,13 @@ class Engine:
                 label_smoothing=recipe.label_smoothing,
             )
             losses = losses.view(ensemble_size, -1)
-            member_loss = losses.mean(dim=1) if slots is None else slots.loss(step, losses)
+            model_losses = losses.mean(dim=1) if slots is None else slots.loss(step, losses)
             weights.zero_grad()
-            member_loss.sum().mul(loss_scale).backward()
+            model_losses.sum().mul(loss_scale).backward()
             weights.sgd_step(rate, recipe, loss_scale)
             if average is not None:
                 average.add(step, weights.values)
-            finite &= torch.isfinite(member_loss.detach())
+            finite &= torch.isfinite(model_losses.detach())
         if average is not None:
             average.into(weights.values)
             self._renew_statistics(model, rows, words, slots)
@@ -210,11 +262,11 @@ class Engine:
 
     @property
     def n_renewed(self) -> int:
-        """Batches that normalisation's statistics for averaged weights are taken from: as many as hold one epoch."""
+        """Number of final batches (one epoch) that recompute batch-norm statistics after weight averaging."""
         return min(self.n_steps, math.ceil(self.n_steps / self.recipe.epochs))
 
     def _renew_statistics(self, model: nn.Module, rows: Tensor, words: Tensor, slots: Slots | None) -> None:
-        """Normalisation for the averaged weights, from the last batches (`n_renewed`)."""
+        """Recompute the normalisation's statistics for the averaged weights from the last `n_renewed` batches."""
         n_batches = self.n_renewed
         first = self.n_steps - n_batches
 
@@ -230,12 +282,12 @@ class Engine:
         packed = self.recipe.batching == "packed"
         shape = (len(seeds), self.n_steps, self.recipe.batch_size if packed else n_slots(self.recipe))
         rows, words = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.uint64)
-        for member, seed in enumerate(seeds):
+        for model, seed in enumerate(seeds):
             n_draws = shape[1] * shape[2]
-            draws = member_draws(seed, present[member], n_draws) if packed else slot_draws(
+            draws = member_draws(seed, present[model], n_draws) if packed else slot_draws(
                 seed, present.shape[1], n_draws
             )  # fmt: skip
-            rows[member], words[member] = draws.rows.reshape(shape[1:]), draws.words.reshape(shape[1:])
+            rows[model], words[model] = draws.rows.reshape(shape[1:]), draws.words.reshape(shape[1:])
         order = (1, 2, 0)
         return (
             torch.from_numpy(np.ascontiguousarray(rows.transpose(order))).to(self.device),
@@ -251,16 +303,16 @@ class Engine:
         return self._result(logits, present, finite)
 
     def _result(self, logits: list[Tensor], present: np.ndarray, finite: Tensor) -> ChunkResult:
-        """What is recorded, from the logits (K, n, n_classes) of training examples, targets and audit examples."""
+        """Outputs and accuracies from the logits (K, n, n_classes) of training, target and audit examples."""
         labels = [found for _, found in self.evaluated]
         for found in logits:
             finite = finite & torch.isfinite(found).flatten(1).all(dim=1)
-        seen = torch.tensor(present, device=self.device)
+        trained_on = torch.tensor(present, device=self.device)
         outputs = OUTPUT_FUNCTIONS[self.recipe.output](logits[1], labels[1])
         return ChunkResult(
             outputs=outputs.cpu().numpy(),
             diverged=~finite.cpu().numpy(),
-            train_accuracy=accuracy(logits[0], labels[0], seen).cpu().numpy(),
+            train_accuracy=accuracy(logits[0], labels[0], trained_on).cpu().numpy(),
             target_accuracy=accuracy(logits[1], labels[1]).cpu().numpy(),
             audit_accuracy=accuracy(logits[2], labels[2]).cpu().numpy(),
         )
@@ -282,7 +334,7 @@ class Engine:
 
 
 def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndarray:
-    """Put the rows of several results where they belong; what was filled up behind them is dropped."""
+    """Join the rows of several results in the order of the models, without the copies that filled them up."""
     first = getattr(parts[0][1], name)
     whole = np.empty((sum(len(rows) for rows, _ in parts), *first.shape[1:]), dtype=first.dtype)
     for rows, result in parts:
@@ -291,7 +343,13 @@ def _in_place(parts: list[tuple[np.ndarray, ChunkResult]], name: str) -> np.ndar
 
 
 class FlatParameters:
-    """All weights of a network in one buffer, so that an optimiser step is a handful of operations in all."""
+    """All weights of a network in one buffer, so that an optimiser step takes few operations.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its parameters become views of the buffer.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         parameters = list(model.parameters())
@@ -306,12 +364,20 @@ class FlatParameters:
             start = stop
 
     def zero_grad(self) -> None:
+        """Set all gradients to zero."""
         self.gradients.zero_()
 
     def sgd_step(self, rate: float, recipe: Recipe, loss_scale: float = 1.0) -> None:
-        """One step as torch.optim.SGD defines it: decay into the gradient, momentum, perhaps Nesterov.
+        """Take one step as torch.optim.SGD defines it: decay into the gradient, momentum, Nesterov if set.
 
-        loss_scale: what the loss was multiplied by before its gradients were taken.
+        Parameters
+        ----------
+        rate : float
+            Learning rate.
+        recipe : Recipe
+            Gives momentum, Nesterov and weight decay.
+        loss_scale : float
+            The factor of the loss whose gradients were computed.
         """
         if loss_scale != 1.0:
             self.gradients.mul_(1.0 / loss_scale)
@@ -325,7 +391,18 @@ class FlatParameters:
 
 
 def check_device(device: str) -> torch.device:
-    """The torch device of that name. Raises TrainingInputError when it is unknown or out of reach."""
+    """Return the torch device of that name.
+
+    Raises
+    ------
+    TrainingInputError
+        When torch does not know the device or cannot use it.
+
+    Examples
+    --------
+    >>> check_device("cpu")
+    device(type='cpu')
+    """
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

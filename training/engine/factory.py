@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from typing import TYPE_CHECKING
 
 import torch
 
 from training.data.dataset import Dataset
+from training.engine.engine import DTYPES, Engine, check_device
 from training.engine.modes import ExecutionMode
 from training.recipe import Recipe
 
-if TYPE_CHECKING:
-    import torch
-from training.engine.engine import DTYPES, Engine, check_device
-from training.engine.modes import LOG
+LOG = logging.getLogger("coterie")
 
 
 def make_engine(
@@ -25,9 +23,38 @@ def make_engine(
     dtype: str = "float32",
     mode: str | ExecutionMode = "grouped",
 ) -> Engine:
-    """The engine of that way, or of what comes closest to it here, which the log then says.
+    """Return the engine of an execution mode, or of the closest mode that this machine supports.
 
-    Raises TrainingInputError for a device, type or way that does not exist and a recipe these images cannot have.
+    Parameters
+    ----------
+    dataset : Dataset
+        Images; they are copied to the device.
+    recipe : Recipe
+        How one model is trained.
+    device : str
+        A torch device.
+    dtype : str
+        Type of the weights, `float32` or `float64`.
+    mode : str or ExecutionMode
+        How K models are trained together. Where the machine or the recipe does not support it, the log gives the reason
+        and the mode used instead (`available`).
+
+    Returns
+    -------
+    Engine
+        Its attribute `mode` is the mode in use.
+
+    Raises
+    ------
+    TrainingInputError
+        For a device, type or mode that does not exist, and a recipe that these images do not suit.
+
+    Examples
+    --------
+    >>> from training import Recipe, load_dataset
+    >>> digits = load_dataset("digits", n_train=20, n_targets=10, n_audit=10)
+    >>> str(make_engine(digits, Recipe(), mode="grouped+channels_last").mode)
+    'grouped+channels_last'
     """
     chosen = available(ExecutionMode.parse(mode), recipe, check_device(device), DTYPES.get(dtype, torch.float32))
     if chosen.name == "native":
@@ -38,7 +65,7 @@ def make_engine(
 
 
 def unsupported_reason(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
-    """Why this recipe cannot be trained that way here; empty when it can."""
+    """Return why this machine cannot train the recipe in an execution mode; empty when it can."""
     if mode.name == "native":
         from training.engine.native.engine import native_unsupported_reason
 
@@ -53,7 +80,7 @@ def unsupported_reason(mode: ExecutionMode, recipe: Recipe, device: torch.device
 
 
 def available(mode: ExecutionMode, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> ExecutionMode:
-    """The way itself, or what comes closest to it here; a way that cannot be had is said in the log."""
+    """Return the execution mode itself, or the closest one this machine supports, with a warning in the log."""
     reason = unsupported_reason(mode, recipe, device, dtype)
     if not reason:
         return mode

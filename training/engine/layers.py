@@ -1,7 +1,7 @@
-"""Layers of K members at once. Activations are (batch, K * channels, height, width), member by member.
+"""Layers of K models at once. Activations are (batch, K * channels, height, width), model by model.
 
-A convolution with K groups never mixes members, batch normalisation works channel by channel, and the last
-layer is one matrix product per member, so member k computes what it would compute alone.
+A convolution with K groups never mixes models, batch normalisation works channel by channel, and the last layer has a
+weight matrix of each model's own, so model k computes what it would compute alone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,30 @@ from torch.nn import functional as F
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, ensemble_size: int) -> Tensor:
-    """One convolution with as many groups as members."""
+    """Convolve all K models as one convolution with K groups."""
     return F.conv2d(x, weight, stride=stride, padding=padding, groups=ensemble_size)
 
 
 class MemberConv(nn.Module):
-    """Convolution without bias, weights of all members: (K * out_channels, in_channels, size, size).
+    """Convolution of K models without bias; weights (K * out_channels, in_channels, size, size).
 
-    convolve: how it is computed; `training.engine.modes.prepare` puts another function in its place.
+    Parameters
+    ----------
+    ensemble_size : int
+        Networks trained together (K).
+    in_channels, out_channels : int
+        Channels of one model.
+    size, stride, padding : int
+        Pixels.
+
+    Notes
+    -----
+    `convolve` computes it; `training.engine.modes.make_forward` replaces it in the mode `batched`.
+
+    Examples
+    --------
+    >>> MemberConv(ensemble_size=3, in_channels=1, out_channels=4).weight.shape
+    torch.Size([12, 1, 3, 3])
     """
 
     convolve: Callable[[Tensor, Tensor, int, int, int], Tensor]
@@ -47,10 +63,26 @@ class MemberConv(nn.Module):
 
 
 class MemberLinear(nn.Module):
-    """Last layer: (batch, K * features) to logits (K, batch, n_classes).
+    """Last layer of K models: (batch, K * features) to logits (K, batch, n_classes).
 
-    A 1x1 grouped convolution rather than a batched matrix product: the product's rounding depends on a member's
-    place among the K, the convolution's does not.
+    Parameters
+    ----------
+    ensemble_size : int
+        Networks trained together (K).
+    features, n_classes : int
+        Inputs and outputs of one model.
+    bias : bool
+        Whether a bias is added.
+
+    Notes
+    -----
+    It is a 1x1 grouped convolution, because the rounding of a batched matrix product depends on a model's place among
+    the K and that of the convolution does not.
+
+    Examples
+    --------
+    >>> MemberLinear(ensemble_size=3, features=4, n_classes=2)(torch.zeros(5, 12)).shape
+    torch.Size([3, 5, 2])
     """
 
     def __init__(self, ensemble_size: int, features: int, n_classes: int, bias: bool = True) -> None:
@@ -67,7 +99,7 @@ class MemberLinear(nn.Module):
 def conv_norm(
     ensemble_size: int, in_channels: int, out_channels: int, size: int = 3, stride: int = 1, padding: int = 1
 ) -> nn.Sequential:
-    """Convolution, then batch normalisation: per channel, hence per member."""
+    """Return a convolution followed by batch normalisation, which works per channel and hence per model."""
     return nn.Sequential(
         MemberConv(ensemble_size, in_channels, out_channels, size, stride, padding),
         nn.BatchNorm2d(ensemble_size * out_channels),
@@ -114,7 +146,7 @@ class PlainResidual(nn.Module):
 
 
 def uniform_bound(module: nn.Module) -> float:
-    """Half-width of the uniform distribution a layer's weights start from, 0 for layers that start elsewhere.
+    """Return the half-width of the uniform distribution of a layer's initial weights; 0 for layers without one.
 
     Convolutions: He et al. 2015 for ReLU, variance 2 / fan_in. The last layer: variance 1 / (3 fan_in),
     torch's own default for linear layers.

@@ -1,4 +1,8 @@
-"""K members as a network of one member, vectorised over the members' weights by torch.func.vmap."""
+"""Execution mode `vmap`: a network of one model, vectorised over the weights of K models by torch.func.vmap.
+
+It trains packed batches only. Calibration tries it on GPUs; no timing of it is recorded in benchmarks/retraining.md. It
+computes through another path than the grouped convolutions, which makes it a check of them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,15 @@ from torch import Tensor, nn
 
 
 class VmapNetwork:
-    """Maps images (batch, K * channels, height, width) to logits (K, batch, n_classes) with the weights of `model`.
+    """Map images (batch, K * channels, height, width) to (K, batch, values) with the weights of a network of K models.
 
-    model: a network of K members. Its parameters and running statistics lie member by member, so that those of one
-    member are a slice; the function that is vectorised is the same network, told that it has one member.
+    Parameters
+    ----------
+    model : nn.Module
+        Its parameters and running statistics lie model by model, so that those of one model are a slice. A copy of it
+        with an ensemble size of 1 is the function that is vectorised.
+    ensemble_size : int
+        Networks trained together (K).
     """
 
     def __init__(self, model: nn.Module, ensemble_size: int) -> None:
@@ -28,9 +37,9 @@ class VmapNetwork:
     def __call__(self, images: Tensor) -> Tensor:
         ensemble_size = self.ensemble_size
         self.single.train(self.model.training)
-        weights = {name: _by_member(found, ensemble_size) for name, found in self.model.named_parameters()}
+        weights = {name: _by_model(found, ensemble_size) for name, found in self.model.named_parameters()}
         statistics = {
-            name: _by_member(found, ensemble_size) for name, found in self.model.named_buffers() if found.ndim
+            name: _by_model(found, ensemble_size) for name, found in self.model.named_buffers() if found.ndim
         }
         batch, channels, height, width = images.shape
         own = images.view(batch, ensemble_size, channels // ensemble_size, height, width).transpose(0, 1)
@@ -40,5 +49,5 @@ class VmapNetwork:
         return torch.func.functional_call(self.single, (weights, statistics), (images,))
 
 
-def _by_member(found: Tensor, ensemble_size: int) -> Tensor:
+def _by_model(found: Tensor, ensemble_size: int) -> Tensor:
     return found.view(ensemble_size, found.shape[0] // ensemble_size, *found.shape[1:])

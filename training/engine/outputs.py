@@ -1,4 +1,4 @@
-"""What is recorded of a target: how far a model leans towards the target's label."""
+"""Outputs recorded for a target: the margin of its own label."""
 
 from __future__ import annotations
 
@@ -7,25 +7,74 @@ from torch import Tensor
 
 
 def margin_lse(logits: Tensor, labels: Tensor) -> Tensor:
-    """Correct logit minus the logsumexp of the others: the log odds of the correct class (TRAK, Park et al.
-    2023).
+    """Return the correct logit minus the logsumexp of the others: the log odds of the correct class.
 
-    logits (..., n, n_classes), labels (n,) int64; the result is (..., n). Two classes or more are needed.
+    Parameters
+    ----------
+    logits : (..., n, n_classes) tensor
+        Two classes or more.
+    labels : (n,) int64 tensor
+        Correct classes.
+
+    Returns
+    -------
+    (..., n) tensor
+        log(p / (1 - p)) for the correct class's probability p (TRAK, Park et al. 2023).
+
+    Examples
+    --------
+    >>> margin_lse(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0]))
+    tensor([1.3069])
     """
     correct, others = _split(logits, labels)
     return correct - torch.logsumexp(others, dim=-1)
 
 
 def margin_max(logits: Tensor, labels: Tensor) -> Tensor:
-    """Correct logit minus the largest other logit (Datamodels, Ilyas et al. 2022); shapes as above."""
+    """Return the correct logit minus the largest other logit.
+
+    Parameters
+    ----------
+    logits : (..., n, n_classes) tensor
+        Two classes or more.
+    labels : (n,) int64 tensor
+        Correct classes.
+
+    Returns
+    -------
+    (..., n) tensor
+        Positive exactly where the prediction is correct (Datamodels, Ilyas et al. 2022).
+
+    Examples
+    --------
+    >>> margin_max(torch.tensor([[2.0, 0.5, 0.0]]), torch.tensor([0]))
+    tensor([1.5000])
+    """
     correct, others = _split(logits, labels)
     return correct - others.amax(dim=-1)
 
 
 def accuracy(logits: Tensor, labels: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Share of examples whose largest logit is the correct one; logits (..., n, n_classes) to (...) float64.
+    """Return the share of examples whose largest logit is the correct one.
 
-    counted: (..., n) bool, the examples that count; None counts all. NaN where none does.
+    Parameters
+    ----------
+    logits : (..., n, n_classes) tensor
+        Logits.
+    labels : (n,) int64 tensor
+        Correct classes.
+    counted : (..., n) bool tensor, optional
+        The examples that count, all by default.
+
+    Returns
+    -------
+    (...) float64 tensor
+        NaN where no example counts.
+
+    Examples
+    --------
+    >>> accuracy(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+    tensor(0.5000, dtype=torch.float64)
     """
     correct = logits.argmax(dim=-1) == labels
     if counted is None:

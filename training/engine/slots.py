@@ -1,13 +1,19 @@
-"""Slot-aligned batches: the full training set's order is cut into slots, and absent examples weigh nothing.
+"""Slot-aligned batches: the full training set's order is cut into slots, and absent examples have weight 0.
 
-Packed batches (batches.py) leave absent examples out and close up, so that one more example shifts every
-later batch. Here nothing shifts: step b of a seed always holds the same slots, whoever of them is present. So that a
-member still sees recipe.batch_size examples a step on average, a batch has batch_size / nominal_alpha slots.
+Packed batches (batches.py) leave absent examples out and close up, so that one more example shifts every later batch.
+Slot-aligned batches do not shift: step b of a seed always holds the same slots, whichever of them are present. A batch
+has batch_size / nominal_alpha slots, so that a model still trains on recipe.batch_size examples a step on average.
 
-What absent means, in full: an absent example has weight 0 in the loss, and batch normalisation takes its means and
-variances, batch by batch and running, over the present examples only. The loss of a step is the sum over present
-examples divided by recipe.batch_size, a constant: an example contributes the same gradient whoever else is there. A
-step in which nobody is present moves a member by momentum and weight decay alone and leaves its running statistics.
+An absent example has weight 0 in the loss. Batch normalisation takes its means and variances, batch by batch and
+running, over the present examples only. The loss of a step is the sum over present examples divided by
+recipe.batch_size, a constant: an example contributes the same gradient whichever others are present. A step without any
+present example moves a model by momentum and weight decay alone and leaves its running statistics unchanged.
+
+When to use it: where the differences of two masks with one seed must be as small as possible and models are cheap.
+Measured on six certified pairs, 32 base masks (benchmarks/decisions.md): common seeds narrow an interaction's standard
+deviation to .64 of that with separate seeds, packed batches to .74, which is 27% fewer base masks. But a model costs
+twice the time, because absent slots are computed too, so packed batches give more for the same time. They are the
+default.
 """
 
 from __future__ import annotations
@@ -21,18 +27,21 @@ from training.recipe import Recipe
 
 
 def n_slots(recipe: Recipe) -> int:
-    """Slots of one batch: batch_size / nominal_alpha, rounded."""
+    """Return the number of slots of one batch: batch_size / nominal_alpha, rounded."""
     return max(recipe.batch_size, round(recipe.batch_size / recipe.nominal_alpha))
 
 
 def slot_draws(seed: int, n_train: int, n_draws: int) -> Draws:
-    """The slots of a seed in order: what the full training set would be shown, whatever is present."""
+    """Return the slots of a seed in order: the draws of the full training set, whichever examples are present."""
     return member_draws(seed, np.ones(n_train, dtype=bool), n_draws)
 
 
 class PresentBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over present examples only. `present`: (batch, K) 1.0 or 0.0, set before every forward
-    pass of training; channels are member by member, K * channels in all. In evaluation it is nn.BatchNorm2d."""
+    """Batch normalisation over present examples only; in evaluation it is nn.BatchNorm2d.
+
+    `present`, (batch, K) of 1.0 or 0.0, is set before every forward pass of training. The K * channels channels lie
+    model by model.
+    """
 
     present: Tensor
 
@@ -53,7 +62,7 @@ class PresentBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Running statistics as nn.BatchNorm2d keeps them (unbiased variance), where anybody was present."""
+        """Update running statistics as nn.BatchNorm2d does (unbiased variance), where an example was present."""
         if self.running_mean is None or self.running_var is None:
             return
         share = torch.where(count > 0, self.momentum or 0.0, 0.0).to(mean.dtype)
@@ -62,24 +71,35 @@ class PresentBatchNorm(nn.BatchNorm2d):
 
 
 class Slots:
-    """What the training loop needs of slot-aligned batches: who of each batch is present, in loss and statistics."""
+    """Which examples of each slot-aligned batch are present, applied to the loss and to the normalisation.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A network of K models; its nn.BatchNorm2d layers are replaced in place.
+    recipe : Recipe
+        Gives the batch size.
+    rows : (steps, n_slots, K) int64 tensor
+        Examples of the training set in every slot.
+    present : (K, n_train) bool array
+        The examples each model is trained on.
+    """
 
     def __init__(self, model: nn.Module, recipe: Recipe, rows: Tensor, present: np.ndarray) -> None:
-        """rows: (steps, n_slots, K) of the training set; present: (K, n_train) bool. Changes the model's layers."""
         parameter = next(model.parameters())
-        members = torch.arange(len(present), device=parameter.device)
+        models = torch.arange(len(present), device=parameter.device)
         there = torch.as_tensor(present, device=parameter.device).to(parameter.dtype)
-        self.weights = there[members, rows]
+        self.weights = there[models, rows]
         self.batch_size = recipe.batch_size
         self.norms = _replace_norms(model)
 
     def begin(self, step: int) -> None:
-        """Tell every normalisation who is present in this step."""
+        """Give every normalisation the present examples of a step."""
         for norm in self.norms:
             norm.present = self.weights[step]
 
     def loss(self, step: int, losses: Tensor) -> Tensor:
-        """(K, n_slots) losses to (K,): the sum over the present examples / batch_size."""
+        """Return (K,) losses from (K, n_slots): the sum over the present examples, divided by batch_size."""
         return (losses * self.weights[step].T).sum(dim=1) / self.batch_size
 
 

@@ -12,7 +12,7 @@ import torch
 
 from training import Dataset, Recipe, TrainingInputError, calibrate
 from training.calibration.calibrate import Trial
-from training.calibration.trials import Budget, Candidate
+from training.calibration.trials import Budget, TimedMode
 from training.engine.factory import make_engine
 from training.engine.modes import ExecutionMode
 
@@ -82,14 +82,14 @@ def test_a_calibration_keeps_to_its_seconds(small_digits: Dataset, tmp_path: Pat
 
 
 def test_of_repeated_timings_the_lowest_counts(small_digits: Dataset) -> None:
-    candidate = Candidate(make_engine(small_digits, RECIPE), "grouped", 4, 1)
-    assert candidate.measure(Budget(1.0, on_cpu=True))
-    once = dict(candidate.lowest)
+    timed = TimedMode(make_engine(small_digits, RECIPE), "grouped", 4, 1)
+    assert timed.measure(Budget(1.0, on_cpu=True))
+    once = dict(timed.lowest)
     for disturbed in (1e3, 1e-9):
-        candidate.lowest = dict.fromkeys(once, disturbed)
-        candidate.measure(Budget(1.0, on_cpu=True))
-        assert all(seconds <= disturbed for seconds in candidate.lowest.values())
-    assert set(candidate.lowest.values()) == {1e-9} and candidate.lowest.keys() == once.keys()
+        timed.lowest = dict.fromkeys(once, disturbed)
+        timed.measure(Budget(1.0, on_cpu=True))
+        assert all(seconds <= disturbed for seconds in timed.lowest.values())
+    assert set(timed.lowest.values()) == {1e-9} and timed.lowest.keys() == once.keys()
 
 
 def test_processor_time_is_spent_unless_the_clock_runs_far_ahead() -> None:
@@ -100,6 +100,6 @@ def test_processor_time_is_spent_unless_the_clock_runs_far_ahead() -> None:
     assert budget.left() <= -1.0
 
 
-def test_ways_that_cannot_be_had_are_an_error_that_says_so(small_digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingInputError, match="none of the ways native"):
+def test_modes_that_are_not_available_are_an_error(small_digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingInputError, match="none of the execution modes native"):
         calibrate(small_digits, replace(RECIPE, batching="slot_aligned"), modes=("native",), cache=tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever the way members are trained together, each becomes what it would become alone."""
+"""In every execution mode a model's result is the one it has when trained alone."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_native_halves_odd_images_as_torch_does(small_digits: Dataset, shape: tu
     np.testing.assert_allclose(*results, rtol=0, atol=1e-9)
 
 
-def test_native_tells_a_model_that_diverged(small_digits: Dataset) -> None:
+def test_native_reports_a_model_that_diverged(small_digits: Dataset) -> None:
     needs("native")
     wild = Recipe(epochs=8, batch_size=10, learning_rate=1e8, weight_decay=1.0)
     result = retrain(small_digits, sample_masks(40, 2, 0.5, 0), range(2), wild, mode="native")
@@ -158,15 +158,15 @@ def test_out_of_memory_halves_k_and_the_rest_goes_on(
     masks, recipe = sample_masks(40, 6, 0.5, 0), RECIPES["plain"]
     expected = retrain(small_digits, masks, range(6), recipe, ensemble_size=2, dtype="float64")
     monkeypatch.setattr(training.engine.factory, "Engine", SmallMemory)
-    told: list[int] = []
+    reported: list[int] = []
     with caplog.at_level(logging.WARNING, logger="coterie"):
         result = retrain(
             small_digits, masks, range(6), recipe, ensemble_size=8, dtype="float64",
-            progress=lambda done, _: told.append(done),
+            progress=lambda done, _: reported.append(done),
         )
     assert result.ensemble_size == 1 and result.ensemble_sizes.tolist() == [1] * 6
-    assert told == [1, 2, 3, 4, 5, 6]
-    assert "going on with 3" in caplog.text and "going on with 1" in caplog.text
+    assert reported == [1, 2, 3, 4, 5, 6]
+    assert "continuing with 3" in caplog.text and "continuing with 1" in caplog.text
     np.testing.assert_allclose(result.outputs, expected.outputs, rtol=0, atol=1e-9)
 
 
@@ -193,16 +193,14 @@ def test_another_error_is_not_taken_for_lack_of_memory(
 @pytest.mark.parametrize(
     "text", ["grouped", "grouped+channels_last", "batched+compiled", "vmap+channels_last+bfloat16", "native"]
 )
-def test_a_way_is_written_as_it_is_read(text: str) -> None:
+def test_a_mode_is_written_as_it_is_read(text: str) -> None:
     assert str(ExecutionMode.parse(text)) == text
 
 
-def test_rows_of_older_campaigns_name_a_way_too() -> None:
-    assert ExecutionMode.parse("grouped_convolution") == ExecutionMode("grouped")
-
-
-@pytest.mark.parametrize("text", ["", "loops", "grouped+fast", "grouped+bfloat16+float16", "native+compiled"])
-def test_what_is_no_way_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "loops", "grouped_convolution", "grouped+fast", "grouped+bfloat16+float16", "native+compiled"]
+)
+def test_an_unknown_mode_is_refused(text: str) -> None:
     with pytest.raises(TrainingInputError):
         ExecutionMode.parse(text)
 
@@ -216,7 +214,7 @@ def test_what_compiled_code_cannot_do_is_left_to_convolutions_and_said(
     assert str(engine.mode) == "grouped" and "native cannot be used" in caplog.text
 
 
-def test_without_a_compiler_there_is_no_native_way(
+def test_without_a_compiler_native_is_not_available(
     small_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from training.engine.native import library as native_library

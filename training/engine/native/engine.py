@@ -1,8 +1,8 @@
-"""The way `native`: every member is trained by compiled C++ (native.cpp), one after the other in the processor's cache.
+"""Execution mode `native`: compiled C++ (native.cpp) trains model after model in the processor's cache.
 
-A network of K members streams K times the activations through memory for every layer. Alone, a small network's
-activations stay in the cache from forward to backward, and nothing but the arithmetic is left to pay for. A member's
-result depends on nothing but its mask and its seed, bit for bit, whatever K is.
+A network of K models streams K times the activations through memory for every layer. A single small network's
+activations stay in the cache from forward to backward, which leaves the arithmetic as the only cost. A model's result
+depends on its mask and its seed alone, bit for bit, whatever K is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from training.engine.native.library import NoLibrary, library
 from training.recipe import Recipe
 
 EVALUATED_AT_ONCE = 32  # images; a multiple of every vector length
-# What native.cpp does. A recipe with a field this file has never heard of is left to the other ways.
+# The recipe fields that native.cpp implements. A recipe that sets any other field is trained in another mode, so that a
+# field added to Recipe is never ignored silently.
 KNOWN_FIELDS = frozenset(
     "architecture width blocks batch_size epochs nominal_alpha learning_rate momentum nesterov weight_decay "
     "warmup_fraction label_smoothing flip crop_padding cutout flip_at_test average_last output batching".split()
@@ -33,13 +34,13 @@ KNOWN_FIELDS = frozenset(
 
 
 def native_unsupported_reason(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> str:
-    """Why this recipe cannot be trained by compiled code here; empty when it can."""
+    """Return why compiled code cannot train this recipe here; empty when it can."""
     unknown = [
         field.name for field in fields(recipe)
         if field.name not in KNOWN_FIELDS and getattr(recipe, field.name) != field.default
     ]
     if unknown:
-        return f"it does not know recipe.{unknown[0]}"
+        return f"it does not implement recipe.{unknown[0]}"
     if not ARCHITECTURES[recipe.architecture].native:
         able = [name for name, architecture in ARCHITECTURES.items() if architecture.native]
         return f"it trains the architecture {' or '.join(able)} only"
@@ -68,7 +69,7 @@ class _Optimiser(ctypes.Structure):
 
 
 class NativeEngine(Engine):
-    """The engine whose steps and evaluation are compiled. Threads: as many members at a time as torch has threads."""
+    """The engine whose steps and evaluation are compiled; it trains as many models at a time as torch has threads."""
 
     def _train_alike(self, present: np.ndarray, seeds: list[int]) -> ChunkResult:
         ensemble_size = len(seeds)
@@ -135,7 +136,7 @@ class NativeEngine(Engine):
             _at(running[member]),
         )  # fmt: skip
         if code < 0:
-            raise MemoryError("one model does not fit the memory")
+            raise MemoryError("Not enough memory to train one model. Lower recipe.width or recipe.batch_size.")
         return bool(code == 0)
 
     def _cutout(self, words: Tensor) -> tuple[Tensor, np.ndarray]:
@@ -174,7 +175,7 @@ class NativeEngine(Engine):
             _at(parameters), _at(running), _at(found),
         )  # fmt: skip
         if code:
-            raise MemoryError("one model does not fit the memory")
+            raise MemoryError("Not enough memory to train one model. Lower recipe.width or recipe.batch_size.")
 
     def _library(self) -> ctypes.CDLL:
         return library(str(self.dtype).removeprefix("torch."))
@@ -203,7 +204,7 @@ def _put_back(rows: np.ndarray, tensors: list[Tensor]) -> None:
 
 
 def _running_statistics(model: nn.Module) -> list[Tensor]:
-    """Means and variances, normalisation by normalisation, as native.cpp keeps them."""
+    """Running means and variances, layer by layer, in the order of native.cpp."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     found = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     return [statistic for statistic in found if statistic is not None]
@@ -214,7 +215,7 @@ def _long(value: int) -> ctypes.c_int64:
 
 
 def _at(values: np.ndarray | Tensor | None) -> ctypes.c_void_p:
-    """Where an array's numbers begin."""
+    """Address of an array's first number."""
     if values is None:
         return ctypes.c_void_p(None)
     return ctypes.c_void_p(values.data_ptr() if isinstance(values, Tensor) else values.ctypes.data)

@@ -1,4 +1,4 @@
-"""Compiles native.cpp and its header for this machine's processor, once, and loads it."""
+"""Compile native.cpp and its header once for this machine's processor, and load the result."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ COMPILE_SECONDS = 600.0
 
 
 class NoLibrary(RuntimeError):
-    """Why there is no compiled code here."""
+    """There is no compiled code here; the message gives the reason."""
 
 
 def compiler() -> str | None:
-    """CXX where it is set, else the first of g++ and clang++ there is."""
+    """Return the path of the C++ compiler: CXX where set, else g++ or clang++; None without one."""
     named = os.environ.get("CXX")
     return shutil.which(named) if named else next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
 
@@ -43,7 +43,18 @@ def _load(dtype: str) -> ctypes.CDLL | NoLibrary:
 
 
 def library(dtype: str) -> ctypes.CDLL:
-    """The compiled code for `float32` or `float64`. Raises NoLibrary when it cannot be had; that is remembered."""
+    """Return the compiled code for a type of weights.
+
+    Parameters
+    ----------
+    dtype : str
+        `float32` or `float64`.
+
+    Raises
+    ------
+    NoLibrary
+        When it cannot be compiled or loaded; later calls in this process raise it again without trying.
+    """
     found = _load(dtype)
     if isinstance(found, NoLibrary):
         raise NoLibrary(*found.args)
@@ -51,7 +62,7 @@ def library(dtype: str) -> ctypes.CDLL:
 
 
 def _compiled(dtype: str) -> Path:
-    """The library's file, compiled now unless an earlier process has. Raises NoLibrary, OSError."""
+    """Path of the library, compiled now unless an earlier process has compiled it. Raises NoLibrary, OSError."""
     path = compiler()
     if path is None:
         raise NoLibrary("there is no C++ compiler (g++ or clang++)")
@@ -64,7 +75,7 @@ def _compiled(dtype: str) -> Path:
     try:
         return _compile(path, cache_folder() / name, dtype)
     except OSError as error:  # a home that cannot be written
-        LOG.info("compiled code is not kept (%s)", error)
+        LOG.info("compiled code cannot be kept (%s)", error)
         return _compile(path, Path(tempfile.mkdtemp(prefix="coterie-")) / name, dtype)
 
 

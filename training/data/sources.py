@@ -215,7 +215,7 @@ def load_dataset(
     --------
     >>> dataset = load_dataset("digits", classes=["3", "8"], n_train=40, n_targets=20, n_audit=20)
     >>> dataset.class_names, dataset.player_names[:2]
-    (('3', '8'), ('digits/3', 'digits/8'))
+    (('3', '8'), ('digits/28', 'digits/103'))
     """
     options = SourceOptions(
         path=None if path is None else Path(path),

@@ -45,8 +45,8 @@ class BoosterSettings:
 
     Notes
     -----
-    min_child_samples has LightGBM's default; the other defaults are a choice: shallow trees, because nearly all terms
-    have three members or fewer, and small steps with early stopping.
+    min_child_samples has LightGBM's default. The other defaults are a choice: trees of depth 3 hold sets of up to three
+    members, the default largest order, and small steps are stopped early.
 
     Examples
     --------

@@ -61,7 +61,7 @@ def banzhaf(values: Values, n_players: int, alpha: float, members: Members) -> f
 
 
 def joint_surplus(values: Values, n_players: int, alpha: float, members: Members) -> float:
-    """E[f(x+S) - f(x-S) - sum_i (f(x-S + i) - f(x-S))], the first line of METHOD.md's definition."""
+    """E[f(x+S) - f(x-S) - sum_i (f(x-S + i) - f(x-S))], the first line of the definition in docs/METHOD.md."""
     total = 0.0
     for rest in rests(n_players, members):
         size, others = rest.bit_count(), n_players - len(members)

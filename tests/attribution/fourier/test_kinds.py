@@ -1,4 +1,4 @@
-"""The kind of an interaction is METHOD.md's table, read off known games through the joint surplus."""
+"""The kind of an interaction is the table of docs/METHOD.md, read off known games through the joint surplus."""
 
 from __future__ import annotations
 

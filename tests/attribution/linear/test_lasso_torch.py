@@ -64,7 +64,7 @@ def test_every_problem_gets_the_coefficients_it_gets_alone_from_numpy(tolerance:
         assert kept_out.any() and (found[problem][:, :, kept_out] == 0).all()
 
 
-def test_what_has_not_converged_is_handed_back_as_far_as_it_got() -> None:
+def test_a_problem_that_has_not_converged_returns_its_last_iterate() -> None:
     grams, covariances, penalties, _ = problems()
     found = solve_l1_on_device(TORCH_CPU, grams, covariances, penalties, [None] * 3, tolerance=1e-6, max_iterations=13)
     for problem in range(3):
@@ -91,13 +91,13 @@ def test_the_datamodel_is_that_of_numpy(weighted: bool) -> None:
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
     if torch.cuda.is_available():
-        pytest.skip("torch sees a GPU here")
+        pytest.skip("torch finds a GPU")
     with pytest.raises(AttributionError, match="device is 'cuda'"):
         solve_l1_each("cuda", *problems())
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 def test_on_a_gpu_the_coefficients_are_those_of_numpy() -> None:
     given = problems()
     for found, expected in zip(solve_l1_each("cuda", *given), solve_l1_each("cpu", *given), strict=True):

@@ -1,4 +1,4 @@
-"""Masks of several alphas in one fit: what the numbers mean, that they are honest, and what more they show."""
+"""Masks of several alphas in one fit: the estimand, coverage and null, and the larger groups they detect."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_pairs_without_larger_sets_have_one_interaction_at_every_alpha():
     assert found[(0, 1)].kind == "redundancy"
 
 
-def test_of_copies_the_mixture_reports_the_mean_over_alphas_that_it_says():
+def test_of_copies_the_mixture_reports_the_weighted_mean_over_alphas():
     k, alphas = 4, (0.5, 0.2)
     game = clusters_of_copies(30, [tuple(range(k))], 0, 0.5, 0.3, background=0.0)
     masks, alpha = mixed(4000, 30, alphas)
@@ -63,7 +63,7 @@ def test_of_copies_the_mixture_reports_the_mean_over_alphas_that_it_says():
     assert abs(np.mean([i.raw for i in inside]) - truth) < 3 * inside[0].raw_stderr / 6**0.5 + 0.01
 
 
-def test_intervals_and_null_are_honest_where_alphas_differ_in_mean_and_noise():
+def test_intervals_cover_and_the_null_holds_where_alphas_differ_in_mean_and_noise():
     rng = np.random.default_rng(3)
     masks, alpha = mixed(1200, 40, (0.5, 0.2), seed=3)
     main = rng.normal(size=(12, 40)) * 0.2
@@ -75,7 +75,7 @@ def test_intervals_and_null_are_honest_where_alphas_differ_in_mean_and_noise():
     assert sum(len(model.interactions(t, max_q=0.05)) for t in range(12)) <= 1
 
 
-def test_larger_clusters_come_into_sight_at_the_same_number_of_masks():
+def test_larger_groups_of_copies_are_detected_at_the_same_number_of_masks():
     k, seen = 6, {}
     games = [clusters_of_copies(40, [tuple(range(k))], seed, 0.5, 0.5, background=0.1) for seed in range(4)]
     for alphas in ((0.5,), (0.5, 0.15)):
@@ -107,7 +107,7 @@ def test_predictions_know_the_alpha_of_each_mask():
     assert block.scores["spectrum", "r2"].value[0] > 0.9 and block.scores["spectrum", "gate_open"].value == [1.0]
 
 
-def test_what_contradicts_the_masks_is_named():
+def test_alphas_that_contradict_the_masks_are_refused():
     masks, alpha = mixed(400, 30, (0.5, 0.2))
     outputs = np.random.default_rng(0).normal(size=400)
     with pytest.raises(AttributionError, match="contradicts the masks"):
@@ -124,6 +124,6 @@ def test_what_contradicts_the_masks_is_named():
         ProxySPEX(alpha=0.3).fit(masks[alpha == 0.5], outputs[alpha == 0.5], alpha=np.full(200, 0.5))
 
 
-def test_several_alphas_see_as_much_as_their_mean_spread_allows():
+def test_several_alphas_detect_as_much_as_their_mean_spread_allows():
     single, both = (smallest_detectable(1000, alpha, 100) for alpha in (0.5, (0.5, 0.2)))
     assert both == pytest.approx(single * 0.25 / ((0.25 + 0.16) / 2))

@@ -138,7 +138,7 @@ def test_a_target_does_not_depend_on_its_neighbours():
     assert np.allclose(together[:, [2]], alone, atol=1e-4)
 
 
-def test_a_target_that_has_stopped_is_not_taken_up_again_while_its_neighbours_go_on():
+def test_a_target_that_has_stopped_stays_stopped_while_others_go_on():
     rng = np.random.default_rng(29)
     masks = rng.random((200, 20)) < 0.5
     outputs = rng.normal(size=(200, 12)) + masks[:, :12] * np.linspace(0, 1.5, 12)

@@ -21,7 +21,7 @@ from tests.games import planted_interactions, random_trees
 
 TORCH_CPU = "cpu:0"  # torch's own name for it; "cpu" is NumPy
 HAS_GPU = torch.cuda.is_available()
-needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="torch sees no GPU here")
+needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="torch finds no GPU")
 
 
 def campaign(n_targets: int = 5, n_masks: int = 700, n_players: int = 40):
@@ -34,7 +34,7 @@ def campaign(n_targets: int = 5, n_masks: int = 700, n_players: int = 40):
 
 
 def differences(found: BoostedTrees, expected: BoostedTrees, masks: np.ndarray, outputs: np.ndarray) -> float:
-    """Largest difference of predictions in units of each target's spread, once the trees are seen to be the same."""
+    """Check that the trees are the same; the largest difference of predictions in units of each target's spread."""
     assert found.n_trees.tolist() == expected.n_trees.tolist()
     assert found.players.shape == expected.players.shape
     for target, n_trees in enumerate(expected.n_trees):
@@ -65,7 +65,7 @@ def test_the_trees_are_those_of_the_numpy_booster(depth: int, weighted: bool, st
     assert differences(found, expected, masks, outputs) < ROUNDING
 
 
-def test_a_ridge_on_the_leaves_and_small_nodes_change_nothing_about_that() -> None:
+def test_with_a_penalty_on_leaves_and_large_children_the_trees_are_the_same() -> None:
     masks, outputs, held = campaign(n_masks=400)
     trees = {"max_depth": 3, "n_estimators": 40, "early_stopping_rounds": 8}
     settings = {"reg_lambda": 2.0, "min_child_samples": 45, **trees}

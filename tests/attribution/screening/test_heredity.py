@@ -1,5 +1,4 @@
-"""Sets that smaller ones lead to are looked at by themselves, counted once, and found where a million others hide
-them."""
+"""Sets by heredity are a stratum of their own, counted once, and found where a million others would hide them."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ PAIRS, TRIPLES = Stratum(2), Stratum(3)
 PAIRS_BY_HEREDITY, TRIPLES_BY_HEREDITY = Stratum(2, by_heredity=True), Stratum(3, by_heredity=True)
 
 
-def test_two_pairs_with_a_player_in_common_lead_to_a_triple():
+def test_two_pairs_with_a_common_player_give_a_triple():
     pairs = np.array([[0, 1], [1, 2], [3, 4], [1, 3]])
     found = triples_by_heredity(pairs, np.full(4, 5.0), 100)
     assert found.tolist() == [[0, 1, 2], [0, 1, 3], [1, 2, 3], [1, 3, 4]]
@@ -34,7 +33,7 @@ def test_two_pairs_with_a_player_in_common_lead_to_a_triple():
     assert triples_by_heredity(np.zeros((0, 2), np.int64), np.zeros(0), 100).shape == (0, 3)
 
 
-def test_the_strongest_pairs_lead_where_there_would_be_too_many():
+def test_the_strongest_pairs_are_kept_where_there_are_too_many():
     star = np.array([[0, player] for player in range(1, 101)])
     z = np.where(star[:, 1] <= 10, 9.0, 4.0)
     found = triples_by_heredity(star, z, 200)
@@ -101,7 +100,7 @@ def test_a_pair_has_the_size_class_of_its_weaker_member():
     assert per_class == [7 + 7, 2, 1, 3] and sum(per_class) == 2 * comb(5, 2)
 
 
-def test_many_pairs_do_not_pay_for_false_triples():
+def test_many_true_pairs_do_not_license_false_triples():
     rng = np.random.default_rng(0)
     pairs = histogram(np.concatenate([np.full(200, 7.0), np.abs(rng.normal(size=20_000))]))
     triples = histogram(np.abs(rng.normal(size=1_000_000)))

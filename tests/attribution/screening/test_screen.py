@@ -1,4 +1,4 @@
-"""The screens' statistics are their definitions, and what is handed back is everything that is large."""
+"""The screens' statistics are their definitions, and every large set is returned."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def setting(alpha: float, seed: int = 0, n_players: int = 37, n_masks: int = 300
 
 @pytest.mark.parametrize("order", [2, 3])
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
-def test_every_set_is_counted_and_every_large_one_handed_back(order, alpha):
+def test_every_set_is_counted_and_every_large_one_returned(order, alpha):
     masks, residual = setting(alpha)
     row_groups = make_row_groups(masks, np.arange(300), None, alpha)
     folds = np.arange(300)[np.argsort(row_groups.merged_into)] % 6  # of each row group
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
     sums = row_groups.sums(residual, order)
-    hits = list(SCREENS[order](row_groups, folds, sums, 2.5, counts, unit_variance=alpha == 0.5))
+    screened = list(SCREENS[order](row_groups, folds, sums, 2.5, counts, unit_variance=alpha == 0.5))
     sets = np.array(list(combinations(range(37), order)))
     phi = row_groups.phi.astype(np.float64)
     every_z = []
@@ -45,13 +45,13 @@ def test_every_set_is_counted_and_every_large_one_handed_back(order, alpha):
             for k in range(6)
         ]
         large = np.max([np.abs(z), *without], axis=0) >= 2.5
-        found = {tuple(row): k for k, row in enumerate(hits[target].members.tolist())}
+        found = {tuple(row): k for k, row in enumerate(screened[target].members.tolist())}
         assert {tuple(row) for row in sets[large].tolist()} <= set(found)
         for row in np.flatnonzero(large):
             place = found[tuple(sets[row].tolist())]
             expected = [score[folds == k, row].sum() for k in range(6)]
-            assert np.allclose(hits[target].sums[:, place], expected, atol=2e-3)
-            total = hits[target].sums[:, place].sum() / np.sqrt(hits[target].squares[:, place].sum())
+            assert np.allclose(screened[target].sums[:, place], expected, atol=2e-3)
+            total = screened[target].sums[:, place].sum() / np.sqrt(screened[target].squares[:, place].sum())
             assert abs(abs(total) - abs(z[row])) < 2e-3
     assert counts.sum() == 2 * len(sets)
     expected_counts = np.bincount((np.concatenate(every_z) / Z_STEP).astype(int), minlength=N_Z_BINS)
@@ -65,13 +65,13 @@ def test_statistics_of_given_sets_equal_those_of_the_screen():
     folds[::2] = 1
     sums = row_groups.sums(residual, 2)
     counts = np.zeros(N_Z_BINS, dtype=np.int64)
-    hit = list(screen_pairs(row_groups, folds, sums, 2.0, counts, unit_variance=True))[1]
-    again = set_statistics(row_groups, folds, 2, hit.members, sums[:, 1])
-    assert np.allclose(hit.sums, again.sums, atol=1e-3)
-    assert np.allclose(hit.squares, again.squares, rtol=1e-4)
+    found_sets = list(screen_pairs(row_groups, folds, sums, 2.0, counts, unit_variance=True))[1]
+    again = set_statistics(row_groups, folds, 2, found_sets.members, sums[:, 1])
+    assert np.allclose(found_sets.sums, again.sums, atol=1e-3)
+    assert np.allclose(found_sets.squares, again.squares, rtol=1e-4)
 
 
-def test_replicates_and_antithetic_partners_fold_into_one_cluster():
+def test_replicates_and_antithetic_partners_merge_into_one_row():
     rng = np.random.default_rng(0)
     half = rng.random((40, 9)) < 0.5
     masks = np.concatenate([half, ~half, half])  # every mask, its complement, and the mask once more
@@ -88,6 +88,6 @@ def test_replicates_and_antithetic_partners_fold_into_one_cluster():
         assert np.allclose(folded, direct[row_groups.group], atol=1e-5)
 
 
-def test_groups_of_different_masks_are_known_to_be_no_clusters():
+def test_groups_of_different_masks_are_not_exact():
     masks = np.random.default_rng(0).random((60, 9)) < 0.5
     assert not make_row_groups(masks, np.arange(60) // 2, None, 0.5).exact

@@ -53,7 +53,7 @@ def test_the_screen_on_a_device_is_that_of_numpy(order: int, alpha: float, block
     found = list(screen_on_device(order, TORCH_CPU, row_groups, folds, sums, 2.5, counts[0], alpha == 0.5,
                                   block_bytes=block_bytes))  # fmt: skip
     expected = list(SCREENS[order](row_groups, folds, sums, 2.5, counts[1], unit_variance=alpha == 0.5))
-    assert min(len(hits.members) for hits in expected) > 20
+    assert min(len(screened.members) for screened in expected) > 20
     same(found, expected)
     # Rounding may move a z that lies on the edge of a bin into the next one, and no further.
     assert counts[0].sum() == counts[1].sum() == 2 * comb(37, order)
@@ -61,7 +61,7 @@ def test_the_screen_on_a_device_is_that_of_numpy(order: int, alpha: float, block
     assert np.abs(moved).max() <= 2 and np.count_nonzero(moved) <= 0.01 * counts[1].sum()
 
 
-def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> None:
+def test_size_classes_give_each_set_the_threshold_of_its_weakest_member() -> None:
     row_groups, folds, sums = setting(0.5, 2)
     levels = np.random.default_rng(1).integers(0, 3, (2, 37)).astype(np.int8)
     least = np.array([3.0, 2.0, 1.0])
@@ -70,14 +70,14 @@ def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> 
     alone = np.zeros(N_Z_BINS, dtype=np.int64)
     everything = list(screen_pairs(row_groups, folds, sums, 1.0, alone, unit_variance=True))
     expected, by_level = [], np.zeros(3, dtype=np.int64)
-    for target, hits in enumerate(everything):
-        total, squares = hits.sums.sum(axis=0), hits.squares.sum(axis=0)
+    for target, screened in enumerate(everything):
+        total, squares = screened.sums.sum(axis=0), screened.squares.sum(axis=0)
         z = np.abs(total) / np.sqrt(squares)
-        without = np.abs(total - hits.sums[[0, 1, 2, 3, 4, 5]]).max(axis=0)
-        largest = np.maximum(z, without / np.sqrt(squares - hits.squares.max(axis=0)))
-        level = levels[target][hits.members].min(axis=1)
+        without = np.abs(total - screened.sums[[0, 1, 2, 3, 4, 5]]).max(axis=0)
+        largest = np.maximum(z, without / np.sqrt(squares - screened.squares.max(axis=0)))
+        level = levels[target][screened.members].min(axis=1)
         kept = largest >= least[level]
-        expected.append(ScreenedSets(hits.members[kept], hits.sums[:, kept], hits.squares[:, kept]))
+        expected.append(ScreenedSets(screened.members[kept], screened.sums[:, kept], screened.squares[:, kept]))
         of_pair = np.minimum.outer(levels[target], levels[target])[np.triu_indices(37, 1)]
         by_level += np.bincount(of_pair, minlength=3)
     same(found, expected)
@@ -87,7 +87,7 @@ def test_levels_of_players_give_each_set_the_threshold_of_its_least_member() -> 
 
 
 @pytest.mark.parametrize("order", [2, 3])
-def test_the_screen_takes_the_device_it_is_told(order: int) -> None:
+def test_the_screen_runs_on_the_device_it_is_given(order: int) -> None:
     row_groups, folds, sums = setting(0.5, order)
     counts = np.zeros((2, N_Z_BINS), dtype=np.int64)
     found, expected = (
@@ -107,9 +107,9 @@ def test_two_players_have_one_pair_and_three_one_triple() -> None:
         row_groups = make_row_groups(masks, np.arange(60), None, 0.5)
         counts = np.zeros(N_Z_BINS, dtype=np.int64)
         sums = row_groups.sums(rng.normal(size=(60, 1)), order)
-        (hits,) = screen_on_device(order, TORCH_CPU, row_groups, np.arange(60) % 6, sums, 0.0, counts, True)
-        assert hits.members.tolist() == [list(range(order))] and counts.sum() == 1
-        z = abs(hits.sums.sum()) / np.sqrt(hits.squares.sum())
+        (screened,) = screen_on_device(order, TORCH_CPU, row_groups, np.arange(60) % 6, sums, 0.0, counts, True)
+        assert screened.members.tolist() == [list(range(order))] and counts.sum() == 1
+        z = abs(screened.sums.sum()) / np.sqrt(screened.squares.sum())
         assert counts[int(z / Z_STEP)] == 1
 
 

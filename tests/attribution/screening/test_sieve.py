@@ -1,4 +1,4 @@
-"""The sieve finds the triples of many players that all masks would show, and counts every one it looked at."""
+"""The sieve finds the triples of many players that the exhaustive screen would find, and counts every triple."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ def row_groups_and_residual(n_players, n_masks, planted, size, seed=0):
     return row_groups, residual
 
 
-def test_what_survives_has_the_statistics_of_all_masks():
+def test_survivors_have_the_statistics_of_all_masks():
     row_groups, residual = row_groups_and_residual(40, 600, [(3, 17, 31)], 0.0)
     sums = row_groups.sums(residual, 3)
     folds = np.arange(600) % 6
-    ((hits, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 60)
-    assert proposed.shape == (2, len(hits.members)) and proposed.any(axis=0).all() and not proposed.all()
-    assert 20 < len(hits.members) < 140
-    assert (np.diff(hits.members, axis=1) > 0).all() and len(np.unique(hits.members, axis=0)) == len(hits.members)
-    exact = set_columns(row_groups.phi, hits.members).astype(np.float64).T @ sums[:, 0]
-    assert np.allclose(hits.sums.sum(axis=0), exact, atol=1e-3)
+    ((screened, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 60)
+    assert proposed.shape == (2, len(screened.members)) and proposed.any(axis=0).all() and not proposed.all()
+    assert 20 < len(screened.members) < 140
+    assert (np.diff(screened.members, axis=1) > 0).all()
+    assert len(np.unique(screened.members, axis=0)) == len(screened.members)
+    exact = set_columns(row_groups.phi, screened.members).astype(np.float64).T @ sums[:, 0]
+    assert np.allclose(screened.sums.sum(axis=0), exact, atol=1e-3)
 
 
-def test_strong_triples_survive_and_no_triple_is_left_out_of_the_first_look():
+def test_strong_triples_survive_and_the_sieve_tests_every_triple():
     planted = [(2, 3, 39), (0, 20, 21), (5, 11, 38)]
     row_groups, residual = row_groups_and_residual(40, 800, planted, 0.35)
     folds = np.arange(800) % 6
-    ((hits, _),) = sieve_triples(row_groups, folds, folds % 2 == 1, row_groups.sums(residual, 3), 200, 60)
-    assert set(planted) <= {tuple(row) for row in hits.members.tolist()}
+    ((screened, _),) = sieve_triples(row_groups, folds, folds % 2 == 1, row_groups.sums(residual, 3), 200, 60)
+    assert set(planted) <= {tuple(row) for row in screened.members.tolist()}
     every = sieve_triples(row_groups, folds, folds >= 0, row_groups.sums(residual, 3), 800, 10**9)[0][0]
     some = {tuple(row) for row in every.members.tolist()}
     # At the lowest threshold there is, half of all triples pass; none twice, none outside.
@@ -87,18 +88,18 @@ def test_of_very_many_players_targets_without_large_pairs_are_left_out(monkeypat
     assert (40, 50, 59) in fitted.reported[0].members and (41, 51, 58) not in fitted.reported[1].members
 
 
-def test_what_one_half_lets_through_says_nothing_about_the_other():
-    """Nil triples: where the held-out fold has a say in who is looked at, it seems to agree with the others."""
+def test_survivors_of_one_half_are_independent_of_the_other():
+    """Null triples: if the held-out fold took part in the selection, it would seem to agree with the others."""
     rng = np.random.default_rng(5)
     masks = rng.random((900, 60)) < 0.5
     row_groups = make_row_groups(masks, np.arange(900), None, 0.5)
     folds = np.arange(900) % 6
     sums = row_groups.sums(rng.normal(size=(900, 1)), 3)
-    ((hits, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 600)
+    ((screened, proposed),) = sieve_triples(row_groups, folds, folds % 2 == 1, sums, 150, 600)
     agreement = {"own": [], "other": []}
     for fold in range(6):
-        here = hits.sums[fold] / np.sqrt(hits.squares[fold])
-        with_the_others = np.sign(hits.sums.sum(axis=0) - hits.sums[fold]) * here
+        here = screened.sums[fold] / np.sqrt(screened.squares[fold])
+        with_the_others = np.sign(screened.sums.sum(axis=0) - screened.sums[fold]) * here
         agreement["own"].append(with_the_others[proposed[fold % 2]].mean())
         agreement["other"].append(with_the_others[proposed[1 - fold % 2]].mean())
     assert np.mean(agreement["own"]) > 0.5

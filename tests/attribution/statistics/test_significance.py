@@ -1,4 +1,4 @@
-"""Errors, intervals and false discovery rates are what they say they are."""
+"""Standard errors, intervals, q-values and shrinkage keep their nominal levels."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_million_triples_do_not_drown_the_pairs_and_both_count():
     assert both.of(p, Stratum(3))[0] > 0.5
 
 
-def test_main_effects_do_not_vouch_for_interactions():
+def test_discoveries_of_main_effects_do_not_license_interactions():
     block = ZHistograms()
     block.add_tests(Stratum(1), np.full(500, 8.0))
     block.add_tests(Stratum(2), np.concatenate([[3.9], np.full(10_000, 0.3)]))
@@ -128,7 +128,7 @@ def test_conditional_intervals_cover_the_truth_among_what_is_reported(truth):
     assert abs(covered - 0.95) < 4 * np.sqrt(0.05 * 0.95 / len(z))
 
 
-def test_far_above_the_cut_the_conditional_interval_is_the_ordinary_one():
+def test_far_above_the_threshold_the_conditional_interval_is_the_ordinary_one():
     low, high = conditional_interval(np.array([12.0, -12.0]), np.array([3.5, 3.5]))
     assert np.allclose(low, [10.04, -13.96], atol=5e-3) and np.allclose(high, [13.96, -10.04], atol=5e-3)
 
@@ -154,7 +154,7 @@ def test_noise_alone_is_shrunk_to_nothing():
     assert p_null.min() > 0.6
 
 
-def test_gate_sees_a_better_model_and_not_an_equal_or_a_worse_one():
+def test_the_gate_opens_for_a_better_model_and_not_for_an_equal_or_a_worse_one():
     rng = np.random.default_rng(7)
     signal = rng.normal(size=(900, 3))
     outputs = signal + rng.normal(size=(900, 3))

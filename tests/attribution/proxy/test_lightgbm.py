@@ -79,7 +79,7 @@ def test_early_stopping_counts_as_it_does_when_the_booster_predicts() -> None:
         np.testing.assert_allclose(spectrum.evaluate(masks), expected, atol=1e-10)
 
 
-def test_features_may_stand_for_any_players() -> None:
+def test_features_may_be_any_players() -> None:
     game = planted_interactions(20, seed=6, n_pairs=3, n_triples=1)
     masks, outputs = game.sample(400, seed=7)
     chosen = np.array([19, 3, 7, 11, 0])

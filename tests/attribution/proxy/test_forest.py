@@ -57,8 +57,8 @@ def test_one_split_has_the_two_coefficients_of_the_method() -> None:
     )
 
 
-def test_a_player_asked_twice_on_one_path_is_asked_once() -> None:
-    """The root asks 0; on its present side 0 is asked again, where the absent answer cannot be reached."""
+def test_a_player_split_on_twice_on_one_path_counts_once() -> None:
+    """The root splits on 0; its present side splits on 0 again, whose absent side no mask reaches."""
     forest = Forest(
         player=[0, -1, 0, -1, -1],  # type: ignore[arg-type]
         absent=[1, 0, 3, 0, 0],  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_leaf_paths_need_not_be_sorted_nor_of_one_length() -> None:
 
 
 @pytest.mark.parametrize("n_players", [2_000_000, 2**31])
-def test_player_numbers_too_wide_to_pack_into_one_word_are_told_apart(n_players: int) -> None:
+def test_player_numbers_too_wide_to_pack_into_one_word_stay_distinct(n_players: int) -> None:
     last = n_players - 1
     players = np.array([[0, 1, last - 1, last], [0, 1, last - 2, last]])
     spectrum = paths_to_spectrum(players, np.ones((2, 4), dtype=bool), np.array([1.0, 2.0]), n_players, 0.5)
@@ -118,7 +118,7 @@ def test_an_empty_forest_is_its_bias() -> None:
     np.testing.assert_array_equal(forest.evaluate(all_masks(3), 3), np.full(8, 1.5))
 
 
-def test_many_deep_trees_over_many_players_are_taken_in_at_once() -> None:
+def test_many_deep_trees_over_many_players_are_read_together() -> None:
     """600 trees of depth 3 over 50,000 players: 64 leaf-subset contributions a tree, no array of 50,000."""
     generator = np.random.default_rng(0)
     forest = forest_from_levels(generator.integers(0, 50_000, size=(600, 7)), generator.normal(size=(600, 8)))

@@ -87,7 +87,7 @@ def test_it_is_unbiased_and_its_error_is_right(alpha):
     assert 0.90 <= (np.abs(share[:, 0] - truth[0]) < 1.96 * stderr[:, 0]).mean() <= 0.99
 
 
-def test_seed_noise_shared_by_replicates_is_no_agreement_of_masks():
+def test_seed_noise_shared_by_replicates_is_not_counted_as_agreement_of_masks():
     rng = np.random.default_rng(0)
     masks = np.repeat(rng.random((150, 10)) < 0.5, 3, axis=0)
     outputs = np.repeat(rng.normal(size=150), 3)
@@ -96,7 +96,7 @@ def test_seed_noise_shared_by_replicates_is_no_agreement_of_masks():
     assert found.p_values()[0, 0] > 1e-4
 
 
-def test_pure_pairs_are_seen_as_pairs():
+def test_pure_pairs_count_as_pairs():
     game = games.from_spectrum(Spectrum.from_terms({(0, 1): 1.0, (2, 3): 1.0}, 15, 0.5), noise_sd=1.0)
     found = order_weights(*game.sample(800, 1))
     assert found.p_values()[0, 0] > 0.01 and found.p_values()[1, 0] < 1e-6

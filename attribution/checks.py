@@ -63,6 +63,8 @@ def check_masks(masks: Any, n_players: int | None = None, name: str = "masks", *
     AttributionError
         If the shape is another one, or values other than 0 and 1 occur.
     """
+    if isinstance(masks, np.ma.MaskedArray) and np.ma.getmaskarray(masks).any():
+        raise AttributionError(f"{name} hold masked entries; a player is in a mask or is not. Leave such rows out.")
     rows = np.asarray(masks)
     if rows.ndim != 2 or (0 in rows.shape and not allow_empty):
         least = "" if allow_empty else ", both at least 1"

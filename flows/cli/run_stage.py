@@ -17,6 +17,7 @@ from flows.compute.ray_cluster import ClusterError
 from flows.errors import IncompleteCampaign, StoreError
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
+from flows.runtime.preflight import check_environment
 from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
 
@@ -104,6 +105,7 @@ def _announce(states: list[StageState]) -> None:
 
 def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
     began = time.monotonic()
+    check_environment()
     if needs_ray:
         started = cluster.start_session_in_background(config.compute.ray_address, config.compute.workers)
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"

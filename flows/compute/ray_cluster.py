@@ -20,6 +20,7 @@ from typing import Any
 from flows.compute.streaming_map import Outcome, Resources, StreamingMap
 from flows.errors import CoterieError
 from flows.runtime.environment import WORKER_ENVIRONMENT, prepare, prepare_local_ray
+from flows.runtime.preflight import short_temporary_folder
 
 LOCAL_STARTS = 3
 REACH_SECONDS = 10.0  # to open a connection to a cluster's head
@@ -129,6 +130,7 @@ class Cluster:
                     include_dashboard=False,
                     configure_logging=False,
                     log_to_driver=False,
+                    _temp_dir=short_temporary_folder(),
                 )
                 return
             except Exception as error:  # Ray raises a bare Exception here; the last one is passed on

@@ -1,0 +1,226 @@
+"""Tests of a set of masks against the design that effects and their errors assume.
+
+Every estimate of this package takes masks for independent inclusions: each player in each mask with probability alpha,
+whatever the others do. Fixed sizes are the one exception with a convention of its own. Samplers of other methods
+(Shapley-type sizes, halves stratified by class, one of k variants) break that without a trace in the outputs: effects
+are then biased, or known only up to a shift, under standard errors that say neither. The checks below find such masks
+from the masks alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionError, AttributionWarning
+from attribution.types import Array, Labels, Masks
+
+CHANCE = 1e-9  # probability, over all tests of one kind, below which chance is not the explanation
+MAX_DENSE_PLAYERS = 2000  # beyond these a sample of players is tested pair by pair: their products are n^2 numbers
+SIZE_Z = 6.0  # z of the spread of sizes beyond which it is not that of independent inclusion
+EXCESS = 0.25  # and by which share it is larger; a third of a percent is significant in 300,000 masks, and harmless
+NAMED = 6  # players named in a message
+
+
+def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size: bool) -> None:
+    """Refuse masks that were not drawn by independent inclusion at `alpha` (or at one size).
+
+    Parameters
+    ----------
+    masks : (n_masks, n_players) bool
+    alpha : float or (n_masks,) float64
+        Inclusion probability of every mask.
+    groups : (n_masks,) int64
+        Rows that share a mask (replicates) or its complement count as one draw.
+    fixed_size : bool
+        Whether every mask includes equally many players.
+
+    Raises
+    ------
+    AttributionError
+        Where sizes vary more than those of independent inclusion (Shapley-type samplers), where a player or a pair is
+        included more or less often than alpha allows, and where a sum over some players is the same in every mask
+        (strata, one of k variants). The message names what was found.
+
+    Warns
+    -----
+    AttributionWarning
+        Where players are in exactly the same masks, so that no mask separates them, and where sizes vary less than
+        half as much as independent inclusion makes them.
+
+    Notes
+    -----
+    Few masks hold constant sums by chance; they are looked for among more than 2 n_players + 20 independent masks only.
+    """
+    draws = _effective_draws(groups)
+    varying = np.flatnonzero(~(masks == masks[:1]).all(axis=0))  # the others are named by check_data
+    if not fixed_size:
+        _check_sizes(masks, alpha, draws)
+    _check_rates(masks, alpha, draws, varying)
+    if len(varying) < 2:
+        return
+    chosen = varying
+    if len(varying) > MAX_DENSE_PLAYERS:
+        chosen = np.sort(np.random.default_rng(0).choice(varying, MAX_DENSE_PLAYERS, replace=False))
+    part = np.ascontiguousarray(masks[:, chosen])
+    same = _same_columns(part)
+    for players in same[:1]:
+        warnings.warn(
+            f"{_named(chosen[players])} are in the same masks: no mask separates them, and each is given an equal part "
+            f"of what they do together ({len(same)} such groups). Make such players one player.",
+            AttributionWarning,
+            stacklevel=4,
+        )
+    alone = np.sort(np.array([players[0] for players in _column_classes(part)], dtype=np.int64))
+    p = float(np.mean(alpha))
+    if draws > 2 * len(alone) + 20 and draws * p * (1 - p) > 20:
+        _check_constant_sums(part[:, alone], chosen[alone], fixed_size)
+    _check_pairs(part[:, alone], alpha, draws, chosen[alone], fixed_size)
+
+
+def _effective_draws(groups: Labels) -> float:
+    """Number of independent draws worth as much as the masks: (sum of group sizes)^2 / sum of their squares."""
+    sizes = np.bincount(groups).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:
+    """Compare the spread of sizes with the binomial's: E[(k - np)^2 / npq] = 1, variance 2 + (1 - 6pq) / npq."""
+    n_players = masks.shape[1]
+    p = np.broadcast_to(np.asarray(alpha, np.float64), (len(masks),))
+    expected = n_players * p * (1 - p)
+    relative = (masks.sum(axis=1) - n_players * p) ** 2 / expected
+    spread = float(np.mean(2.0 + (1.0 - 6.0 * p * (1 - p)) / expected))
+    excess = float(relative.mean()) - 1.0
+    z = excess / (spread / draws) ** 0.5
+    if z > SIZE_Z and excess > EXCESS:
+        sizes = masks.sum(axis=1)
+        raise AttributionError(
+            f"the sizes of the masks vary {1 + excess:.1f} times as much as those of players included independently: "
+            f"their variance is {sizes.var():.1f}, and alpha gives {float(expected.mean()):.1f}. Samplers for Shapley "
+            "values draw such masks; effects would be biased. Draw masks with one alpha (training.sample_masks), or "
+            "give the alpha of every mask where there are several."
+        )
+    if z < -SIZE_Z and excess < -0.5:
+        warnings.warn(
+            f"the sizes of the masks vary {1 + excess:.2f} times as much as those of players included independently: "
+            "the sum of all main effects is known less well than their standard errors say.",
+            AttributionWarning,
+            stacklevel=5,
+        )
+
+
+def _check_rates(masks: Masks, alpha: float | Array, draws: float, varying: NDArray[np.int64]) -> None:
+    """Compare how often each player is included with alpha, by the binomial's tails."""
+    from scipy.stats import binom
+
+    p = float(np.mean(alpha))
+    rate = masks[:, varying].mean(axis=0)
+    n_draws = max(1, round(draws))
+    count = np.round(rate * n_draws)
+    tail = np.minimum(binom.cdf(count, n_draws, p), binom.sf(count - 1, n_draws, p))
+    if len(varying) and tail.min() * 2 * len(varying) < CHANCE:
+        worst = int(np.argmin(tail))
+        raise AttributionError(
+            f"player {varying[worst]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}: players are not "
+            "included with the same probability, which effects and their errors assume. Draw masks with one alpha for "
+            "all players, or leave such players out."
+        )
+
+
+def _check_pairs(
+    masks: Masks, alpha: float | Array, draws: float, names: NDArray[np.int64], fixed_size: bool
+) -> None:
+    """Compare how often each pair is included together with what exchangeable players of these sizes give."""
+    from scipy.stats import binom
+
+    n_players = masks.shape[1]
+    if n_players < 2:
+        return
+    sizes = masks.sum(axis=1, dtype=np.float64)
+    if fixed_size or np.ndim(alpha):
+        expected = float((sizes * (sizes - 1)).mean() / (n_players * (n_players - 1)))
+    else:
+        expected = float(alpha) ** 2
+    single = masks.astype(np.float32)
+    together = (single.T @ single) / len(masks)
+    np.fill_diagonal(together, expected)
+    n_draws = max(1, round(draws))
+    n_pairs = n_players * (n_players - 1) // 2
+    for place in (int(together.argmax()), int(together.argmin())):
+        i, j = divmod(place, n_players)
+        count = round(float(together[i, j]) * n_draws)
+        tail = min(binom.cdf(count, n_draws, expected), binom.sf(count - 1, n_draws, expected))
+        if tail * 2 * n_pairs < CHANCE:
+            raise AttributionError(
+                f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
+                f"included independently would be in {expected:.1%}: their inclusions depend on each other, so their "
+                "effects cannot be told apart by standard errors that assume they do not. Draw every player "
+                "independently, or make what is drawn together one player."
+            )
+
+
+def _check_constant_sums(masks: Masks, names: NDArray[np.int64], fixed_size: bool) -> None:
+    """Raise where a combination of players is the same in every mask, other than the size of the whole mask."""
+    n_players = masks.shape[1]
+    centred = masks - masks.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(masks))
+    null = vectors[:, values < 1e-9].T
+    if len(null) <= int(fixed_size):
+        return
+    rows = _reduced(null)
+    if fixed_size:
+        # The whole size is one of them, or the sum of several: named only where it is not the whole.
+        rows = [row for row in rows if np.count_nonzero(row) < n_players] or rows
+    raise AttributionError(
+        f"{len(null)} sums over players are the same in every mask: {_constraint(rows[0], masks, names)}. Effects of "
+        "such players are known only up to a shift that no mask determines. Draw every player independently, or make "
+        "the choice between them the player."
+    )
+
+
+def _reduced(null: Array) -> list[Array]:
+    """Reduced row echelon form of a null space: its rows are the constraints with the fewest players each."""
+    rows, pivot = null.copy(), 0
+    for column in range(rows.shape[1]):
+        if pivot == len(rows):
+            break
+        best = pivot + int(np.abs(rows[pivot:, column]).argmax())
+        if abs(rows[best, column]) < 1e-6:
+            continue
+        rows[[pivot, best]] = rows[[best, pivot]]
+        rows[pivot] /= rows[pivot, column]
+        for other in range(len(rows)):
+            if other != pivot:
+                rows[other] -= rows[other, column] * rows[pivot]
+        pivot += 1
+    rows[np.abs(rows) < 1e-6] = 0.0
+    return sorted(rows, key=np.count_nonzero)
+
+
+def _constraint(row: Array, masks: Masks, names: NDArray[np.int64]) -> str:
+    """Describe one constraint in words."""
+    players = np.flatnonzero(row)
+    if np.allclose(row[players], row[players[0]], atol=1e-5):
+        return f"{int(masks[0, players].sum())} of {_named(names[players])} are in every mask"
+    return f"a weighted sum of {_named(names[players])} never changes"
+
+
+def _column_classes(masks: Masks) -> list[NDArray[np.int64]]:
+    """Players by equal columns; every player is in one class."""
+    packed = np.ascontiguousarray(np.packbits(masks, axis=0).T)
+    _, label = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_inverse=True)
+    order = np.argsort(label.ravel(), kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(label.ravel()[order])) + 1)
+
+
+def _same_columns(masks: Masks) -> list[NDArray[np.int64]]:
+    """Classes of players that are in exactly the same masks, larger than one."""
+    return [players for players in _column_classes(masks) if len(players) > 1]
+
+
+def _named(players: NDArray[np.int64]) -> str:
+    shown = ", ".join(str(player) for player in players[:NAMED])
+    return f"players {shown}{f', … ({len(players)} players)' if len(players) > NAMED else ''}"

@@ -1,0 +1,114 @@
+"""Checks of the environment before Ray and Prefect start: what would end in a hang or a traceback is one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from flows.errors import CoterieError
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+LOCAL = ("127.0.0.1", "localhost")
+PACKAGES = ("flows", "training", "attribution", "conf")
+LONGEST_TEMPORARY_FOLDER = 40  # characters; Ray adds up to 65, and a Unix socket's path has at most 107
+
+
+class EnvironmentProblem(CoterieError):
+    """This process's environment keeps Ray or Prefect from starting."""
+
+    exit_code = 7
+
+
+def check_environment() -> None:
+    """Raise EnvironmentProblem for what would keep a stage from starting; call before Ray and Prefect are imported.
+
+    Raises
+    ------
+    EnvironmentProblem
+        Where a package of the same name hides one of this project's, a proxy cannot be used, Prefect's folder cannot
+        be written, or Prefect's own settings cannot be read.
+    """
+    check_packages()
+    exempt_this_machine_from_proxies()
+    _check_proxies()
+    _check_prefect_folder()
+    _check_prefect_settings()
+    short_temporary_folder()
+
+
+def check_packages() -> None:
+    """Raise EnvironmentProblem where another project's package hides one of this project's."""
+    here = Path(__file__).resolve().parents[2]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else [Path(place).resolve() for place in spec.submodule_search_locations or ()]
+        if places and here / name not in places:
+            raise EnvironmentProblem(
+                f"the package {name!r} of another project, in {places[0]}, hides the one of coterie in {here / name}. "
+                f"Take {places[0].parent} out of PYTHONPATH, or run coterie from another directory"
+            )
+
+
+def exempt_this_machine_from_proxies() -> None:
+    """Add this machine's own addresses to no_proxy where a proxy is set: Prefect's temporary server runs on it."""
+    if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES):
+        return
+    for variable in ("no_proxy", "NO_PROXY"):
+        given = [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
+        os.environ[variable] = ",".join([*given, *(name for name in LOCAL if name not in given)])
+
+
+def _check_proxies() -> None:
+    for name in (*PROXIES, *(proxy.upper() for proxy in PROXIES)):
+        value = os.environ.get(name, "")
+        if value.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
+            raise EnvironmentProblem(
+                f"{name} names a SOCKS proxy ({value}), which Prefect's client cannot use without the package socksio. "
+                f"Unset {name} for this command, or install it: pip install 'httpx[socks]'"
+            )
+
+
+def _check_prefect_folder() -> None:
+    folder = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"Prefect keeps its state in {folder}, which cannot be written to ({error.strerror}). Set PREFECT_HOME to "
+            "a folder that can, e.g. PREFECT_HOME=/tmp/prefect"
+        ) from error
+
+
+def _check_prefect_settings() -> None:
+    try:
+        from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+
+        without_server = not PREFECT_API_URL.value() and not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
+    except (Exception, SystemExit) as error:  # whatever Prefect raises for a setting or profile it cannot read
+        first_lines = " ".join(str(error).split()) or type(error).__name__
+        raise EnvironmentProblem(
+            f"Prefect's settings cannot be read: {first_lines[:300]}. Correct the variable (PREFECT_…) or the profile "
+            f"it names (PREFECT_PROFILE is {os.environ.get('PREFECT_PROFILE') or 'not set'})"
+        ) from error
+    if without_server:
+        raise EnvironmentProblem(
+            "PREFECT_API_URL is not set and Prefect's temporary server is switched off (by "
+            f"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE or the profile {os.environ.get('PREFECT_PROFILE') or 'in use'}). Set "
+            "PREFECT_API_URL to a server, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true"
+        )
+
+
+def short_temporary_folder() -> str | None:
+    """Return a folder for Ray's sockets where the usual one has too long a path; None where it does not."""
+    usual = tempfile.gettempdir()
+    if len(usual) <= LONGEST_TEMPORARY_FOLDER:
+        return None
+    for place in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(place, os.W_OK | os.X_OK):
+            return f"{place}/ray-{os.getuid()}"
+    raise EnvironmentProblem(
+        f"the path of the temporary folder, {usual}, is too long for Ray's sockets. Set TMPDIR to a shorter one"
+    )

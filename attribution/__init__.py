@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from attribution.estimators.weighted_least_squares import WeightedLeastSquares
     from attribution.fourier.spectrum import Spectrum
     from attribution.interactions.interaction import Interaction
+    from attribution.plot import plot_interactions
     from attribution.statistics.variance_by_order import OrderWeights, order_weights
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ProxySPEX,
         Spectrum,
         find_copies,
+        plot_interactions,
     )
     from flows.store import Campaign
     from training import RECIPES, Recipe, TrainingInputError, load_dataset, retrain, sample_masks

@@ -67,7 +67,7 @@ def test_a_configuration_knows_of_training_its_recipe_and_its_sources_alone() ->
 ORDER = {
     "attribution": [
         ["__init__"],
-        ["interop"],
+        ["interop", "plot"],
         ["analysis", "curation"],
         ["estimators"],
         ["interactions", "duplicates", "experiments"],

@@ -20,7 +20,7 @@ from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import publish_faithfulness
 from flows.runtime.logs import stage_logger
 from flows.runtime.progress import Progress
-from flows.store.campaign import ANALYSIS_TABLES, LATER_TABLES, Campaign, digest
+from flows.store.campaign import ANALYSIS_TABLES, Campaign, digest
 from flows.store.wanted import analysis_key
 
 
@@ -100,10 +100,11 @@ def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
 
 
 def _tables(blocks: list[BlockAnalysis]) -> dict[str, pa.Table]:
-    """The derived tables, one row per target and what was found on it."""
+    """The tables that blocks of targets make, rows of all blocks in one."""
     return {
         name: pa.concat_tables(pa.table(getattr(block, name), schema=schema) for block in blocks)
         for name, schema in ANALYSIS_TABLES.items()
+        if name != "sets"  # made of all blocks together
     }
 
 
@@ -116,7 +117,7 @@ def _sets(blocks: list[BlockAnalysis], config: CampaignConfig, data: TargetBlock
         groups=data.groups,
         method=config.attribution.fdr_method,
     )
-    return pa.table(columns, schema=LATER_TABLES["sets"])
+    return pa.table(columns, schema=ANALYSIS_TABLES["sets"])
 
 
 def _sets_considered(block: BlockAnalysis) -> int:

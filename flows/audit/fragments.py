@@ -19,8 +19,8 @@ from flows.audit.experiments import check_experiments
 from flows.audit.findings import AuditReport, Finding
 from flows.audit.retrained_sample import check_sample
 from flows.errors import CoterieError, StoreError
-from flows.storage.files import has_checksums, move, read_json, write_json
-from flows.store.campaign import ANALYSIS_TABLES, LATER_TABLES, Campaign
+from flows.storage.files import move, read_json, write_json
+from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.schemas import packed_column
@@ -66,7 +66,6 @@ def _without_findings(fragments: list[tuple[RowRange, Path]], report: AuditRepor
 
 def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Iterator[tuple[RowRange, Path]]:
     """Read every fragment whole; yield those that are sound."""
-    unchecked = 0
     for path in campaign.fragment_paths(table):
         where = f"{table}/{path.name}"
         report.n_fragments += 1
@@ -77,7 +76,6 @@ def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Ite
             continue
         try:
             content = campaign.read_fragment(table, path)
-            unchecked += not has_checksums(path)
         except StoreError as error:
             report.findings.append(Finding("broken", where, str(error), path))
             continue
@@ -87,8 +85,6 @@ def _check_fragments(campaign: Campaign, table: str, report: AuditReport) -> Ite
             continue
         report.n_rows += content.num_rows if table == "outputs" else 0
         yield rows, path
-    if unchecked:
-        report.notes.append(f"{unchecked} fragments of {table} carry no checksums (written by an earlier version)")
 
 
 def _key_fault(rows: RowRange, content: pa.Table) -> str:
@@ -197,7 +193,7 @@ def _check_tables(campaign: Campaign, report: AuditReport) -> None:
     try:
         analysis = campaign.analysis
         if analysis is not None:
-            for table in (*ANALYSIS_TABLES, *LATER_TABLES):
+            for table in ANALYSIS_TABLES:
                 campaign.read(table)
     except (StoreError, KeyError, TypeError) as error:
         # Without analysis.json the analysis does not count, and the next run makes it again.

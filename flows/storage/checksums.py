@@ -1,4 +1,4 @@
-"""Checksums of table columns, kept in the Parquet file they speak for.
+"""Checksums of table columns, kept in the Parquet file that they belong to.
 
 A file's key-value metadata holds one sha256 per column, of the column's values and not of its bytes on disk, so that
 one file stays one atomic thing and a reader of some columns checks just those. What the format may store in more than
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ IDENTITY = b"coterie.identity"
 
 
 def stamp(table: pa.Table, identity: str | None = None) -> pa.Table:
-    """`table` with the checksums of its columns, and the campaign it belongs to, in its metadata."""
+    """Return the table with the checksums of its columns, and the campaign it belongs to, in its metadata."""
     sums = {name: column_digest(table[name]) for name in table.column_names}
     metadata = {CHECKSUMS: json.dumps(sums)}
     if identity is not None:
@@ -27,23 +27,22 @@ def stamp(table: pa.Table, identity: str | None = None) -> pa.Table:
     return table.replace_schema_metadata(metadata)
 
 
-def damaged_columns(table: pa.Table, only: Iterable[str] | None = None) -> list[str] | None:
-    """Columns whose values are not those that were written; None when the file carries no checksums.
+def damaged_columns(table: pa.Table) -> list[str]:
+    """Return the columns whose values are not those that were written.
 
-    Raises ValueError when the checksums themselves cannot be read.
+    Raises ValueError when the table carries no checksums, or none that can be read.
     """
     recorded = (table.schema.metadata or {}).get(CHECKSUMS)
     if recorded is None:
-        return None
+        raise ValueError("it carries no checksums")
     sums = json.loads(recorded)
     if not isinstance(sums, dict):
         raise ValueError("its checksums are not a table of columns")
-    names = table.column_names if only is None else list(only)
-    return [name for name in names if sums.get(name) != column_digest(table[name])]
+    return [name for name in table.column_names if sums.get(name) != column_digest(table[name])]
 
 
 def recorded_identity(table: pa.Table) -> str | None:
-    """Identity hash of the campaign a table was written for; None in files older than checksums."""
+    """Return the identity hash of the campaign a table was written for; None for tables written for any."""
     found = (table.schema.metadata or {}).get(IDENTITY)
     return None if found is None else found.decode("utf-8", "replace")
 

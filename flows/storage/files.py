@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import CampaignBusy, StoreError
-from flows.storage.checksums import CHECKSUMS, damaged_columns, recorded_identity, stamp
+from flows.storage.checksums import damaged_columns, recorded_identity, stamp
 from flows.storage.object_store import ObjectPath, lease
 
 REMEDY = "`coterie audit --repair` sets it aside; running again makes its rows anew"
@@ -140,11 +140,6 @@ def read_table(
     if identity is not None and owner not in (None, identity):
         raise StoreError(f"{path} was written for another campaign (identity {str(owner)[:12]}). {REMEDY}")
     return read
-
-
-def has_checksums(path: Path) -> bool:
-    """Whether a readable Parquet file carries checksums (files of the first versions do not)."""
-    return bool((pq.read_schema(**source_arguments(path, "where")).metadata or {}).get(CHECKSUMS))
 
 
 def source_arguments(path: Path, name: str) -> dict[str, Any]:

@@ -45,9 +45,8 @@ ANALYSIS_TABLES = {
     "effects": schemas.EFFECTS,
     "interactions": schemas.INTERACTIONS,
     "faithfulness": schemas.FAITHFULNESS,
+    "sets": schemas.SETS,
 }
-# Analyses of earlier versions lack these: they read as empty tables.
-LATER_TABLES = {"sets": schemas.SETS}
 
 
 @dataclass(frozen=True)
@@ -166,10 +165,9 @@ class Campaign:
             return schemas.outputs_schema(self.n_targets)
         if table == "examples":
             return schemas.EXAMPLES
-        derived = {**ANALYSIS_TABLES, **LATER_TABLES}
-        if table in derived:
-            return derived[table]
-        known = ["masks", "outputs", "examples", *derived]
+        if table in ANALYSIS_TABLES:
+            return ANALYSIS_TABLES[table]
+        known = ["masks", "outputs", "examples", *ANALYSIS_TABLES]
         raise StoreError(f"no table named {table!r}. Tables: {', '.join(known)}")
 
     def planned(self) -> list[RowRange]:
@@ -252,9 +250,6 @@ class Campaign:
         schema = self.schema(table)
         if table in ANALYSIS_TABLES:
             paths = [self._analysis_folder() / f"{table}.parquet"]
-        elif table in LATER_TABLES:
-            later = self._analysis_folder() / f"{table}.parquet"
-            paths = [later] if later.is_file() else []
         elif table == "examples":
             paths = [self.folder / "examples.parquet"]
         else:

@@ -60,7 +60,10 @@ def make_decided_campaign(config: CampaignConfig) -> Campaign:
         ),
     )  # fmt: skip
     found = _analysis()
-    tables = {name: pa.table(found[name], schema=schema) for name, schema in ANALYSIS_TABLES.items()}
+    tables = {
+        name: pa.table(found[name], schema=schema) if name in found else schema.empty_table()
+        for name, schema in ANALYSIS_TABLES.items()
+    }
     about = {"created": "2026-01-01T00:00:00+00:00", "n_open": 2, "n_explained": N_TARGETS}
     campaign.publish_analysis("known", tables, about)
     return campaign

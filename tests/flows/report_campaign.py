@@ -197,7 +197,7 @@ def make_campaign(
             "effects": pa.Table.from_pylist(effects, schema=schemas.EFFECTS),
             "interactions": pa.Table.from_pylist(interactions, schema=schemas.INTERACTIONS),
             "faithfulness": faithfulness_table(faithfulness),
-            **({} if sets is None else {"sets": pa.Table.from_pylist(sets, schema=schemas.SETS)}),
+            "sets": pa.Table.from_pylist(sets or [], schema=schemas.SETS),
         },
         {
             "settings": {},

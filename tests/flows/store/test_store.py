@@ -172,6 +172,17 @@ def test_a_fragment_of_another_shape_is_refused(campaign: Campaign) -> None:
         campaign.read("outputs")
 
 
+def test_a_file_without_checksums_is_refused(campaign: Campaign) -> None:
+    import pyarrow.parquet as pq
+
+    rows = RowRange("fit", 0, 0, 4)
+    path = campaign.folder / "outputs" / f"{rows.name}.parquet"
+    path.parent.mkdir()
+    pq.write_table(outputs(rows).cast(campaign.schema("outputs")), path)
+    with pytest.raises(StoreError, match=f"{path.name} .*carries no checksums.*audit --repair"):
+        campaign.read("outputs")
+
+
 def test_a_file_that_is_no_fragment_is_pointed_out(campaign: Campaign) -> None:
     (campaign.folder / "outputs").mkdir()
     (campaign.folder / "outputs" / "notes.parquet").write_bytes(b"")
@@ -292,7 +303,7 @@ def test_a_failed_shard_is_listed_until_a_later_try_succeeds(campaign: Campaign)
 def test_an_analysis_is_replaced_by_one_rename(campaign: Campaign) -> None:
     def tables(q_value: float) -> dict[str, pa.Table]:
         effects = {name: [0.0] for name in schemas.EFFECTS.names} | {"target": [1], "player": [2], "q_value": [q_value]}
-        empty = {"interactions": schemas.INTERACTIONS, "faithfulness": schemas.FAITHFULNESS}
+        empty = {"interactions": schemas.INTERACTIONS, "faithfulness": schemas.FAITHFULNESS, "sets": schemas.SETS}
         return {"effects": pa.table(effects)} | {name: schema.empty_table() for name, schema in empty.items()}
 
     with pytest.raises(IncompleteCampaign, match="coterie attribute"):

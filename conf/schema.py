@@ -405,14 +405,9 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
     }
 )
 
-# Keys younger than the campaigns that exist. Their default is what those campaigns did without the key, and counts as
-# its absence (None), so that it belongs to the same identity.
-LATER_DEFAULTS: dict[str, object] = {"recipe.average_last": 0.0, "recipe.batching": "packed"}
-_NO_DEFAULT = object()
-
 
 def identity_settings(config: CampaignConfig) -> dict[str, object]:
-    """The part of a configuration that makes two runs the same campaign, as a flat {dotted key: value} dict."""
+    """Return the part of a configuration that makes two runs the same campaign, as a flat {dotted key: value} dict."""
     flat: dict[str, object] = {}
     for section, value in config.model_dump(mode="json").items():
         if isinstance(value, dict):
@@ -420,7 +415,7 @@ def identity_settings(config: CampaignConfig) -> dict[str, object]:
         else:
             flat[section] = value
     return {
-        key: None if LATER_DEFAULTS.get(key, _NO_DEFAULT) == value else value
+        key: value
         for key, value in sorted(flat.items())
         if key not in EXEMPT_FROM_IDENTITY and key.split(".")[0] not in EXEMPT_FROM_IDENTITY
     }

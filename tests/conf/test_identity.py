@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from conf.compose import compose, validate
-from conf.schema import EXEMPT_FROM_IDENTITY, LATER_DEFAULTS, CampaignConfig, identity_settings
+from conf.schema import EXEMPT_FROM_IDENTITY, CampaignConfig, identity_settings
 
 QUICKSTART = compose("quickstart")
 BASE = identity_settings(QUICKSTART)
@@ -87,9 +87,3 @@ def test_everything_is_part_of_the_identity_unless_exempt_by_name() -> None:
         keys = {f"{section}.{key}" for key in model.model_fields}
         exempt |= {section} if section in EXEMPT_FROM_IDENTITY else keys - counted
     assert exempt == set(EXEMPT_FROM_IDENTITY)
-
-
-def test_a_younger_key_at_its_default_leaves_older_campaigns_what_they_were() -> None:
-    """A folder written before the key existed has no value for it; see Campaign.check_identity."""
-    for key, default in LATER_DEFAULTS.items():
-        assert identity(key, default)[key] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from logging import INFO, WARNING
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,22 @@ from prefect import flow
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
 from flows.errors import StoreError
-from flows.games.base import Game
-from flows.games.table import full_identity, make_game
+from flows.games.base import Game, HasFindings
+from flows.games.table import full_identity, make_game, refuse_without_audit
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
+from flows.store.examples import INSPECTION, inspect_examples
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.schemas import mask_column
 from flows.store.wanted import wanted
 from training import sample_masks
+from training.data.inspection import KINDS, Finding, summarize
 from training.masks import mask_alphas
 from training.packed_masks import packed_width
 
+SHOWN_OF_A_KIND = 5  # findings logged in full
+GRAVE = ("leak", "two_labels", "no_audit", "small_audit", "class_missing")  # kinds logged as warnings
 FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
 
 
@@ -52,6 +57,8 @@ def plan(config: CampaignConfig) -> PlanSummary:
     with campaign.lock():
         create(campaign, config, game)
         keep_configuration(campaign, config)
+        if isinstance(game, HasFindings):
+            announce_findings(*inspect_examples(campaign, game.findings), log)
         rows_at_once = max(1, FRAGMENT_BYTES // packed_width(game.n_players))
         missing = missing_shards(wanted(config), campaign.planned(), rows_at_once)
         for rows in missing:
@@ -74,6 +81,7 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
         if not _has_names(campaign):
             campaign.write_examples(game.examples())
         return
+    refuse_without_audit(config, game)
     examples = game.examples()
     campaign.write_examples(examples)
     campaign.create(
@@ -120,6 +128,20 @@ def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Ta
             **({"alpha": mask_alphas(ids, config.sampler.alphas)} if several else {}),
         }
     )
+
+
+def announce_findings(findings: tuple[Finding, ...], new: bool, log: Any) -> None:
+    """Log what is wrong with the data, the gravest first: all of it when it is new, else the counts."""
+    if not findings:
+        log.info("data inspected: no duplicates, leaks or contradicting labels found")
+        return
+    log.info("data inspected: %s (all in %s)", summarize(findings), INSPECTION)
+    for kind in KINDS if new else ():
+        found = [finding for finding in findings if finding.kind == kind]
+        for finding in found[:SHOWN_OF_A_KIND]:
+            log.log(WARNING if kind in GRAVE else INFO, "%s", finding.sentence)
+        if len(found) > SHOWN_OF_A_KIND:
+            log.info("and %d more of this kind", len(found) - SHOWN_OF_A_KIND)
 
 
 def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: Any) -> float:

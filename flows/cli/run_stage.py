@@ -58,11 +58,13 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
 
 def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
     """Errors in the data, or another campaign's folder, are found before anything is started."""
-    from flows.games.table import full_identity, make_game
+    from flows.games.table import full_identity, make_game, refuse_without_audit
 
     game = make_game(config)
     if campaign.exists:
         campaign.check_identity(full_identity(config, game))
+    else:
+        refuse_without_audit(config, game)
 
 
 def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from training.data.inspection import Finding
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -138,6 +140,15 @@ class HasModes(Protocol):
 
     def with_mode(self, mode: str, ensemble_size: int, threads: int) -> Self:
         """Return the same game with its execution mode set."""
+        ...
+
+
+@runtime_checkable
+class HasFindings(Protocol):
+    """A game on data of people, which can be inspected before anything is evaluated."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the data, the gravest first."""
         ...
 
 

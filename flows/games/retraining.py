@@ -16,6 +16,7 @@ from conf.schema import CampaignConfig
 from flows.games.base import Evaluation
 from flows.store.examples import examples_table, load
 from training import Dataset
+from training.data.inspection import Finding, inspect_dataset
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class Retraining:
     def examples(self) -> pa.Table:
         """Return every image once, with its label and its player."""
         return examples_table(self.dataset)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return leaks, near-duplicates, contradicting labels and what else is wrong with the images."""
+        return inspect_dataset(self.dataset)
 
     def evaluate(self, masks: np.ndarray, seeds: Sequence[int]) -> Evaluation:
         """Train one model per mask; see `training.retrain`."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from conf.schema import CampaignConfig, identity_settings
 from flows.errors import CoterieError
-from flows.games.base import Game
+from flows.games.base import Game, HasFindings
+from training import TrainingInputError
 
 if TYPE_CHECKING:
     from flows.games.retraining import Retraining
@@ -71,6 +72,29 @@ def games_kept() -> Iterator[None]:
 def full_identity(config: CampaignConfig, game: Game) -> dict[str, object]:
     """Return everything that makes two runs the same campaign: the configuration's part and the game's."""
     return {**identity_settings(config), **game.identity()}
+
+
+def refuse_without_audit(config: CampaignConfig, game: Game) -> None:
+    """Refuse a new campaign whose targets leave no audit example, unless that was asked for.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    game : Game
+        What `config` makes.
+
+    Raises
+    ------
+    TrainingInputError
+        The split belongs to a campaign's identity: noticed later, every model would be lost.
+    """
+    if game.n_audit or config.dataset.n_audit is not None or not isinstance(game, HasFindings):
+        return
+    raise TrainingInputError(
+        f"dataset.n_targets = {game.n_targets} leaves no test picture for the audit set, and without one no decision "
+        f"can ever be verified. Set dataset.n_targets={max(1, game.n_targets // 2)} or less; dataset.n_audit=0 if that "
+        f"is meant."
+    )
 
 
 def refuse_other_games(config: CampaignConfig, stage: str) -> None:

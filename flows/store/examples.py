@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from conf.schema import CampaignConfig
+from flows.errors import StoreError
+from flows.storage.files import read_json, write_json
 from flows.store import schemas
 from flows.store.campaign import Campaign
 from training import Dataset, load_dataset
+from training.data.inspection import Finding
 from training.data.planting import Planted, plant
+
+INSPECTION = "inspection.json"
 
 
 def load(config: CampaignConfig) -> Dataset:
@@ -43,6 +51,64 @@ def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
         flipped=chosen.plant_flipped or 0.0,
         seed=chosen.seed,
     )
+
+
+def inspect_examples(campaign: Campaign, find: Callable[[], tuple[Finding, ...]]) -> tuple[tuple[Finding, ...], bool]:
+    """Inspect a campaign's data, once: `inspection.json` keeps the findings.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        It exists, and this process holds its lock.
+    find : callable
+        Inspects the data (`training.data.inspection.inspect_dataset`).
+
+    Returns
+    -------
+    findings : tuple of Finding
+        The gravest first.
+    new : bool
+        Whether they were not there before.
+    """
+    kept = inspection(campaign)
+    if kept is not None:
+        return kept, False
+    findings = find()
+    write_json(campaign.folder / INSPECTION, {"findings": [asdict(finding) for finding in findings]})
+    return findings, True
+
+
+def inspection(campaign: Campaign) -> tuple[Finding, ...] | None:
+    """Return what plan found out about the data, the gravest first (`training.data.inspection`).
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    tuple of Finding, or None
+        None where the data have not been inspected: campaigns of earlier versions, until they are planned again.
+
+    Raises
+    ------
+    StoreError
+        For a file that cannot be read.
+    """
+    path = campaign.folder / INSPECTION
+    if not path.is_file():
+        return None
+    try:
+        found = [_finding(content) for content in read_json(path)["findings"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} holds no findings ({error}). Remove it: planning again writes it") from error
+    return tuple(found)
+
+
+def _finding(content: dict[str, Any]) -> Finding:
+    """A finding out of JSON, which has lists for tuples."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Finding(**values)
 
 
 def examples_table(dataset: Dataset) -> pa.Table:

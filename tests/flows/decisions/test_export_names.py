@@ -116,8 +116,8 @@ def test_cells_can_be_undone_and_are_no_formulas(text: str) -> None:
 def test_groups_are_named_beside_their_examples(parquet_farm: Path, tmp_path: Path) -> None:
     config = toy(
         tmp_path / "campaign", f"dataset.path={parquet_farm}", "dataset.group_by=farm", "dataset.n_train=null",
-        "dataset.n_targets=4", "dataset.n_audit=2", "dataset.classes=null", "dataset.image_size=null",
-        name="cifar2",
+        "dataset.n_targets=4", "dataset.n_audit=2", "dataset.source=parquet", "dataset.image_size=null",
+        name="images",
     )  # fmt: skip
     made = Campaign(config.campaign.folder)
     create(made, config, make_game(config))

@@ -27,6 +27,10 @@ def run_example(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_there_are_five_examples() -> None:
+    assert len(SCRIPTS) == 5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in READS_A_CAMPAIGN])
 def test_the_example_runs_and_its_assertions_hold(name: str) -> None:

@@ -13,7 +13,20 @@ Alpha = float | Array
 
 
 def rows_of(alpha: Alpha, rows: Any) -> Alpha:
-    """Select the alphas of some rows; a single alpha stays as it is."""
+    """Select the alphas of some rows.
+
+    Parameters
+    ----------
+    alpha : float or (m,) float64
+        Inclusion probability of all masks, or of each.
+    rows : index of rows
+        A slice, positions or a boolean selection.
+
+    Returns
+    -------
+    float or (k,) float64
+        The alphas of these rows; a single alpha stays as it is.
+    """
     return alpha[rows] if isinstance(alpha, np.ndarray) else alpha
 
 

@@ -58,7 +58,22 @@ def check_members(members: Any, n_players: int) -> Members:
 
 
 def subsets(members: Members, min_order: int = 0, max_order: int | None = None) -> Iterator[Members]:
-    """Yield the subsets of a member set by increasing size, from min_order to max_order members."""
+    """Yield the subsets of a member set by increasing size.
+
+    Parameters
+    ----------
+    members : tuple of int
+        The set.
+    min_order : int
+        Smallest number of members.
+    max_order : int or None
+        Largest number of members; None for all.
+
+    Yields
+    ------
+    tuple of int
+        A subset, members in the given order.
+    """
     last = len(members) if max_order is None else min(max_order, len(members))
     for order in range(min_order, last + 1):
         yield from combinations(members, order)

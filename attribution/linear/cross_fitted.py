@@ -32,6 +32,15 @@ class LinearFit:
         Their intercepts and chosen penalties.
     predicted : (m, t) float64
         Prediction of each row by the fit without its fold.
+
+    Examples
+    --------
+    >>> phi = 2.0 * (np.random.default_rng(0).random((120, 4)) < 0.5) - 1
+    >>> fit = fit_linear(phi, phi[:, [0]] - 2.0 * phi[:, [2]], np.arange(120) % 6)
+    >>> (fit.coef.round(1) + 0.0).tolist()
+    [[1.0, 0.0, -2.0, 0.0]]
+    >>> fit.fold_coef.shape, fit.predicted.shape
+    ((6, 1, 4), (120, 1))
     """
 
     coef: Array

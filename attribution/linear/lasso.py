@@ -32,6 +32,13 @@ class Moments:
         Weighted sums of the design's columns and of the outputs.
     xx : (q, q), yx : (t, q), yy : (t,)
         Weighted sums of products x x', y x and y^2.
+
+    Examples
+    --------
+    >>> design, outputs = np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [0.0], [2.0]])
+    >>> without_last = Moments.of(design, outputs) - Moments.of(design[2:], outputs[2:])
+    >>> without_last.weight, without_last.x.tolist(), without_last.yx.tolist()
+    (2.0, [3.0], [[1.0]])
     """
 
     weight: float
@@ -222,7 +229,18 @@ def solve_l1_each(
 
 
 def largest_eigenvalue(gram: Floating) -> Floating:
-    """Estimate the largest eigenvalue from above, by power iteration: (q, q) or (t, q, q) -> () or (t,)."""
+    """Estimate the largest eigenvalue from above, by power iteration.
+
+    Parameters
+    ----------
+    gram : (q, q) or (t, q, q)
+        Positive semidefinite matrices.
+
+    Returns
+    -------
+    () or (t,)
+        Estimates, at least 1e-12.
+    """
     vector = np.random.default_rng(0).standard_normal((*gram.shape[:-1], 1)).astype(gram.dtype)
     value = np.ones(gram.shape[:-2], dtype=gram.dtype)
     for _ in range(POWER_ITERATIONS):

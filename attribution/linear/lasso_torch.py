@@ -165,7 +165,20 @@ def iterate(
 
 
 def largest_eigenvalue(gram: Gram, like: torch.Tensor) -> torch.Tensor:
-    """Estimate as lasso.largest_eigenvalue: (k, t) for matrices whose vectors have the shape of `like`, (k, t, q)."""
+    """Estimate as lasso.largest_eigenvalue.
+
+    Parameters
+    ----------
+    gram : Gram
+        Matrices of k problems with t targets each.
+    like : (k, t, q)
+        A tensor of the shape and device of their vectors.
+
+    Returns
+    -------
+    (k, t)
+        Estimates, at least 1e-12.
+    """
     import torch
 
     begin = np.random.default_rng(0).standard_normal(like.shape[2])

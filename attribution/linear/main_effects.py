@@ -28,6 +28,13 @@ class MainEffects:
         Mean output of each target.
     residuals : (m, t) float64
         Out-of-fold residuals of the datamodel.
+
+    Examples
+    --------
+    >>> masks = np.random.default_rng(0).random((400, 3)) < 0.5
+    >>> effects = main_effects(masks, 3.0 * masks[:, [1]], alpha=0.5)
+    >>> np.abs(effects.effect).round(1).tolist()
+    [[0.0, 3.0, 0.0]]
     """
 
     effect: Array

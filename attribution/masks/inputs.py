@@ -42,6 +42,13 @@ class CheckedData:
         Whether every mask includes equally many players.
     alphas : (m,) float64 or None
         Alpha of every mask if there are several, else None.
+
+    Examples
+    --------
+    >>> masks = np.random.default_rng(0).random((40, 5)) < 0.5
+    >>> data = check_data(masks, masks.sum(axis=1), alpha=0.5)
+    >>> data.outputs.shape, data.single, data.fixed_size
+    ((40, 1), True, False)
     """
 
     masks: Masks
@@ -54,7 +61,20 @@ class CheckedData:
 
 
 def as_given(predicted: Outputs, single: bool) -> Array:
-    """Return predictions (m, t) in the shape that outputs came in: (m,) if they were a vector (`single`)."""
+    """Return predictions in the shape that outputs came in.
+
+    Parameters
+    ----------
+    predicted : (m, t) float64
+        Predictions of all targets.
+    single : bool
+        Whether outputs came as a vector (CheckedData.single).
+
+    Returns
+    -------
+    (m,) or (m, t) float64
+        A vector if `single`, else the same array.
+    """
     return predicted[:, 0] if single else predicted
 
 

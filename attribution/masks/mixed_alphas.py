@@ -40,6 +40,14 @@ class AlphaMixture:
         Share of the masks' weight at each alpha.
     means : (k, t) float64
         Mean output of each target at each alpha.
+
+    Examples
+    --------
+    >>> mixture = AlphaMixture(0.5, np.array([0.2, 0.5]), np.array([0.5, 0.5]), np.array([[1.0], [4.0]]))
+    >>> mixture.several, mixture.offset(0.3).round(1).tolist()
+    (True, [2.0])
+    >>> round(mixture.unit(2), 3)  # sigma^2 at the reference over its mean of the mixture: .25 / .205
+    1.22
     """
 
     reference: float

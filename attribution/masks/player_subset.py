@@ -19,7 +19,18 @@ BLOCK = 2048  # players whose basis is in memory at a time; a choice
 
 
 def player_blocks(n_players: int) -> Iterator[slice]:
-    """Yield slices of at most BLOCK players."""
+    """Divide the players into blocks.
+
+    Parameters
+    ----------
+    n_players : int
+        Number of players.
+
+    Yields
+    ------
+    slice
+        At most BLOCK players.
+    """
     for start in range(0, n_players, BLOCK):
         yield slice(start, min(start + BLOCK, n_players))
 

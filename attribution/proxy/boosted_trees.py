@@ -92,6 +92,21 @@ class BoostedTrees:
         Number of players.
     validation_error : (n_rounds, n_targets) float64
         Mean squared error on the validation masks after each round, NaN where it was not measured.
+
+    Examples
+    --------
+    One tree that splits on player 1:
+
+    >>> trees = BoostedTrees(
+    ...     players=np.array([[[1]]], dtype=np.int32),
+    ...     leaves=np.array([[[-0.5, 0.5]]], dtype=np.float32),
+    ...     bias=np.array([2.0]),
+    ...     n_trees=np.array([1]),
+    ...     n_players=2,
+    ...     validation_error=np.full((1, 1), np.nan),
+    ... )
+    >>> trees.predict(np.array([[True, False], [False, True]])).tolist()
+    [[1.5], [2.5]]
     """
 
     players: NDArray[np.int32]
@@ -122,14 +137,38 @@ class BoostedTrees:
 
 
 def split_columns(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Transpose masks (m, n) bool to (n + 1, m) uint8: a row per player, and a row of zeros for "not split"."""
+    """Transpose masks to one row per player, and a row of zeros for "not split".
+
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Masks.
+
+    Returns
+    -------
+    (n + 1, m) uint8
+        Columns to split on.
+    """
     columns = np.zeros((masks.shape[1] + 1, masks.shape[0]), dtype=np.uint8)
     columns[:-1] = masks.T
     return columns
 
 
 def leaf_of(columns: NDArray[np.uint8], players: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
-    """Find the leaf of every mask: columns (n + 1, m), players (t, 2^depth - 1) -> (t, m) int64."""
+    """Find the leaf of every mask in complete trees.
+
+    Parameters
+    ----------
+    columns : (n + 1, m) uint8
+        Masks, from split_columns.
+    players : (t, 2^depth - 1) int
+        Splits of t trees in heap order; -1 or n where a node was not split.
+
+    Returns
+    -------
+    (t, m) int64
+        Number of each mask's leaf, 0 (all absent) to 2^depth - 1.
+    """
     n_inner = players.shape[1]
     rows = columns[players]  # -1 and n_players both read the row of zeros
     node = rows[:, 0].astype(np.int64)

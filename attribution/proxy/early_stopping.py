@@ -25,6 +25,12 @@ class Start:
         Sum of the weights of the rows fitted on.
     bias, scale : (t,) float64
         Mean and standard deviation of each target on the rows fitted on.
+
+    Examples
+    --------
+    >>> start = Start(np.array([[1.0], [3.0], [2.0]]), np.array([False, False, True]), None)
+    >>> start.bias.tolist(), start.residual.tolist(), start.held_residual.tolist()
+    ([2.0], [[-1.0, 1.0]], [[0.0]])
     """
 
     def __init__(
@@ -65,6 +71,15 @@ class EarlyStopping:
         Validation error after each round in squared units of the outputs; NaN once a target has stopped.
     n_rounds : int
         Number of rounds recorded.
+
+    Examples
+    --------
+    >>> start = Start(np.array([[1.0], [3.0], [1.0]]), np.array([False, False, True]), None)
+    >>> stopping = EarlyStopping(start, n_rounds=10, patience=2)
+    >>> for error in (0.5, 0.6, 0.7):
+    ...     stopping.record(np.array([0]), np.array([error]))
+    >>> stopping.n_trees.tolist(), stopping.going.tolist()
+    ([1], [False])
     """
 
     def __init__(self, start: Start, n_rounds: int, patience: int) -> None:

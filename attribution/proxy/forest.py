@@ -112,6 +112,11 @@ class Forest:
 def leaf_paths(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
     """List every reachable leaf of a forest as a signed set of players.
 
+    Parameters
+    ----------
+    forest : Forest
+        The trees.
+
     Returns
     -------
     players : (n_leaves, depth) int64
@@ -174,7 +179,23 @@ def paths_to_spectrum(
     alpha: float,
     bias: float = 0.0,
 ) -> Spectrum:
-    """Return the spectrum of a sum of leaves; parameters and errors are those of path_terms."""
+    """Compute the spectrum of a sum of leaves.
+
+    Parameters
+    ----------
+    players, present, values, n_players, alpha, bias :
+        As in path_terms.
+
+    Returns
+    -------
+    Spectrum
+        The spectrum of the sum.
+
+    Raises
+    ------
+    SpectrumError
+        If a leaf lies below more than 20 players, or a player is out of range.
+    """
     constant, by_order = path_terms(players, present, values, n_players, alpha, bias)
     terms: Terms = {(): constant}
     for members, sums in by_order.values():
@@ -320,7 +341,24 @@ def forest_from_levels(
 def tree_to_spectrum(forest: Forest, n_players: int, alpha: float) -> Spectrum:
     """Compute a forest's spectrum by recursion over its nodes: slow and short, the reference of tests.
 
-    Parameters and errors are those of Forest.to_spectrum.
+    Parameters
+    ----------
+    forest : Forest
+        The trees.
+    n_players : int
+        Number of players.
+    alpha : float
+        Inclusion probability of the basis.
+
+    Returns
+    -------
+    Spectrum
+        The spectrum of their sum.
+
+    Raises
+    ------
+    SpectrumError
+        If a player is out of range.
 
     Notes
     -----

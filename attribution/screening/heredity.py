@@ -44,7 +44,20 @@ def size_classes(main_z: Array) -> NDArray[np.int8]:
 
 
 def n_pairs_of_class(classes: NDArray[np.int8], size_class: int) -> int:
-    """Count the pairs of one size class over all targets: classes (t, n)."""
+    """Count the pairs of one size class over all targets.
+
+    Parameters
+    ----------
+    classes : (t, n) int8
+        Size class of each player on each target.
+    size_class : int
+        Class of the pairs, that of their weaker member.
+
+    Returns
+    -------
+    int
+        Number of pairs.
+    """
 
     def pairs(smallest: int) -> int:
         players = (classes >= smallest).sum(axis=1).astype(np.int64)
@@ -89,6 +102,21 @@ def triples_by_heredity(pairs: NDArray[np.int64], z: Array, limit: int) -> NDArr
 
 
 def are_among(members: NDArray[np.int64], others: NDArray[np.int64], n_players: int) -> NDArray[np.bool_]:
-    """Test which triples are in a list: members (c, 3) and others (d, 3), each row ascending -> (c,)."""
+    """Test which triples are in a list.
+
+    Parameters
+    ----------
+    members : (c, 3) int64
+        Triples, members ascending.
+    others : (d, 3) int64
+        The list, members ascending.
+    n_players : int
+        Number of players.
+
+    Returns
+    -------
+    (c,) bool
+        Whether each triple is one of `others`.
+    """
     base = np.array([n_players**2, n_players, 1], dtype=np.int64)
     return np.isin(members @ base, others @ base)

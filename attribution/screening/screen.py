@@ -128,8 +128,28 @@ def screen_triples(
 ) -> Iterator[ScreenedSets]:
     """Screen all triples, target after target, by m n^3 / 3 multiplications each.
 
-    Every player in turn is the first of a triple, and the pairs of later players are screened as in `screen_pairs`,
-    whose parameters these are; residual_sums is RowGroups.sums(residual, 3).
+    Every player in turn is the first of a triple, and the pairs of later players are screened as in `screen_pairs`.
+
+    Parameters
+    ----------
+    row_groups, folds, unit_variance, device :
+        As in `screen_pairs`.
+    residual_sums : (u, t) float64
+        RowGroups.sums(residual, 3) of out-of-fold residuals.
+    retain_threshold : float
+        Triples are returned if |z| reaches it on all masks or on all but one fold.
+    counts : (N_Z_BINS,) int64
+        Histogram of |z| on all masks, of all triples; added to in place.
+
+    Yields
+    ------
+    ScreenedSets
+        The triples of one target that reach the threshold.
+
+    Raises
+    ------
+    AttributionError
+        If the device does not exist.
     """
     if device != "cpu":
         from attribution.screening.screen_torch import screen_on_device
@@ -239,7 +259,20 @@ def set_statistics(
 
 
 def set_columns(phi: Floating, members: NDArray[np.int64]) -> Floating:
-    """Evaluate phi_S at every row: phi (m, n), members (c, order) padded with -1 -> (m, c)."""
+    """Evaluate phi_S of given sets at every row.
+
+    Parameters
+    ----------
+    phi : (m, n) float
+        The basis of n players.
+    members : (c, order) int64
+        Players of each set, padded with -1.
+
+    Returns
+    -------
+    (m, c) float
+        Products of the members' columns.
+    """
     columns = np.ones((len(phi), len(members)), dtype=phi.dtype)
     for position in range(members.shape[1]):
         player = members[:, position]

@@ -20,6 +20,12 @@ class ScreenedSets:
         Sum over a fold's rows of phi_S r, r the residuals.
     squares : (k, c) float64
         Sum over a fold's row groups of the square of their part of that sum.
+
+    Examples
+    --------
+    >>> pair = ScreenedSets(np.array([[3, 7]]), np.array([[2.0], [4.0]]), np.array([[1.0], [3.0]]))
+    >>> (pair.sums.sum(axis=0) / np.sqrt(pair.squares.sum(axis=0))).tolist()  # z on all masks
+    [3.0]
     """
 
     members: NDArray[np.int64]

@@ -22,6 +22,13 @@ class Interval:
     ----------
     value, low, high : (t,) float64
         The value and the ends of its interval; NaN where unknown.
+
+    Examples
+    --------
+    >>> outputs = np.random.default_rng(0).normal(size=(200, 1))
+    >>> interval = r2_interval(outputs, 0.9 * outputs)
+    >>> bool((interval.low <= interval.value).all() and (interval.value <= interval.high).all())
+    True
     """
 
     value: Array

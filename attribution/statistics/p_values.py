@@ -33,7 +33,23 @@ def two_sided_p(z: Array, df: float | Array | None = None) -> Array:
 
 
 def z_of(p: Array) -> Array:
-    """Convert two-sided p-values to |z|; 38 where p underflows."""
+    """Convert two-sided p-values to |z|.
+
+    Parameters
+    ----------
+    p : array of float64
+        P-values.
+
+    Returns
+    -------
+    array of float64
+        |z|, at most 38, where p underflows.
+
+    Examples
+    --------
+    >>> round(float(z_of(np.array(0.05))), 2)
+    1.96
+    """
     from scipy.special import ndtri
 
     return np.minimum(np.abs(ndtri(np.clip(p, _SMALLEST_P, 1.0) / 2.0)), _LARGEST_Z)

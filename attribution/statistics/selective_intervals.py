@@ -47,7 +47,20 @@ def conditional_interval(z: Array, threshold: Array) -> tuple[Array, Array]:
 
 
 def conditional_estimate(z: Array, threshold: Array) -> tuple[Array, Array]:
-    """Return the conditional interval as centre and standard error: centre +- 1.96 error; both (c,)."""
+    """Express conditional intervals as centre and standard error.
+
+    Parameters
+    ----------
+    z : (c,) float64
+        Observed z-scores.
+    threshold : (c,) or () float64
+        Smallest |z| at which each was reported.
+
+    Returns
+    -------
+    (c,) float64, (c,) float64
+        Centre and error: centre +- 1.96 error is the conditional 95% interval.
+    """
     low, high = conditional_interval(z, threshold)
     return (low + high) / 2, (high - low) / (2 * Z95)
 

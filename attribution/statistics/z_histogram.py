@@ -43,6 +43,11 @@ class Stratum(NamedTuple):
     by_heredity : bool
         Whether smaller sets singled these out: pairs of players that have main effects, and triples that contain two
         significant pairs (screening/heredity.py).
+
+    Examples
+    --------
+    >>> Stratum(3, by_heredity=True)
+    Stratum(order=3, by_heredity=True)
     """
 
     order: int

@@ -1,7 +1,7 @@
-"""Results in the shapes other libraries use: shapiq, pandas, Hugging Face datasets.
+"""Convert results for other libraries: shapiq, pandas, Hugging Face datasets.
 
-None of these libraries is needed by the package. A function that needs one which is missing raises
-ImportError with the command that installs it; nothing is substituted.
+The package needs none of these libraries. A function whose library is missing raises ImportError with the command that
+installs it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,40 @@ from attribution.fourier import indices
 from attribution.fourier.member_sets import Terms
 from attribution.fourier.spectrum import Spectrum
 
-# shapiq's names for what `indices` computes.
+# Names that shapiq gives to the indices of `attribution.fourier.indices`.
 _SHAPIQ_INDICES = ("BII", "BV", "SII", "SV", "k-SII", "STII", "FSII", "FBII", "Moebius")
 
 
 def to_shapiq(model: Any, index: str = "FBII", order: int = 2, target: int = 0) -> Any:
-    """A spectrum as `shapiq.InteractionValues`, under shapiq's own definition of the index.
+    """Convert a spectrum to `shapiq.InteractionValues`, by shapiq's own definition of the index.
 
-    model: a Spectrum, or a fitted model with `spectra_` (then `target` chooses one). index: "BII", "BV",
-    "SII", "SV", "k-SII", "STII", "FSII", "FBII" or "Moebius"; order: the largest member set ("BV" and "SV"
-    have order 1 whatever is asked).
+    Parameters
+    ----------
+    model : Spectrum or fitted estimator
+        An estimator with `spectra_`, such as `ProxySPEX`.
+    index : {"BII", "BV", "SII", "SV", "k-SII", "STII", "FSII", "FBII", "Moebius"}
+        Index to compute.
+    order : int
+        Members of the largest set. "BV" and "SV" have order 1.
+    target : int
+        Position of the target, if `model` is an estimator.
 
-    shapiq knows masks at 1/2 only, so "BII", "BV" and "FBII" are taken there, through the exact change of
-    alpha; a campaign's own Banzhaf interactions at another alpha are `indices.banzhaf_interactions`. The
-    baseline is f(empty training set), for "FBII" the fit's own constant.
-    Raises ImportError without shapiq, SpectrumError for an unknown index, order or target.
+    Returns
+    -------
+    shapiq.InteractionValues
+
+    Raises
+    ------
+    ImportError
+        Without shapiq.
+    SpectrumError
+        For an unknown index, order or target.
+
+    Notes
+    -----
+    shapiq defines "BII", "BV" and "FBII" at alpha = 1/2, so they are computed there by the exact change of alpha. A
+    campaign's own Banzhaf interactions at another alpha are `indices.banzhaf_interactions`. The baseline is f(empty
+    training set); for "FBII" it is the fit's own constant.
     """
     if index not in _SHAPIQ_INDICES:
         raise SpectrumError(f"shapiq has no index {index!r} that is exported here. Choose one of: "
@@ -54,12 +73,24 @@ def to_shapiq(model: Any, index: str = "FBII", order: int = 2, target: int = 0) 
 
 
 def to_pandas(results: Any) -> Any:
-    """A DataFrame of what is given.
+    """Convert results to a pandas DataFrame.
 
-    A Spectrum, or a fitted model with `spectra_`: one row per term with target, members, order, coefficient
-    and banzhaf. A list of dataclasses (`model.interactions()`): one row each, their fields as columns. A
-    mapping of columns, or a pyarrow Table: that table.
-    Raises ImportError without pandas, TypeError for anything else.
+    Parameters
+    ----------
+    results : Spectrum, fitted estimator, list of dataclasses, mapping of columns, or pyarrow.Table
+        A spectrum, or an estimator with `spectra_`, gives one row for each term: target, members, order, coefficient,
+        banzhaf. A list such as `model.interactions()` gives one row for each entry, its fields as columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ImportError
+        Without pandas.
+    TypeError
+        For anything else.
     """
     pandas = _import("pandas", "pandas>=2.2")
     if hasattr(results, "to_pandas"):  # pyarrow, and Hugging Face datasets
@@ -68,9 +99,22 @@ def to_pandas(results: Any) -> Any:
 
 
 def to_datasets(results: Any) -> Any:
-    """A `datasets.Dataset` of a table: a pyarrow Table, or anything `to_pandas` takes.
+    """Convert a table to a Hugging Face `datasets.Dataset`.
 
-    Raises ImportError without Hugging Face datasets, TypeError for anything else.
+    Parameters
+    ----------
+    results : pyarrow.Table, or anything `to_pandas` takes
+
+    Returns
+    -------
+    datasets.Dataset
+
+    Raises
+    ------
+    ImportError
+        Without Hugging Face datasets.
+    TypeError
+        For anything else.
     """
     datasets = _import("datasets", "datasets>=2.20")
     if hasattr(results, "schema") and hasattr(results, "to_pydict"):  # a pyarrow Table keeps its types
@@ -96,7 +140,7 @@ def _shapiq_values(spectrum: Spectrum, index: str, order: int) -> Terms:
 
 
 def _at_empty(spectrum: Spectrum) -> float:
-    """f(empty training set): every phi_i is -alpha / sigma there."""
+    """f(empty training set), where every phi_i is -alpha / sigma."""
     step = -spectrum.alpha / spectrum.sigma
     return sum(value * step ** len(members) for members, value in spectrum.terms.items())
 
@@ -115,7 +159,7 @@ def _spectrum_of(model: Any, target: int) -> Spectrum:
 
 
 def _columns(results: Any) -> Mapping[str, Any]:
-    """Columns of one table from any of the forms `to_pandas` documents."""
+    """Columns of one table, from any of the forms that `to_pandas` documents."""
     if isinstance(results, Mapping):
         return results
     if isinstance(results, Spectrum):

@@ -16,6 +16,7 @@ from training.engine.factory import make_engine
 from training.engine.features import embed
 from training.engine.layers import MemberLinear, conv_norm
 from training.engine.models import EnsembleNetwork, build_model
+from training.engine.native.engine import KNOWN_FIELDS, native_unsupported_reason
 from training.engine.native.library import NoLibrary, library
 
 MODES = ("grouped", "grouped+channels_last", "batched", "vmap", "native")
@@ -128,3 +129,11 @@ def test_what_the_last_layer_reads_and_makes_of_it_is_what_the_network_computes(
     assert features.shape[0] == 2 and features.shape[1] % 3 == 0
     assert torch.equal(model.classify(features), model(images))
     assert model(images).shape == (3, 2, 5)
+
+
+def test_native_names_fields_of_a_recipe_only() -> None:
+    """A field that native.cpp does not implement sends a recipe to another mode; a stale name would hide that."""
+    assert KNOWN_FIELDS <= set(Recipe.__dataclass_fields__)
+    assert native_unsupported_reason(Recipe(batching="slot_aligned"), torch.device("cpu"), torch.float32) == (
+        "it trains packed batches only"
+    )

@@ -217,11 +217,7 @@ def test_what_compiled_code_cannot_do_is_left_to_convolutions_and_said(
 def test_without_a_compiler_native_is_not_available(
     small_digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from training.engine.native import library as native_library
-
     monkeypatch.setenv("CXX", "no-such-compiler")
-    native_library._load.cache_clear()
     with caplog.at_level(logging.WARNING, logger="coterie"):
         assert str(make_engine(small_digits, RECIPES["plain"], mode="native").mode) == "grouped"
-    native_library._load.cache_clear()
     assert "no C++ compiler" in caplog.text

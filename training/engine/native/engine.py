@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,10 +79,10 @@ class NativeEngine(Engine):
         finite = np.ones(ensemble_size, dtype=bool)
         logits = [self._empty_logits(ensemble_size, len(labels)) for _, labels in self.evaluated]
 
-        def one(member: int) -> None:
-            finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
+        def one(place: int) -> None:
+            finite[place] = self._steps_of(place, present[place], seeds[place], parameters, running)
             for (pixels, _), found in zip(self.evaluated, logits, strict=True):
-                self._logits_of(pixels, parameters[member], running[member], found[member])
+                self._logits_of(pixels, parameters[place], running[place], found[place])
 
         self._for_each(one, ensemble_size)
         return self._result([torch.from_numpy(found) for found in logits], present, torch.from_numpy(finite))
@@ -91,8 +92,8 @@ class NativeEngine(Engine):
         parameters, running = _weights(model, ensemble_size)
         finite = np.ones(ensemble_size, dtype=bool)
 
-        def one(member: int) -> None:
-            finite[member] = self._steps_of(member, present[member], seeds[member], parameters, running)
+        def one(place: int) -> None:
+            finite[place] = self._steps_of(place, present[place], seeds[place], parameters, running)
 
         self._for_each(one, ensemble_size)
         _put_back(parameters, [parameter.detach() for parameter in model.parameters()])
@@ -109,7 +110,7 @@ class NativeEngine(Engine):
         return np.zeros((ensemble_size, n_examples, self.n_classes), dtype=str(self.dtype).removeprefix("torch."))
 
     def _steps_of(
-        self, member: int, present: np.ndarray, seed: int, parameters: np.ndarray, running: np.ndarray
+        self, place: int, present: np.ndarray, seed: int, parameters: np.ndarray, running: np.ndarray
     ) -> bool:
         """Train one model in place, without any example not at all; return whether its loss stayed finite."""
         if not present.any():
@@ -129,11 +130,11 @@ class NativeEngine(Engine):
         how = _Optimiser(
             recipe.momentum, recipe.weight_decay, recipe.label_smoothing, recipe.nesterov, average_from, self.n_renewed
         )
-        code = self._library().coterie_train(
+        code = self._library.coterie_train(
             ctypes.byref(self._shape()), ctypes.byref(how), _long(recipe.batch_size), _long(self.n_steps),
             _at(windows), _at(np.array(windows.stride()[4:], dtype=np.int64)), _at(offsets), _at(corners), _at(cut),
-            _at(labels), _at(rates), _at(self.batches.mean), _at(self.batches.scale), _at(parameters[member]),
-            _at(running[member]),
+            _at(labels), _at(rates), _at(self.batches.mean), _at(self.batches.scale), _at(parameters[place]),
+            _at(running[place]),
         )  # fmt: skip
         if code < 0:
             raise MemoryError("Not enough memory to train one model. Lower recipe.width or recipe.batch_size.")
@@ -147,7 +148,7 @@ class NativeEngine(Engine):
         return torch.stack(corners, dim=-1).contiguous(), np.array(cut, dtype=np.int64)
 
     def _logits_of(self, pixels: Tensor, parameters: np.ndarray, running: np.ndarray, found: np.ndarray) -> None:
-        """Logits (n, n_classes) of one member, written into `found`."""
+        """Logits (n, n_classes) of one model, written into `found`."""
         if not len(pixels):
             return
         offsets = torch.arange(len(pixels)) * pixels.stride(0)
@@ -169,7 +170,7 @@ class NativeEngine(Engine):
         running: np.ndarray,
         found: np.ndarray,
     ) -> None:
-        code = self._library().coterie_evaluate(
+        code = self._library.coterie_evaluate(
             ctypes.byref(self._shape()), _long(EVALUATED_AT_ONCE), _long(len(pixels)), _at(pixels),
             _at(np.array(strides, dtype=np.int64)), _at(offsets), _at(self.batches.mean), _at(self.batches.scale),
             _at(parameters), _at(running), _at(found),
@@ -177,6 +178,7 @@ class NativeEngine(Engine):
         if code:
             raise MemoryError("Not enough memory to train one model. Lower recipe.width or recipe.batch_size.")
 
+    @cached_property
     def _library(self) -> ctypes.CDLL:
         return library(str(self.dtype).removeprefix("torch."))
 
@@ -188,16 +190,16 @@ class NativeEngine(Engine):
 def _weights(model: EnsembleNetwork, ensemble_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Copies of the parameters and of the running statistics, one row a model."""
     parameters = [parameter.detach() for parameter in model.parameters()]
-    return _by_member(parameters, ensemble_size), _by_member(_running_statistics(model), ensemble_size)
+    return _by_model(parameters, ensemble_size), _by_model(_running_statistics(model), ensemble_size)
 
 
-def _by_member(tensors: list[Tensor], ensemble_size: int) -> np.ndarray:
+def _by_model(tensors: list[Tensor], ensemble_size: int) -> np.ndarray:
     """(K, numbers of one model): tensors whose first axis runs model by model, joined in their order."""
     return np.ascontiguousarray(torch.cat([found.reshape(ensemble_size, -1) for found in tensors], dim=1).numpy())
 
 
 def _put_back(rows: np.ndarray, tensors: list[Tensor]) -> None:
-    """Write rows made by `_by_member` into the tensors they were made of."""
+    """Write rows made by `_by_model` into the tensors they were made of."""
     sizes = [found.numel() // len(rows) for found in tensors]
     for part, found in zip(torch.from_numpy(rows).split(sizes, dim=1), tensors, strict=True):
         found.copy_(part.reshape(found.shape))

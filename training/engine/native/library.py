@@ -35,9 +35,9 @@ def compiler() -> str | None:
 
 
 @functools.cache
-def _load(dtype: str) -> ctypes.CDLL | NoLibrary:
+def _load(dtype: str, path: str | None) -> ctypes.CDLL | NoLibrary:
     try:
-        return ctypes.CDLL(str(_compiled(dtype)))
+        return ctypes.CDLL(str(_compiled(dtype, path)))
     except (OSError, subprocess.SubprocessError, NoLibrary) as error:
         return NoLibrary(str(error))
 
@@ -53,17 +53,16 @@ def library(dtype: str) -> ctypes.CDLL:
     Raises
     ------
     NoLibrary
-        When it cannot be compiled or loaded; later calls in this process raise it again without trying.
+        When it cannot be compiled or loaded; later calls with the same compiler raise it again without trying.
     """
-    found = _load(dtype)
+    found = _load(dtype, compiler())
     if isinstance(found, NoLibrary):
         raise NoLibrary(*found.args)
     return found
 
 
-def _compiled(dtype: str) -> Path:
+def _compiled(dtype: str, path: str | None) -> Path:
     """Path of the library, compiled now unless an earlier process has compiled it. Raises NoLibrary, OSError."""
-    path = compiler()
     if path is None:
         raise NoLibrary("there is no C++ compiler (g++ or clang++)")
     for file in (SOURCE, HEADER):

@@ -89,7 +89,7 @@ def inspect_dataset(dataset: Dataset, threshold: float = NEAR_DUPLICATE_DISTANCE
     >>> from training import load_dataset
     >>> dataset = load_dataset("digits", n_train=100, n_targets=50, n_audit=10)
     >>> [finding.kind for finding in inspect_dataset(dataset)]
-    ['small_audit']
+    ['small_audit', 'class_missing']
     """
     parts = dict(zip(SPLITS, (dataset.train, dataset.targets, dataset.audit), strict=True))
     found = [

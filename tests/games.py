@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fourier.spectrum import Spectrum
-from attribution.proxy.forest import Forest, tree_to_spectrum
+from attribution.proxy.forest import Forest
+from tests.tree_recursion import tree_to_spectrum
 
 Members = tuple[int, ...]
 Function = Callable[[NDArray[np.bool_]], NDArray[np.float64]]

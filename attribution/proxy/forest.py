@@ -2,8 +2,7 @@
 
 A split tests whether a player is absent or present. A leaf below the players P (present) and A (absent) is therefore
 value * prod_{i in P} x_i * prod_{i in A} (1 - x_i), and x_i = p + sigma phi_i gives its spectrum. `Forest.to_spectrum`
-adds up all leaves of all trees at once; `tree_to_spectrum` is the recursion of docs/METHOD.md, node by node, which the
-tests compare it with.
+adds up all leaves of all trees at once; the tests compare it with the recursion of docs/METHOD.md, node by node.
 """
 
 from __future__ import annotations
@@ -336,60 +335,6 @@ def forest_from_levels(
     return Forest(
         player.ravel(), children[0].ravel(), children[1].ravel(), value.ravel(), real[:, 0].copy(), bias
     )
-
-
-def tree_to_spectrum(forest: Forest, n_players: int, alpha: float) -> Spectrum:
-    """Compute a forest's spectrum by recursion over its nodes: slow and short, the reference of tests.
-
-    Parameters
-    ----------
-    forest : Forest
-        The trees.
-    n_players : int
-        Number of players.
-    alpha : float
-        Inclusion probability of the basis.
-
-    Returns
-    -------
-    Spectrum
-        The spectrum of their sum.
-
-    Raises
-    ------
-    SpectrumError
-        If a player is out of range.
-
-    Notes
-    -----
-    A leaf is {(): value}; a split on i with branches A (absent) and B (present) gives F[T] = (1 - p) A[T] + p B[T] and
-    F[T + i] = sigma (B[T] - A[T]) (docs/METHOD.md). A branch that splits on i again is first reduced to the consistent
-    side.
-    """
-    p = check_alpha(alpha)
-    sigma = math.sqrt(p * (1 - p))
-    _check_players(forest.player, n_players)
-
-    def branch(node: int, sides: dict[int, bool]) -> Terms:
-        player = int(forest.player[node])
-        if player < 0:
-            return {(): float(forest.value[node])}
-        if player in sides:
-            return branch(int((forest.present if sides[player] else forest.absent)[node]), sides)
-        without = branch(int(forest.absent[node]), {**sides, player: False})
-        with_it = branch(int(forest.present[node]), {**sides, player: True})
-        terms: Terms = {}
-        for members in without.keys() | with_it.keys():
-            a, b = without.get(members, 0.0), with_it.get(members, 0.0)
-            terms[members] = (1 - p) * a + p * b
-            terms[tuple(sorted((*members, player)))] = sigma * (b - a)
-        return terms
-
-    total: Terms = {(): forest.bias}
-    for root in forest.roots:
-        for members, value in branch(int(root), {}).items():
-            total[members] = total.get(members, 0.0) + value
-    return Spectrum(total, n_players, p)
 
 
 def _sum_by_members(

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from attribution.errors import SpectrumError
 from attribution.fourier.spectrum import Spectrum
-from attribution.proxy.forest import Forest, forest_from_levels, leaf_paths, paths_to_spectrum, tree_to_spectrum
+from attribution.proxy.forest import Forest, forest_from_levels, leaf_paths, paths_to_spectrum
 from tests.attribution import brute_force
 from tests.games import all_masks, random_forest
+from tests.tree_recursion import tree_to_spectrum
 
 ALPHAS = (0.1, 0.5, 0.8)
 

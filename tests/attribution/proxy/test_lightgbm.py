@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attribution.errors import SpectrumError
-from attribution.proxy.forest import tree_to_spectrum
 from attribution.proxy.lightgbm import forest_from_lightgbm
 from tests.games import all_masks, planted_interactions, sum_of_unanimity
+from tests.tree_recursion import tree_to_spectrum
 
 lightgbm = pytest.importorskip("lightgbm")
 

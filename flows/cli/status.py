@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +13,10 @@ from flows.cli.configuration import locate
 from flows.cli.stage_states import survey
 from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import strongest
+from flows.reporting.text import together
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
+from flows.store.examples import player_names, target_names
 from flows.store.faithfulness import read_faithfulness
 from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
@@ -110,23 +113,38 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     if target is None:
         _print_sets(console, campaign, min(top, 10))
     tried = verdicts(campaign)
-    titles = ("target", "members", "kind", "I(S)", "std. error", "q", "joint surplus", "gate")
+    titles = ("target", "members", "kind", "together", "joint surplus", "I(S)", "std. error", "q", "gate")
     table = Table(*titles, *(["by experiment"] if tried else []))
     for row in rows:
-        told = tried.get((row["target"], tuple(row["members"])))
-        by_experiment = f"{told['verdict']} ({told['measured']:+.2f})" if told else "–"
+        trial = tried.get((row["target"], tuple(row["members"])))
+        by_experiment = f"{trial['verdict']} ({trial['measured']:+.2f})" if trial else "–"
+        words = together(row["kind"], row["joint_surplus"], row["main_effects"])
         table.add_row(
             str(row["target"]),
             ", ".join(map(str, row["members"])),
             row["kind"],
+            words.removeprefix("together they ").removesuffix(" than the sum of their own effects"),
+            f"{row['joint_surplus']:+.2f}",
             f"{row['banzhaf']:+.2f}",
             f"{row['stderr']:.2f}",
             f"{row['q_value']:.1e}",
-            f"{row['joint_surplus']:+.2f}",
             "open" if row["gate_open"] else "closed",
             *([by_experiment] if tried else []),
         )
     console.print(table)
+    _print_names(console, campaign, rows)
+
+
+def _print_names(console: Console, campaign: Campaign, rows: list[dict[str, Any]]) -> None:
+    """What the data set's owner calls the players and targets of these rows."""
+    players, targets = player_names(campaign), target_names(campaign)
+    for title, names, shown in (
+        ("players", players, {player for row in rows for player in row["members"]}),
+        ("targets", targets, {row["target"] for row in rows if row["target"] >= 0}),
+    ):
+        named = ", ".join(f"{at} {names[at]}" for at in sorted(shown))
+        if named:
+            console.print(f"{title}: {named}", highlight=False, markup=False)
 
 
 def _print_sets(console: Console, campaign: Campaign, top: int) -> None:

@@ -71,7 +71,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         found = None  # no model of role fit is trained, or there is nothing to score it on
     counts = Counter(view.decision for view in players)
     decided = bool(set(counts) - {""})
-    piles = _decided_piles(players) if decided else _open_piles(players)
+    piles = _decided_piles(players, _refuted(tried)) if decided else _open_piles(players)
     return Answer(
         headline=_headline(data, tried, found, counts, decided),
         sure=_sure(tried, decided, len(players)),
@@ -95,18 +95,27 @@ def _headline(
             return f"No decision yet: on none of {plural(n, f'test {noun}')} do training {noun}s visibly act together"
         return f"No decision yet: on {n_open:,} of {plural(n, f'test {noun}')}, training {noun}s act together"
     dropped, review = counts["drop"], counts["review"]
-    worse = [
-        row for row in tried.headline_rows if row.against in ("random", "full") and row.verdict == "worse"
-    ]
-    if worse:
+    if _refuted(tried):
         return f"Keep them all: without the {plural(dropped, noun)} proposed for removal, models get worse"
     can_go = f"{dropped:,} of {plural(sum(counts.values()), f'training {noun}')} can go"
+    costs = [row for row in tried.headline_rows if row.against == "full" and row.verdict == "worse"]
+    if costs:
+        can_go += f" at a cost of {fixed(-100 * costs[0].difference, 1)} points of accuracy"
     if not dropped:
         can_go = f"All {plural(sum(counts.values()), f'training {noun}')} should stay"
     return can_go + (f", {review:,} need{'s' if review == 1 else ''} a look" if review else "")
 
 
-def _decided_piles(players: Sequence[PlayerView]) -> list[Pile]:
+def _refuted(tried: Experiments) -> bool:
+    """Whether retraining speaks against the decision: worse than removal at random, or worse than removing nothing.
+
+    A decision that had to meet a budget may cost accuracy: fewer pictures is what was asked for.
+    """
+    bad = {row.against for row in tried.headline_rows if row.verdict == "worse"}
+    return "random" in bad or ("full" in bad and not tried.has_budget)
+
+
+def _decided_piles(players: Sequence[PlayerView], refuted: bool) -> list[Pile]:
     dropped = sorted((v for v in players if v.decision == "drop"), key=_against)
     review = sorted((v for v in players if v.decision == "review"), key=_against)
     kept = sorted((v for v in players if v.decision == "keep"), key=lambda v: -_or(v.effect.low, -math.inf))
@@ -118,7 +127,7 @@ def _decided_piles(players: Sequence[PlayerView]) -> list[Pile]:
         note = f"They help by more than chance. {len(kept):,} stay in all."
         stay = Pile("keep", "Must stay", len(helping), note, _items(helping))
     return [
-        Pile("drop", "Can go", len(dropped), why, _items(dropped)),
+        Pile("drop", "Proposed to go" if refuted else "Can go", len(dropped), why, _items(dropped)),
         Pile("review", "Look at these", len(review), "Kept until somebody has looked.", _items(review)),
         stay,
     ]
@@ -185,9 +194,7 @@ def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
 
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
-    alpha = campaign.meta.get("alpha")
-    part = f" on a random {percent(alpha, 0)} of" if is_number(alpha) else " on a random part of"
-    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each{part} the training pictures."
+    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each on another random part of the training pictures."
     return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 

@@ -109,6 +109,8 @@ class Experiments:
         {origin: count, n, low, high} of certified sets.
     decided
         Counts of kept, dropped and players to review.
+    has_budget
+        Whether the decision had to keep a given number of players.
     sentences, warning
         What verify wrote about the comparison of these decisions.
     compared
@@ -123,6 +125,7 @@ class Experiments:
     verdicts: dict[tuple[int, tuple[int, ...]], dict[str, Any]] = field(default_factory=dict)
     shares: dict[str, dict[str, Any]] = field(default_factory=dict)
     decided: dict[str, int] = field(default_factory=dict)
+    has_budget: bool = False
     sentences: tuple[str, ...] = ()
     warning: str = ""
     compared: tuple[Compared, ...] = ()
@@ -165,6 +168,7 @@ def read_experiments(campaign: Campaign, gallery: Gallery) -> Experiments:
         verdicts=verdicts(campaign),
         shares=(about(campaign, "certification") or {}).get("shares", {}),
         decided=decisions.get("counts", {}),
+        has_budget=any((decisions.get("settings") or {}).get(name) for name in ("keep_share", "keep_count")),
         sentences=tuple(compared.get("sentences", ())),
         warning=str(compared.get("warning", "")),
         compared=tuple(map(_compared, _rows(campaign, "comparisons"))) if compared else (),

@@ -182,6 +182,7 @@ def _outline(x1: str, x2: str, y1: float, y2: float) -> Markup:
     return line.format(x1, x2, y1, y2)
 
 
+TICK_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 ARMS = (("random", "random"), ("main_effects", "main effects alone"), ("embedding", "near-duplicates"))
 
 
@@ -202,14 +203,15 @@ def removal_curve(rows: Sequence[Compared]) -> Markup:
     }
     decided = sorted({row.share: row.accuracy for row in known if row.against != "full"}.items())
     levels = [level for curve in (decided, *curves.values()) for _, level in curve] + full
-    low, high = math.floor(min(levels) * 20) / 20, min(1.0, math.ceil(max(levels) * 20 + 1e-9) / 20)
-    place = _scale(low, max(high, low + 0.05))
+    step = next((step for step in TICK_STEPS if max(levels) - min(levels) <= 5 * step), TICK_STEPS[-1])
+    low, high = math.floor(min(levels) / step) * step, math.ceil(max(levels) / step + 1e-9) * step
+    place = _scale(low, high)
     first, last = shares[0], shares[-1]
 
     def across(share: float) -> str:
         return f"{4 + 92 * (share - first) / (last - first):.2f}%"
 
-    ticks = np.linspace(low, max(high, low + 0.05), 5)
+    ticks = np.arange(low, high + step / 2, step)
     parts = [
         Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(place(t)) for t in ticks
     ]

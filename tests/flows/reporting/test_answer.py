@@ -23,7 +23,7 @@ from tests.flows.reporting.test_report import Page, browse
 NASTY = '</script><img src=x onerror="alert(1)">'
 
 
-def decide(campaign: Campaign, **changes: dict[int, Any]) -> None:
+def decide(campaign: Campaign, keep_share: float | None = None, **changes: dict[int, Any]) -> None:
     """Decisions about all players: 0 and 1 go, 2 is to be looked at, the others stay."""
     rows = []
     for player in range(campaign.n_players):
@@ -39,7 +39,8 @@ def decide(campaign: Campaign, **changes: dict[int, Any]) -> None:
         rows.append(row | {name: held[player] for name, held in changes.items() if player in held})
     analysis = (campaign.analysis or {})["key"]
     counts = {"kept": 5, "dropped": 2, "to_review": 1}
-    publish(campaign, "decisions", columns(rows, DECISIONS), {"key": "d", "analysis": analysis, "counts": counts})
+    made = {"key": "d", "analysis": analysis, "counts": counts, "settings": {"keep_share": keep_share}}
+    publish(campaign, "decisions", columns(rows, DECISIONS), made)
 
 
 def compare(campaign: Campaign, **bounds: tuple[float, float]) -> None:
@@ -108,7 +109,17 @@ def test_how_sure_it_is_goes_by_the_interval_over_seeds_and_audit_pictures(
     assert "95% interval over trainings and audit pictures, for 2 comparisons together" in page.text
     assert "below 3.1 points nothing could have been shown" in page.text
     assert "coterie export" in html and "In short." in html
+    assert ("Proposed to go" in html) is headline.startswith("Keep")
     assert 'class="removal"' in html, "the removal curve has two sizes"
+
+
+def test_a_budget_may_cost_accuracy_and_the_headline_says_how_much(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign, keep_share=0.75)
+    compare(campaign, random=(0.01, 0.05), full=(-0.05, -0.01))
+    html = render(campaign)
+    assert "<h1>2 of 8 training pictures can go at a cost of 3.0 points of accuracy, 1 needs a look</h1>" in html
+    assert "Can go" in html and "Proposed to go" not in html
 
 
 def test_models_that_learnt_nothing_decide_nothing(tmp_path: Path) -> None:

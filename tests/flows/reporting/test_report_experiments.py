@@ -52,7 +52,7 @@ def test_a_comparison_is_told_in_its_own_words_and_a_decision_without_one_says_s
     counts = {"kept": 7, "dropped": 3, "to_review": 2}
     analysis = (campaign.analysis or {})["key"]
     publish(campaign, "decisions", columns([], DECISIONS), {"key": "d", "analysis": analysis, "counts": counts})
-    assert "7 players kept, 3 dropped, 2 to look at" in render(campaign)
+    assert "7 pictures kept, 3 dropped, 2 to look at" in render(campaign)
     assert "Not yet compared by retraining" in render(campaign)
     said = "The decided set of 7 players did not beat class-balanced random removal."
     key = comparison_key("d", {})

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from training import Dataset, Recipe
 from training.engine.averaging import WeightAverage
-from training.engine.batches import Batches, member_draws
+from training.engine.batches import Batches, model_draws
 from training.engine.models import build_model, initialise
 from training.engine.outputs import OUTPUT_FUNCTIONS
 
@@ -70,7 +70,7 @@ def _trained(
     n_steps = recipe.steps(len(dataset.train))
     average_from = WeightAverage(recipe, n_steps).first if recipe.average_last else n_steps
     averaged: AveragedModel | None = None
-    draws = member_draws(seed, present, n_steps * recipe.batch_size)
+    draws = model_draws(seed, present, n_steps * recipe.batch_size)
     rows = torch.from_numpy(draws.rows).view(n_steps, -1, 1).to(batches.device)
     words = torch.from_numpy(draws.words.view(np.int64)).view(n_steps, -1, 1).to(batches.device)
     for step, rate in enumerate(recipe.learning_rates(n_steps)):

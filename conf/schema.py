@@ -133,7 +133,7 @@ class SamplerConfig(Section):
     other_alphas: tuple[float, ...] | None = Field(
         default=None,
         description="Further alphas: masks take alpha and these in turn. Small ones show large clusters of copies; "
-        "results are told at alpha, and every model takes the training steps of alpha. Empty: alpha alone.",
+        "results are reported at alpha, and every model takes the training steps of alpha. Empty: alpha alone.",
     )
 
     @property
@@ -270,7 +270,7 @@ class CertifyConfig(Section):
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> CertifyConfig:
-        default = CertifyConfig.model_fields["min_bases"].default  # nobody's wish: it gives way to a low maximum
+        default = CertifyConfig.model_fields["min_bases"].default  # not set by the user: it gives way to a low maximum
         if self.min_bases != default and self.n_bases is None and self.min_bases > self.max_bases:
             raise ValueError(
                 f"min_bases = {self.min_bases} is more than max_bases = {self.max_bases}. Lower certify.min_bases or "
@@ -316,7 +316,7 @@ class CurateConfig(Section):
 
     @model_validator(mode="after")
     def _one_budget(self) -> CurateConfig:
-        default = CurateConfig.model_fields["keep_share"].default  # nobody's wish: a count alone replaces it
+        default = CurateConfig.model_fields["keep_share"].default  # not set by the user: a count alone replaces it
         if self.keep_count is not None and self.keep_share not in (None, default):
             raise ValueError(
                 f"keep_share = {self.keep_share} and keep_count = {self.keep_count} are two budgets. Set one of them "

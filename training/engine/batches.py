@@ -38,7 +38,7 @@ class Draws:
     words: np.ndarray
 
 
-def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
+def model_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
     """Draw the examples one model is trained on: epoch after epoch of the present ones.
 
     Parameters
@@ -63,7 +63,7 @@ def member_draws(seed: int, present: np.ndarray, n_draws: int) -> Draws:
     Examples
     --------
     >>> present = np.array([True, False, True])
-    >>> sorted(set(member_draws(0, present, 6).rows.tolist()))
+    >>> sorted(set(model_draws(0, present, 6).rows.tolist()))
     [0, 2]
     """
     examples = np.flatnonzero(present)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from training.data.dataset import Dataset, ImageSet
 from training.engine.averaging import WeightAverage, renew_statistics
-from training.engine.batches import Batches, member_draws
+from training.engine.batches import Batches, model_draws
 from training.engine.models import EnsembleNetwork, FeatureReader, build_model, initialise
 from training.engine.modes import ExecutionMode, make_forward
 from training.engine.outputs import OUTPUT_FUNCTIONS, accuracy
@@ -284,7 +284,7 @@ class Engine:
         rows, words = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.uint64)
         for model, seed in enumerate(seeds):
             n_draws = shape[1] * shape[2]
-            draws = member_draws(seed, present[model], n_draws) if packed else slot_draws(
+            draws = model_draws(seed, present[model], n_draws) if packed else slot_draws(
                 seed, present.shape[1], n_draws
             )  # fmt: skip
             rows[model], words[model] = draws.rows.reshape(shape[1:]), draws.words.reshape(shape[1:])

@@ -19,7 +19,7 @@ def grouped_convolution(x: Tensor, weight: Tensor, stride: int, padding: int, en
     return F.conv2d(x, weight, stride=stride, padding=padding, groups=ensemble_size)
 
 
-class MemberConv(nn.Module):
+class EnsembleConv(nn.Module):
     """Convolution of K models without bias; weights (K * out_channels, in_channels, size, size).
 
     Parameters
@@ -37,7 +37,7 @@ class MemberConv(nn.Module):
 
     Examples
     --------
-    >>> MemberConv(ensemble_size=3, in_channels=1, out_channels=4).weight.shape
+    >>> EnsembleConv(ensemble_size=3, in_channels=1, out_channels=4).weight.shape
     torch.Size([12, 1, 3, 3])
     """
 
@@ -62,7 +62,7 @@ class MemberConv(nn.Module):
         return self.convolve(x, self.weight, self.stride, self.padding, self.ensemble_size)
 
 
-class MemberLinear(nn.Module):
+class EnsembleLinear(nn.Module):
     """Last layer of K models: (batch, K * features) to logits (K, batch, n_classes).
 
     Parameters
@@ -81,7 +81,7 @@ class MemberLinear(nn.Module):
 
     Examples
     --------
-    >>> MemberLinear(ensemble_size=3, features=4, n_classes=2)(torch.zeros(5, 12)).shape
+    >>> EnsembleLinear(ensemble_size=3, features=4, n_classes=2)(torch.zeros(5, 12)).shape
     torch.Size([3, 5, 2])
     """
 
@@ -101,7 +101,7 @@ def conv_norm(
 ) -> nn.Sequential:
     """Return a convolution followed by batch normalisation, which works per channel and hence per model."""
     return nn.Sequential(
-        MemberConv(ensemble_size, in_channels, out_channels, size, stride, padding),
+        EnsembleConv(ensemble_size, in_channels, out_channels, size, stride, padding),
         nn.BatchNorm2d(ensemble_size * out_channels),
     )
 
@@ -151,8 +151,8 @@ def uniform_bound(module: nn.Module) -> float:
     Convolutions: He et al. 2015 for ReLU, variance 2 / fan_in. The last layer: variance 1 / (3 fan_in),
     torch's own default for linear layers.
     """
-    if isinstance(module, MemberConv):
+    if isinstance(module, EnsembleConv):
         return math.sqrt(6.0 / module.fan_in)
-    if isinstance(module, MemberLinear):
+    if isinstance(module, EnsembleLinear):
         return math.sqrt(1.0 / module.fan_in)
     return 0.0

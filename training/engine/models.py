@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.architectures import ARCHITECTURES
-from training.engine.layers import MemberConv, MemberLinear, PlainResidual, Residual, conv_norm, uniform_bound
+from training.engine.layers import EnsembleConv, EnsembleLinear, PlainResidual, Residual, conv_norm, uniform_bound
 from training.errors import TrainingInputError
 from training.randomness import uniforms, word_rows
 from training.recipe import Recipe
@@ -78,7 +78,7 @@ class SmallResNet(EnsembleNetwork):
                 blocks.append(Residual(ensemble_size, channels, width, stride=2 if stage and not block else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.head = MemberLinear(ensemble_size, channels, n_classes)
+        self.head = EnsembleLinear(ensemble_size, channels, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the mean over the image of the last stage's channels."""
@@ -105,7 +105,7 @@ class ResNet9(EnsembleNetwork):
         self.widen = conv_norm(ensemble_size, 2 * width, 4 * width)
         self.second_pair = PlainResidual(ensemble_size, 4 * width)
         self.narrow = conv_norm(ensemble_size, 4 * width, 2 * width, padding=0)
-        self.head = MemberLinear(ensemble_size, 2 * width, n_classes, bias=False)
+        self.head = EnsembleLinear(ensemble_size, 2 * width, n_classes, bias=False)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the maximum over the image of the last convolution's channels."""
@@ -176,7 +176,7 @@ def initialise(model: nn.Module, seeds: list[int]) -> None:
     Weights are uniform within `training.engine.layers.uniform_bound`, one Philox word each, in the order of the
     layers; normalisation starts at scale 1 and shift 0, biases at 0.
     """
-    layers = [module for module in model.modules() if isinstance(module, (MemberConv, MemberLinear))]
+    layers = [module for module in model.modules() if isinstance(module, (EnsembleConv, EnsembleLinear))]
     ensemble_size = len(seeds)
     sizes = [layer.weight.numel() // ensemble_size for layer in layers]
     drawn = np.stack([word_rows("initialisation", seed, 0, 1, sum(sizes))[0] for seed in seeds])
@@ -184,5 +184,5 @@ def initialise(model: nn.Module, seeds: list[int]) -> None:
     with torch.no_grad():
         for layer, part in zip(layers, symmetric.split(sizes, dim=1), strict=True):
             layer.weight.copy_(part.mul(uniform_bound(layer)).reshape(layer.weight.shape))
-            if isinstance(layer, MemberLinear) and layer.bias is not None:
+            if isinstance(layer, EnsembleLinear) and layer.bias is not None:
                 layer.bias.zero_()

@@ -103,13 +103,13 @@ def make_forward(model: nn.Module, mode: ExecutionMode, ensemble_size: int) -> C
     """
     import torch
 
-    from training.engine.layers import MemberConv
+    from training.engine.layers import EnsembleConv
 
     if mode.name == "batched":
         from training.engine.mode_batched import batched_convolution
 
         for module in model.modules():
-            if isinstance(module, MemberConv):
+            if isinstance(module, EnsembleConv):
                 module.convolve = batched_convolution
     forward: Callable[[torch.Tensor], torch.Tensor] = model
     if mode.name == "vmap":

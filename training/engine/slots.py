@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.engine.batches import Draws, member_draws
+from training.engine.batches import Draws, model_draws
 from training.recipe import Recipe
 
 
@@ -33,7 +33,7 @@ def n_slots(recipe: Recipe) -> int:
 
 def slot_draws(seed: int, n_train: int, n_draws: int) -> Draws:
     """Return the slots of a seed in order: the draws of the full training set, whichever examples are present."""
-    return member_draws(seed, np.ones(n_train, dtype=bool), n_draws)
+    return model_draws(seed, np.ones(n_train, dtype=bool), n_draws)
 
 
 class PresentBatchNorm(nn.BatchNorm2d):

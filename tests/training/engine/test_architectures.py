@@ -14,7 +14,7 @@ from training import Dataset, Recipe, TrainingInputError, retrain, sample_masks
 from training.architectures import ARCHITECTURES, Architecture, another_architecture
 from training.engine.factory import make_engine
 from training.engine.features import embed
-from training.engine.layers import MemberLinear, conv_norm
+from training.engine.layers import EnsembleLinear, conv_norm
 from training.engine.models import EnsembleNetwork, build_model
 from training.engine.native.engine import KNOWN_FIELDS, native_unsupported_reason
 from training.engine.native.library import NoLibrary, library
@@ -28,7 +28,7 @@ class OneLayer(EnsembleNetwork):
     def __init__(self, ensemble_size: int, recipe: Recipe, in_channels: int, n_classes: int) -> None:
         super().__init__(ensemble_size, recipe, in_channels, n_classes)
         self.convolution = conv_norm(ensemble_size, in_channels, recipe.width)
-        self.last = MemberLinear(ensemble_size, recipe.width, n_classes)
+        self.last = EnsembleLinear(ensemble_size, recipe.width, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
         return self.convolution(images).relu().mean(dim=(2, 3))

@@ -9,7 +9,7 @@ import torch
 
 from training import Recipe
 from training.data.dataset import ImageSet
-from training.engine.batches import Batches, channel_statistics, member_draws
+from training.engine.batches import Batches, channel_statistics, model_draws
 
 FULL = np.ones(30, dtype=bool)
 
@@ -27,29 +27,29 @@ def as_tensors(rows: np.ndarray, words: np.ndarray) -> tuple[torch.Tensor, torch
 def test_an_epoch_shows_every_present_example_once():
     present = FULL.copy()
     present[[1, 4, 22]] = False
-    rows = member_draws(7, present, 4 * 27).rows.reshape(4, 27)
+    rows = model_draws(7, present, 4 * 27).rows.reshape(4, 27)
     assert all(np.array_equal(np.sort(epoch), np.flatnonzero(present)) for epoch in rows)
     assert len({tuple(epoch) for epoch in rows}) == 4
 
 
 def test_masks_of_one_seed_share_order_and_augmentation():
     """The order of a subset is the full order with the absent examples taken out; each keeps its words."""
-    full = member_draws(7, FULL, 5 * 30)
+    full = model_draws(7, FULL, 5 * 30)
     present = np.random.default_rng(0).random(30) < 0.5
-    part = member_draws(7, present, 5 * int(present.sum()))
+    part = model_draws(7, present, 5 * int(present.sum()))
     kept = present[full.rows]
     assert np.array_equal(part.rows, full.rows[kept])
     assert np.array_equal(part.words, full.words[kept])
 
 
 def test_another_seed_has_another_order():
-    assert not np.array_equal(member_draws(7, FULL, 30).rows, member_draws(8, FULL, 30).rows)
+    assert not np.array_equal(model_draws(7, FULL, 30).rows, model_draws(8, FULL, 30).rows)
 
 
 def test_a_single_example_is_drawn_again_and_again_with_bounded_words():
     present = np.zeros(50_000, dtype=bool)
     present[31_000] = True
-    draws = member_draws(0, present, 60_000)
+    draws = model_draws(0, present, 60_000)
     assert (draws.rows == 31_000).all() and len(draws.words) == 60_000
     assert len(np.unique(draws.words)) == 16
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from training.architectures import ARCHITECTURES
 from training.engine.averaging import WeightAverage
-from training.engine.batches import field_of, member_draws
+from training.engine.batches import field_of, model_draws
 from training.engine.engine import ChunkResult, Engine
 from training.engine.models import EnsembleNetwork
 from training.engine.native.library import NoLibrary, library
@@ -116,7 +116,7 @@ class NativeEngine(Engine):
         if not present.any():
             return True
         recipe, windows = self.recipe, self.batches.windows
-        draws = member_draws(seed, present, self.n_steps * recipe.batch_size)
+        draws = model_draws(seed, present, self.n_steps * recipe.batch_size)
         rows, words = torch.from_numpy(draws.rows), torch.from_numpy(draws.words.view(np.int64))
         shifts = 2 * recipe.crop_padding + 1
         of_side, of_row, of_y, of_x = windows.stride()[:4]

@@ -105,7 +105,8 @@ def _announce(states: list[StageState]) -> None:
         LOG.info("%-9s %s%s", state.stage, "" if state.todo else "nothing to do: ", state.why)
 
 
-def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
+def _run(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple[str, ...] = ()) -> None:
+    """Run a stage's flow, and then those that its result makes stale."""
     began = time.monotonic()
     check_environment()
     if needs_ray:
@@ -115,7 +116,8 @@ def _run(stage: str, config: CampaignConfig, *, needs_ray: bool) -> None:
     try:
         _check_prefect()
         LOG.info("starting Prefect (%s) …", _prefect_server())
-        _flow(stage)(config)
+        for name in (stage, *then):
+            _flow(name)(config)
     finally:
         cluster.stop_session()
     LOG.info("done in %.0f s", time.monotonic() - began)
@@ -197,7 +199,8 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
         return
     _check_request(stage, config, campaign)
     check_writable(campaign)
-    _run(stage, config, needs_ray=stage not in WITHOUT_RAY)
+    _run(stage, config, needs_ray=stage not in WITHOUT_RAY, then=("report",))
+    _print_report(campaign)
 
 
 def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> None:

@@ -16,6 +16,7 @@ from conf.schema import CampaignConfig
 from flows import brittleness
 from flows.audit.fragments import audit, repair
 from flows.cli import decisions as cli_decisions
+from flows.cli import run_stage
 from flows.cli import run_stage as drive
 from flows.cli.run_stage import check_writable, drive_decision
 from flows.curate import curate
@@ -60,7 +61,7 @@ def compared(folder: Path, config: CampaignConfig) -> None:
 
 
 def experiments(campaign: Campaign) -> Experiments:
-    gallery = Gallery(campaign.read("examples"), campaign.meta["class_names"], campaign.meta["player_names"])
+    gallery = Gallery(campaign.read("examples"), campaign.meta["class_names"])
     return read_experiments(campaign, gallery)
 
 
@@ -194,6 +195,14 @@ def test_every_search_tries_some_removal_however_many_are_allowed(folder: Path) 
         assert row["tried"] and max(row["tried"]) <= len(row["order"]) <= N_PLAYERS
 
 
+def test_a_stage_of_decisions_renews_the_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(run_stage, "_flow", lambda stage: lambda config: ran.append(stage))
+    monkeypatch.setattr(run_stage, "_check_prefect", lambda: None)
+    drive_decision("curate", decided_config(folder, *CURATE))
+    assert ran == ["curate", "report"]
+
+
 def test_a_campaign_that_is_being_written_is_found_before_anything_starts(folder: Path) -> None:
     campaign = Campaign(folder)
     with campaign.lock(), pytest.raises(CampaignBusy):
@@ -218,7 +227,7 @@ def test_what_cannot_be_done_is_said_before_ray_and_prefect_start(
 
 def test_a_named_set_keeps_the_target_of_the_configuration() -> None:
     app, seen = typer.Typer(), []
-    cli_decisions.register(app, lambda stage, config, dry_run: seen.append(config.certify))
+    cli_decisions.register(app, lambda stage, config, dry_run, as_json: seen.append(config.certify))
     for given in (["certify.target=3"], ["--target", "4"], ["certify.target=3", "--target", "4"]):
         CliRunner().invoke(app, ["certify", "quickstart", "--members", "1,2", *given], catch_exceptions=False)
     assert [(settings.members, settings.target) for settings in seen] == [((1, 2), 3), ((1, 2), 4), ((1, 2), 4)]

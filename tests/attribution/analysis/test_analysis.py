@@ -181,7 +181,7 @@ def test_held_out_rows_that_failed_are_left_out(campaign):
     ("spoil", "message"),
     [
         ({"holdout_outputs": np.zeros((256, 2))}, "holdout_outputs must have shape"),
-        ({"holdout_masks": np.zeros((256, 9), bool)}, "holdout_masks have 9 players"),
+        ({"holdout_masks": np.zeros((256, 9), bool)}, r"holdout_masks must have shape \(n_masks, 50\).*got \(256, 9\)"),
         ({"target_ids": [1, 2]}, "target_ids must be 4"),
         ({"player_classes": np.zeros(3, int)}, "player_classes"),
         ({"sampler": "fixed_size"}, "fixed_size"),

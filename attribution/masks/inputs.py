@@ -248,7 +248,7 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
         folded = _equal_rows(masks ^ masks[:, :1])  # equal for a mask and its complement
         n_distinct = int(same_mask.max()) + 1
         n_pairs = n_distinct - 1 - int(folded.max())
-        by_chance = n_distinct**2 / 2.0 ** (masks.shape[1] + 1)  # few players: most masks have their complement
+        by_chance = math.ldexp(n_distinct**2, -masks.shape[1] - 1)  # few players: most masks have their complement
         if n_pairs > 3 * by_chance + 10:
             same_mask = folded
     if groups is None:

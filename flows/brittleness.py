@@ -98,7 +98,7 @@ def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate
         if row["target"] == target and row["gate_open"] and row["q_value"] <= level
     ]
     return Surrogate(
-        float(campaign.meta["alpha"]), 0.0, main, stderr,
+        campaign.meta.alpha, 0.0, main, stderr,
         tuple(tuple(row["members"]) for row in rows),
         np.array([row["shrunken"] for row in rows]), np.array([row["stderr"] for row in rows]),
     )  # fmt: skip

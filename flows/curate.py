@@ -73,7 +73,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
     for row in rows:
         if row["decision"] != "keep" and row["rule"] not in ("budget", "near_duplicate"):
             log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
-    log.info("at alpha = %g %s; larger clusters hide", campaign.meta["alpha"], sizes)
+    log.info("at alpha = %g %s; larger clusters hide", campaign.meta.alpha, sizes)
     _tell_planted(planted, scores, log)
     return summary
 
@@ -89,7 +89,7 @@ def _readable(campaign: Campaign, log: Any) -> bool:
 
 
 def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[str, Any]]:
-    names = list(campaign.meta["player_names"])
+    names = list(campaign.meta.player_names)
     rows = []
     for decision in found.decisions:
         player = decision.player

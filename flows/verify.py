@@ -149,7 +149,7 @@ def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
     The campaign's models are compared on its targets: a target counts as right where its output is above 0 (with more
     than two classes and `margin_lse`: where its class has more than half of the probability).
     """
-    n_audit, n_arms = int(campaign.meta["n_audit"]), len(ARMS)  # three other arms and the full set
+    n_audit, n_arms = campaign.meta.n_audit, len(ARMS)  # three other arms and the full set
     pairs = campaign.training_pairs("fit")
     correct, again = (pairs.outputs > 0).astype(np.float64), None
     if any(rows.role == "holdout" and rows.replicate == 1 for rows in campaign.trained()):

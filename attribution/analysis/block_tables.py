@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.analysis.scores import FittedBlock, Score, Scores, held_out, score_rows
+from attribution.analysis.target_ids import MEAN_OF_ALL, mean_of_class
 from attribution.errors import AttributionError
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import interactions_of
@@ -266,7 +267,7 @@ def pooled_targets(outputs: Any, target_classes: Any) -> tuple[Array, NDArray[np
         )
     present = np.unique(classes[classes >= 0])
     pooled = [values.mean(axis=1), *(values[:, classes == c].mean(axis=1) for c in present)]
-    return np.column_stack(pooled), np.array([-1, *(-2 - int(c) for c in present)], dtype=np.int64)
+    return np.column_stack(pooled), np.array([MEAN_OF_ALL, *(mean_of_class(int(c)) for c in present)], dtype=np.int64)
 
 
 def _effects(fitted: BlockFit, ids: NDArray[np.int64]) -> Columns:

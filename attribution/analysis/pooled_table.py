@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from attribution.analysis.block_tables import BlockAnalysis
 from attribution.analysis.pooled_tests import PooledTests, TargetPool
+from attribution.analysis.target_ids import is_single
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.fourier.kinds import kind_of
 from attribution.levels import FDR_LEVEL
@@ -156,7 +157,7 @@ def _reported(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tup
         table = block.interactions
         q_values = table.get("q_value", np.ones(len(table["members"])))
         for members, q, target in zip(table["members"], q_values, table["target"], strict=True):
-            if target >= 0:
+            if is_single(target):
                 found.setdefault(tuple(members), []).append((float(q), int(target)))
     return found
 

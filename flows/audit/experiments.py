@@ -27,7 +27,7 @@ def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[Row
     except StoreError:
         return []  # a finding already; without it the widths of the tables are not known
     n_audit = split.count("audit")
-    schemas = {**FIXED_TABLES, "verification": verification_schema(n_audit, len(campaign.meta["class_names"]))}
+    schemas = {**FIXED_TABLES, "verification": verification_schema(n_audit, len(campaign.meta.class_names))}
     for name, schema in schemas.items():
         path = folder / f"{name}.parquet"
         try:
@@ -61,7 +61,7 @@ def _fault(campaign: Campaign, path: Path, widths: tuple[int, ...]) -> str:
     for n_examples in widths:
         try:
             rows = rows_of(path)
-            table = read_table(path, results_schema(n_examples), identity=campaign.meta["identity_hash"])
+            table = read_table(path, results_schema(n_examples), identity=campaign.meta.identity_hash)
         except (StoreError, ValueError) as error:
             fault = fault or str(error)
             continue

@@ -125,14 +125,14 @@ def _check_masks(campaign: Campaign, fragments: list[tuple[RowRange, Path]], rep
     from training import sample_masks
     from training.packed_masks import PackedMasks
 
-    identity = campaign.meta["identity"]
+    identity = campaign.meta.identity
     for rows, path in fragments:
         if rows.role not in FROM_SEED:
             continue
         content = campaign.read_fragment("masks", path)
         ids = content["mask_id"].to_numpy()
         expected = sample_masks(
-            campaign.n_players, alpha=campaign.meta.get("alphas") or identity["sampler.alpha"],
+            campaign.n_players, alpha=campaign.meta.alphas or identity["sampler.alpha"],
             seed=identity["campaign.seed"], sampler=identity["sampler.kind"], ids=ids,
         )
         found = packed_column(content["mask"], campaign.n_players).bits

@@ -72,7 +72,7 @@ def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
     if n_keep is None:
         lines.append("no budget: only what the rules say is dropped")
     else:
-        names = campaign.meta["class_names"]
+        names = campaign.meta.class_names
         held = ", ".join(f"{names[label]}: {count}" for label, count in least.items())
         lines.append(f"{n_keep} of {campaign.n_players} players are kept; of the classes at least {held}")
     current = about(campaign, "decisions")

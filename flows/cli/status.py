@@ -32,8 +32,8 @@ def print_status(where: str, overrides: list[str]) -> None:
         return
     meta = campaign.meta
     console.print(
-        f"[bold]{meta['name']}[/bold] in {campaign.folder}: {meta['n_players']} players, {meta['n_targets']} targets, "
-        f"alpha {meta['alpha']}, created {meta['created']}, identity {meta['identity_hash'][:12]}"
+        f"[bold]{meta.name}[/bold] in {campaign.folder}: {meta.n_players} players, {meta.n_targets} targets, "
+        f"alpha {meta.alpha}, created {meta.created}, identity {meta.identity_hash[:12]}"
     )
     _print_rows(console, campaign, config)
     _print_hosts(console, campaign)

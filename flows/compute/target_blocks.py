@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attribution.analysis.block_tables import pooled_targets
+from attribution.analysis.target_ids import classes_of_means
 from attribution.masks.running_variance import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.compute.work import AnalysisJob, TargetBlock
@@ -107,9 +108,8 @@ class TargetBlocks:
         at_once = max(self.settings.block_size, BYTES_AT_ONCE // (4 * max(1, len(self.fit_ids))))
         for start in range(0, len(self.chosen), at_once):
             yield from self._cut_targets(self.chosen[start : start + at_once])
-        classes = np.where(self.pooled_ids <= -2, -2 - self.pooled_ids, -1)
         if len(self.pooled_ids):
-            yield from self._cut(self.pooled_ids, classes, self._pooled)
+            yield from self._cut(self.pooled_ids, classes_of_means(self.pooled_ids), self._pooled)
 
     def _cut_targets(self, wide: np.ndarray) -> Iterator[TargetBlock]:
         def read(role: str, replicate: int, rows: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from attribution.analysis.target_ids import is_single
 from attribution.curation.budget import least_of_each_class
 from attribution.curation.coverage import fit_coverage
 from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
@@ -47,13 +48,13 @@ def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict
     n_keep, quotas = budget(config, campaign.n_players), class_quotas(config, campaign)
     if n_keep is None:
         return None, {}
-    share, names = config.curate.least_class_share, campaign.meta["class_names"]
+    share, names = config.curate.least_class_share, campaign.meta.class_names
     return n_keep, least_of_each_class(player_classes(campaign), n_keep, share, quotas, names)
 
 
 def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
     """`limits`, when there are masks enough; before anything is fitted. Raises AttributionError."""
-    check_enough_masks(n_fit_masks(campaign), campaign.n_players, float(campaign.meta["alpha"]))
+    check_enough_masks(n_fit_masks(campaign), campaign.n_players, campaign.meta.alpha)
     return limits(config, campaign)
 
 
@@ -95,7 +96,7 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
 
 def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
     """The user's quotas, by label. Raises AttributionError for a class that does not exist."""
-    names = list(campaign.meta["class_names"])
+    names = list(campaign.meta.class_names)
     unknown = [name for name in config.curate.class_quotas or {} if name not in names]
     if unknown:
         raise AttributionError(f"curate.class_quotas names {unknown}; the classes are {', '.join(names)}.")
@@ -104,12 +105,12 @@ def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
 
 def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evidence:
     """Read what decisions rest on. Raises AttributionError for a campaign too small to decide from."""
-    alpha, n_classes = float(campaign.meta["alpha"]), len(campaign.meta["class_names"])
+    alpha, n_classes = campaign.meta.alpha, len(campaign.meta.class_names)
     interactions = campaign.read("interactions").to_pydict()
     effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
     pairs = campaign.training_pairs("fit", one_alpha=True)  # the surrogate is written at one alpha
     check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
-    groups = pairs.mask_ids // 2 if campaign.meta["sampler"] == "antithetic" else None
+    groups = pairs.mask_ids // 2 if campaign.meta.sampler == "antithetic" else None
     classes, of_player = target_classes(campaign), player_classes(campaign)
     worth = utilities(pairs.outputs, classes, n_classes)
     worth = np.where(np.isfinite(worth), worth, 0.0)
@@ -119,7 +120,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
     own = PlayerEffects(found.effect[column, everyone], found.stderr[column, everyone])
     overall = PlayerEffects(found.effect[0], found.stderr[0])
     slopes = utility_slopes(pairs.outputs)
-    explained = {target for target in read_faithfulness(campaign) if target >= 0}
+    explained = {target for target in read_faithfulness(campaign) if is_single(target)}
     sets, weights, errors = pooled_sets(
         interactions, {target: float(slopes[target]) for target in explained}, config.attribution.fdr_level
     )
@@ -134,7 +135,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
     alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups) if config.curate.similarity else []
     return Evidence(
         player_classes=of_player,
-        class_names=list(campaign.meta["class_names"]),
+        class_names=list(campaign.meta.class_names),
         interactions=interactions,
         effects={name: effects[name].to_numpy() for name in effects.column_names},
         target_classes=dict(enumerate(classes.tolist())),

@@ -180,8 +180,8 @@ def provenance(campaign: Campaign) -> dict[str, Any]:
     decided = about(campaign, "decisions") or {}
     verified = current_comparison(campaign)
     return {
-        "campaign": campaign.meta["name"],
-        "identity": campaign.meta["identity_hash"],
+        "campaign": campaign.meta.name,
+        "identity": campaign.meta.identity_hash,
         "decisions": decided.get("key"),
         "decided": decided.get("created"),
         "analysis": decided.get("analysis"),
@@ -217,7 +217,7 @@ def _write_parquet(
     decisions: dict[int, dict[str, Any]],
     origin: dict[str, Any],
 ) -> list[Path]:
-    names = list(campaign.meta["class_names"])
+    names = list(campaign.meta.class_names)
     table = pa.table(
         {
             "image": pa.array(
@@ -264,9 +264,9 @@ def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any]) -> str:
         "    path: data/train-*.parquet",
         "---",
         "",
-        f"# {campaign.meta['name']}, curated",
+        f"# {campaign.meta.name}, curated",
         "",
-        f"{n_kept} of {campaign.meta['n_train']} training examples, kept by coterie.",
+        f"{n_kept} of {campaign.meta.n_train} training examples, kept by coterie.",
         "",
         *[f"- {sentence}" for sentence in told],
         "",

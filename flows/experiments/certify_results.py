@@ -34,7 +34,7 @@ def candidate_of(block: dict[str, Any]) -> Candidate:
 def measure_sets(campaign: Campaign, rounds: Sequence[Plan]) -> dict[int, SetMeasurement]:
     """Measurement of every set of an experiment, over all its rounds."""
     classes = target_classes(campaign)
-    alpha, level = float(campaign.meta["alpha"]), float(rounds[0].content["level"])
+    alpha, level = campaign.meta.alpha, float(rounds[0].content["level"])
     cells: dict[int, list[np.ndarray]] = {}
     for plan in rounds:
         targets = sorted({block["target"] for block in plan.content["sets"]})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attribution.analysis.target_ids import exists
 from attribution.experiments.factorial import MAX_ORDER
 from attribution.experiments.sets_to_try import Candidate, matched_random_sets, sets_of_kind, top_sets, with_prediction
 from conf.schema import CampaignConfig
@@ -85,8 +86,8 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
         if not said:
             raise BadRequest(f"the campaign reports nothing on {members}, so it has no best target. Give --target")
         target = max(said, key=lambda row: abs(row["banzhaf"] / row["stderr"]))["target"]
-    n_classes = len(campaign.meta["class_names"])
-    if not -2 - n_classes < target < campaign.n_targets:
+    n_classes = len(campaign.meta.class_names)
+    if not exists(target, campaign.n_targets, n_classes):
         raise BadRequest(
             f"target {target} has no outputs. Targets are 0 to {campaign.n_targets - 1}; -1 is the mean of all, "
             f"-2 to {-1 - n_classes} the means of the {n_classes} classes"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from attribution.analysis.target_ids import is_single, targets_of
 from flows.errors import IncompleteCampaign
 from flows.experiments.plans import Plan
 from flows.storage.files import read_table
@@ -28,7 +29,7 @@ def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.nd
         if found.role != rows.role or found.last <= rows.first or found.first >= rows.last:
             continue
         path = campaign.folder / "results" / f"{found.name}.parquet"
-        table = read_table(path, tables.results_schema(n_examples), identity=campaign.meta["identity_hash"])
+        table = read_table(path, tables.results_schema(n_examples), identity=campaign.meta.identity_hash)
         at = table["mask_id"].to_numpy() - rows.mask_ids.start
         good = np.array([value == "ok" for value in table["status"].to_pylist()])
         numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
@@ -49,9 +50,8 @@ def read_cells(campaign: Campaign, rows: RowRange, targets: Sequence[int], targe
         at = ids - rows.mask_ids.start
         inside = (at >= 0) & (at < len(rows))
         for column, target in enumerate(targets):
-            if target >= 0:
+            if is_single(target):
                 values[at[inside], column] = outputs[inside, target]
             else:
-                chosen = np.ones(len(target_classes), bool) if target == -1 else target_classes == -2 - target
-                values[at[inside], column] = outputs[inside][:, chosen].mean(axis=1)
+                values[at[inside], column] = outputs[inside][:, targets_of(target, target_classes)].mean(axis=1)
     return values

@@ -27,7 +27,7 @@ def publish_verification(campaign: Campaign, plan: Plan, dataset: Dataset) -> di
     correct = np.where(np.isfinite(outputs), (outputs > 0).astype(np.float64), np.nan)
     table = _rows(campaign, plan, outputs, correct, labels, seconds, status)
     publish(campaign, "verification", table, {"key": plan.key})
-    rows = comparisons(plan, correct, labels, list(campaign.meta["class_names"]))
+    rows = comparisons(plan, correct, labels, list(campaign.meta.class_names))
     found = {"key": plan.key, "decisions": plan.content.get("decisions"), **summary(plan, rows)}
     publish(campaign, "comparisons", columns(rows, COMPARISONS), plain(found))
     keep_history(campaign, "comparisons", plain(found))
@@ -38,7 +38,7 @@ def _rows(
     campaign: Campaign, plan: Plan, outputs: np.ndarray, correct: np.ndarray, labels: np.ndarray,
     seconds: np.ndarray, status: list[str],
 ) -> pa.Table:  # fmt: skip
-    classes = range(len(campaign.meta["class_names"]))
+    classes = range(len(campaign.meta.class_names))
     masks, _ = campaign.masks(plan.rows)
     rows = []
     for block in plan.content["blocks"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,7 +119,7 @@ class PooledSet:
 class ReportData:
     """Everything the page prints."""
 
-    meta: dict[str, Any]
+    meta: Mapping[str, Any]
     analysis: dict[str, Any]
     fdr_level: float
     gallery: Gallery

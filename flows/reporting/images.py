@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 from markupsafe import Markup
 
+from attribution.analysis.target_ids import class_of_mean, is_single
 from flows.errors import StoreError
 
 MAX_SIDE = 96  # pixels; larger images are reduced, thumbnails are never shown larger than twice this
@@ -88,19 +89,19 @@ class Gallery:
 
     def target(self, target: int, drawn: bool = True) -> Picture:
         """A test picture, or for a mean target (negative ids) a mosaic of pictures that enter the mean."""
-        if target >= 0:
+        if is_single(target):
             row = self._targets.get(target)
             shown: tuple[int, ...] = () if row is None else (row,)
             class_name = "" if row is None else self.class_name(self._labels[row])
             name = str((None if row is None else self._names[row]) or f"test image {target}")
             alt = f"test picture {name}, class {class_name}"
-        elif target == -1:
+        elif (label := class_of_mean(target)) is None:
             shown = tuple(self._round_of_classes()[:MEMBERS_SHOWN])
             name, class_name = "Mean of all test pictures", "all classes"
             alt = "four of the test pictures, of different classes"
         else:
-            class_name = self.class_name(-target - 2)
-            rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == -target - 2]
+            class_name = self.class_name(label)
+            rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == label]
             shown, name = tuple(rows[:MEMBERS_SHOWN]), "Mean of a class"
             alt = f"test pictures of class {class_name}"
         return Picture(tuple(map(self._symbol, shown)) if drawn else (), 0, name, class_name, alt, shown)

@@ -244,7 +244,7 @@ def _copies_told(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
     if not n_masks or "alpha" not in campaign.meta:
         return ""
     told = str(copies_seen(campaign, int(n_masks)))
-    return f"At alpha = {campaign.meta['alpha']:g} {told}; larger clusters hide"
+    return f"At alpha = {campaign.meta.alpha:g} {told}; larger clusters hide"
 
 
 def _analysis_told(analysis: Mapping[str, Any]) -> str:

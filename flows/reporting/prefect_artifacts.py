@@ -44,8 +44,8 @@ def artifact_name(campaign: Campaign) -> str:
 
     Campaigns of one configuration on other data share a name; artifacts of one key would replace each other.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", str(campaign.meta["name"]).lower()).strip("-")
-    return f"{name}-{campaign.meta['identity_hash'][:8]}"
+    name = re.sub(r"[^a-z0-9]+", "-", campaign.meta.name.lower()).strip("-")
+    return f"{name}-{campaign.meta.identity_hash[:8]}"
 
 
 def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:

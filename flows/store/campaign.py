@@ -37,10 +37,10 @@ from flows.store.fragments import (
     is_failure,
     list_fragments,
 )
+from flows.store.meta import FORMAT, CampaignMeta
 from flows.store.roles import RowRange, first_id
 from training.packed_masks import PackedMasks, packed_width
 
-FORMAT = 1
 ANALYSIS_TABLES = {
     "effects": schemas.EFFECTS,
     "interactions": schemas.INTERACTIONS,
@@ -81,34 +81,32 @@ class Campaign:
         return (self.folder / "campaign.json").is_file()
 
     @cached_property
-    def meta(self) -> dict[str, Any]:
-        """Contents of campaign.json. Raises IncompleteCampaign when there is no campaign here."""
+    def meta(self) -> CampaignMeta:
+        """The facts in campaign.json. Raises IncompleteCampaign when there is no campaign here."""
         if not self.exists:
             raise IncompleteCampaign(
                 f"no campaign in {self.folder}. Run `coterie plan` (or `coterie run`) first, or name another folder"
             )
-        meta = read_json(self.folder / "campaign.json")
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            raise StoreError(f"{self.folder}/campaign.json is not of format {FORMAT}. Use the version that wrote it")
-        return meta
+        path = self.folder / "campaign.json"
+        return CampaignMeta.from_content(read_json(path), str(path))
 
     @property
     def n_players(self) -> int:
-        return int(self.meta["n_players"])
+        return self.meta.n_players
 
     @property
     def n_targets(self) -> int:
-        return int(self.meta["n_targets"])
+        return self.meta.n_targets
 
     @property
     def shard_size(self) -> int:
-        return int(self.meta["shard_size"])
+        return self.meta.shard_size
 
     def alphas_of(self, mask_ids: np.ndarray) -> float | np.ndarray:
         """The probability that masks include a player: one number, or (m,) where the campaign has several."""
-        several = self.meta.get("alphas")
+        several = self.meta.alphas
         if several is None:
-            return float(self.meta["alpha"])
+            return self.meta.alpha
         from training.masks import mask_alphas
 
         return mask_alphas(mask_ids, several)
@@ -133,7 +131,7 @@ class Campaign:
 
         `identity` may leave keys out (the data set's fingerprint, before it has been loaded).
         """
-        recorded = self.meta["identity"]
+        recorded = self.meta.identity
         differing = [
             f"{key}: the folder has {recorded.get(key)!r}, the configuration {identity[key]!r}"
             for key in sorted(identity)
@@ -160,7 +158,7 @@ class Campaign:
     def schema(self, table: str) -> pa.Schema:
         """Arrow schema of a table of this campaign."""
         if table == "masks":
-            return schemas.masks_schema(self.n_players, several_alphas="alphas" in self.meta)
+            return schemas.masks_schema(self.n_players, several_alphas=self.meta.alphas is not None)
         if table == "outputs":
             return schemas.outputs_schema(self.n_targets)
         if table == "examples":
@@ -212,10 +210,10 @@ class Campaign:
 
     def _write(self, path: Path, table: pa.Table) -> None:
         self._check_lock()
-        write_table(path, table, identity=self.meta["identity_hash"])
+        write_table(path, table, identity=self.meta.identity_hash)
 
     def _read(self, path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-        return read_table(path, schema, columns, identity=self.meta["identity_hash"])
+        return read_table(path, schema, columns, identity=self.meta.identity_hash)
 
     def write_examples(self, table: pa.Table) -> None:
         write_table(self.folder / "examples.parquet", table.cast(schemas.EXAMPLES))
@@ -323,7 +321,7 @@ class Campaign:
         order = np.argsort(mask_ids)
         mask_ids, outputs = mask_ids[order], np.concatenate(values)[order]
         if one_alpha:
-            own = np.broadcast_to(self.alphas_of(mask_ids) == self.meta["alpha"], mask_ids.shape)
+            own = np.broadcast_to(self.alphas_of(mask_ids) == self.meta.alpha, mask_ids.shape)
             mask_ids, outputs = mask_ids[own], outputs[own]
         start = first_id(role)
         masks, _ = self.masks(RowRange(role, replicate, int(mask_ids[0]) - start, int(mask_ids[-1]) - start + 1))

@@ -26,7 +26,7 @@ def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, 
     path = campaign.folder / "certification.parquet"
     if not path.is_file():
         return {}
-    rows = read_table(path, CERTIFICATION, identity=campaign.meta["identity_hash"]).to_pylist()
+    rows = read_table(path, CERTIFICATION, identity=campaign.meta.identity_hash).to_pylist()
     return {(row["target"], tuple(row["members"])): row for row in rows if row["origin"] != "random"}
 
 
@@ -77,7 +77,7 @@ def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any
     schema = FIXED_TABLES.get(name, table.schema)
     # Interrupted between the two writes, the table must not pass for what the old description says of it.
     (campaign.folder / f"{name}.json").unlink(missing_ok=True)
-    write_table(campaign.folder / f"{name}.parquet", table.cast(schema), identity=campaign.meta["identity_hash"])
+    write_table(campaign.folder / f"{name}.parquet", table.cast(schema), identity=campaign.meta.identity_hash)
     write_json(campaign.folder / f"{name}.json", {"created": timestamp(), **about})
 
 
@@ -99,7 +99,7 @@ def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None)
     if not path.is_file():
         stage = {"certification": "certify", "decisions": "curate", "brittleness": "brittleness"}.get(name, "verify")
         raise IncompleteCampaign(f"{campaign.folder} has no {name} yet. Run `coterie {stage}`")
-    return read_table(path, schema or FIXED_TABLES[name], identity=campaign.meta["identity_hash"])
+    return read_table(path, schema or FIXED_TABLES[name], identity=campaign.meta.identity_hash)
 
 
 def columns(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -33,7 +33,7 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     IncompleteCampaign
         Without trained models.
     """
-    split = "audit" if int(campaign.meta["n_audit"]) else "target"
+    split = "audit" if campaign.meta.n_audit else "target"
     table = campaign.read("outputs", ["mask_id", "replicate", "status", f"{split}_accuracy"])
     good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
     good &= table["replicate"].to_numpy() == 0
@@ -41,14 +41,14 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     outputs = campaign.training_pairs("fit").outputs
     examples = campaign.read("examples", ["split", "label"])
     labels = examples["label"].to_numpy()[np.asarray(examples["split"].to_numpy(zero_copy_only=False) == split)]
-    return learnability(accuracies, labels, len(campaign.meta["class_names"]), (outputs > 0).astype(np.float64))
+    return learnability(accuracies, labels, len(campaign.meta.class_names), (outputs > 0).astype(np.float64))
 
 
 def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     """What the models reach beside chance; where that is not above chance, what would help."""
-    split = "audit examples" if int(campaign.meta["n_audit"]) else "targets"
+    split = "audit examples" if campaign.meta.n_audit else "targets"
     measured = (
-        f"Models trained on about {float(campaign.meta['alpha']):.0%} of the pictures are right on "
+        f"Models trained on about {float(campaign.meta.alpha):.0%} of the pictures are right on "
         f"{found.accuracy:.1%} of the {found.n_examples} {split} [{found.low:.1%}, {found.high:.1%}]; "
         f"always naming the largest class is right on {found.chance:.1%}"
     )
@@ -57,11 +57,11 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     more = f" {found.examples_needed} {split} would show this accuracy to be above chance." * bool(
         found.examples_needed
     )
-    size = campaign.meta.get("identity", {}).get("dataset.image_size")
+    size = campaign.meta.identity.get("dataset.image_size")
     larger = f", larger pictures (dataset.image_size is {size})" if size else ", larger pictures"
     return (
         f"{measured}: that is not shown to be above chance, so there is nothing to decide from.{more} What may help: "
-        f"more training pictures than {campaign.meta['n_train']}{larger}, a recipe that learns more (recipe.epochs, "
+        f"more training pictures than {campaign.meta.n_train}{larger}, a recipe that learns more (recipe.epochs, "
         "recipe.width)."
     )
 

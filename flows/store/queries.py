@@ -67,5 +67,5 @@ def kind_of(rows: RowRange) -> str:
 
 def copies_seen(campaign: Campaign, n_masks: int) -> DetectableSizes:
     """Of n_masks fit masks those of the campaign's own alpha; where it has several, masks take them in turn."""
-    own = max(1, n_masks // len(campaign.meta.get("alphas") or [None]))
-    return detectable_sizes(own, float(campaign.meta["alpha"]), campaign.n_players)
+    own = max(1, n_masks // len(campaign.meta.alphas or [None]))
+    return detectable_sizes(own, campaign.meta.alpha, campaign.n_players)

@@ -24,7 +24,7 @@ def analysis_key(config: CampaignConfig, campaign: Campaign) -> str:
     return digest(
         {
             "attribution": config.attribution.model_dump(mode="json"),
-            "identity": campaign.meta["identity_hash"],
+            "identity": campaign.meta.identity_hash,
             "rows": campaign.snapshot(),
             "code": attribution_version(),
         }

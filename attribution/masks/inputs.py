@@ -298,9 +298,7 @@ def check_weight(sample_weight: Any, n_masks: int) -> Array | None:
         return None
     weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != (n_masks,):
-        raise AttributionError(
-            f"sample_weight must have one entry per mask, ({n_masks},); got {weight.shape}."
-        )
+        raise AttributionError(f"sample_weight must have one entry per mask, ({n_masks},); got {weight.shape}.")
     if not np.isfinite(weight).all() or (weight <= 0).any():
         raise AttributionError(
             "sample_weight must be finite and above 0. Leave masks out instead of giving them weight 0."

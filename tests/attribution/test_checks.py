@@ -9,6 +9,7 @@ import pytest
 
 from attribution.checks import check_alpha, check_masks
 from attribution.errors import AttributionError
+from attribution.masks.inputs import check_groups
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.2, 1.2, math.nan, math.inf, "half", None])
@@ -52,3 +53,10 @@ def test_no_masks_are_accepted_where_they_are_allowed() -> None:
 def test_the_name_of_the_argument_stands_in_the_message() -> None:
     with pytest.raises(AttributionError, match="^holdout_masks must"):
         check_masks(np.zeros(3), name="holdout_masks")
+
+
+def test_groups_of_more_players_than_a_float_has_exponents_are_found() -> None:
+    masks = np.random.default_rng(0).random((30, 2000)) < 0.5
+    masks[15:] = ~masks[:15]
+    assert check_groups(None, masks, 0.5).max() == 14
+    assert check_groups(None, masks).max() == 29

@@ -258,7 +258,11 @@ class CertifyConfig(Section):
     n_bases: int | None = Field(default=None, ge=2, description="Base masks of every set; from power when empty.")
     min_bases: int = Field(default=12, ge=2, description="Base masks a set gets at least.")
     max_bases: int = Field(default=256, ge=2, description="Base masks a set gets at most.")
-    max_models: int = Field(default=16_000, ge=4, description="Models the whole experiment may train.")
+    max_models: int | None = Field(
+        default=None, ge=4,
+        description="Models the whole experiment may train; the campaign's own number when empty, and then as many of "
+        "the top sets as get the base masks that power asks for.",
+    )
     seed: int = Field(default=0, ge=0, description="Draws the random sets.")
 
     @field_validator("orders")
@@ -283,8 +287,9 @@ class CurateConfig(Section):
     """How effects and interactions become decisions."""
 
     keep_share: float | None = Field(
-        default=0.5, gt=0, lt=1,
-        description="Share of the players to keep (0.8 drops 20%). 0.5 is the size the effects were measured at.",
+        default=None, gt=0, lt=1,
+        description="Share of the players to keep (0.8 drops 20%); empty drops only what evidence speaks against. "
+        "Effects are measured on sets of sampler.alpha of the players.",
     )
     keep_count: int | None = Field(default=None, ge=1, description="Players to keep, instead of a share.")
     class_quotas: dict[str, int] | None = Field(default=None, description="Players to keep at least, by class name.")
@@ -305,7 +310,23 @@ class CurateConfig(Section):
     )
     drop_redundant: bool = Field(default=True, description="Drop all but one of a redundant cluster without a budget.")
     level: float = Field(default=0.1, gt=0, lt=1, description="False discovery rate of harmful examples to review.")
-    drop_level: float = Field(default=0.01, gt=0, lt=1, description="Rate below which a harmful example is dropped.")
+    drop_level: float = Field(
+        default=0.01, gt=0, lt=1,
+        description="Rate below which a boundary synergy with a harmful example protects nobody.",
+    )
+    label_models: int = Field(
+        default=40, ge=0, le=10_000,
+        description="Models trained without a fifth of the players each, in whose absence labels are checked; 0 calls "
+        "no label wrong.",
+    )
+    race_models: int = Field(
+        default=0, ge=0, le=100_000,
+        description="Models with which a budget's rules (coverage, mixture, main effects, near-duplicates) compete on "
+        "the targets; 0 takes the objective without a race.",
+    )
+    allow_unlearnable: bool = Field(
+        default=False, description="Decide and export although the models are not above chance."
+    )
     similarity: bool = Field(default=True, description="Also test groups of examples that look alike.")
 
     @field_validator("class_quotas", mode="before")
@@ -316,8 +337,7 @@ class CurateConfig(Section):
 
     @model_validator(mode="after")
     def _one_budget(self) -> CurateConfig:
-        default = CurateConfig.model_fields["keep_share"].default  # not set by the user: a count alone replaces it
-        if self.keep_count is not None and self.keep_share not in (None, default):
+        if self.keep_count is not None and self.keep_share is not None:
             raise ValueError(
                 f"keep_share = {self.keep_share} and keep_count = {self.keep_count} are two budgets. Set one of them "
                 "to null"
@@ -359,6 +379,9 @@ class BrittlenessConfig(Section):
     n_targets: int = Field(default=12, ge=1, le=10_000, description="Targets, those with interactions first.")
     n_seeds: int = Field(default=6, ge=2, le=1000, description="Models of every removal.")
     max_removals: int = Field(default=60, ge=1, description="Removals tried at most.")
+    max_models: int | None = Field(
+        default=None, ge=2, description="Models the experiment may train; the campaign's own number when empty."
+    )
 
 
 class CampaignConfig(Section):

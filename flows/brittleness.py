@@ -15,6 +15,7 @@ from attribution.curation.surrogate import Surrogate
 from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
+from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
@@ -26,15 +27,20 @@ from flows.store.derived import columns, plain, publish
 from flows.store.faithfulness import TargetScores, read_faithfulness
 from flows.store.schemas import BRITTLENESS
 
-WAYS = ("main_effects", "interactions")
+SEARCHES = ("main_effects", "interactions")
 
 
 @dataclass(frozen=True)
 class BrittlenessSummary:
-    """Targets whose prediction both ways flipped, and the removals interactions need over those main effects need."""
+    """Targets whose prediction both searches flipped beyond doubt, and how many removals they needed.
+
+    n_open: of these, targets with an open gate. ratio: removals by interactions over those by main effects, geometric
+    mean over the n_open targets; NaN without one.
+    """
 
     n_targets: int
     n_flipped: int
+    n_open: int
     ratio: float
 
 
@@ -72,9 +78,10 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     for row in rows:
         log.info("%s", _sentence(row))
     log.info(
-        "%d targets searched, %d flipped both ways; removals with interactions over without: %.2f (geometric mean)",
-        summary.n_targets, summary.n_flipped, summary.ratio,
-    )
+        "%d targets searched, %d flipped by both searches, %d of them with an open gate; on these, removals with "
+        "interactions over without: %.2f (geometric mean)",
+        summary.n_targets, summary.n_flipped, summary.n_open, summary.ratio,
+    )  # fmt: skip
     return summary
 
 
@@ -112,8 +119,9 @@ def _search(
     individual = [row for row in faith if not row.is_mean and margins[row.target] > 0]
     individual.sort(key=lambda row: (not row.gate_open, row.gate_q, row.target))
     searched: list[dict[str, Any]] = []
+    left, n_without_room = allowed_models(campaign, settings.max_models) - settings.n_seeds, 0
     for row in individual:
-        if len(searched) == len(WAYS) * settings.n_targets:
+        if len(searched) == len(SEARCHES) * settings.n_targets:
             break
         target, margin = row.target, float(margins[row.target])
         surrogate = target_surrogate(campaign, target, config.attribution.fdr_level)
@@ -123,6 +131,18 @@ def _search(
         }
         if all(removal.needed < 0 for removal in found.values()) or not all(r.order for r in found.values()):
             continue
+        # Nothing lowers the margin any more after the last of the order, however many are allowed.
+        tried = {
+            search: removals_to_try(removal.needed, len(removal.order), len(removal.order))
+            for search, removal in found.items()
+        }
+        cost = settings.n_seeds * sum(len(sizes) for sizes in tried.values())
+        if cost > left:
+            n_without_room += 1
+            if n_without_room == settings.n_targets:
+                break
+            continue
+        left -= cost
         for search, removal in found.items():
             searched.append(
                 {
@@ -130,12 +150,17 @@ def _search(
                     "gate_open": row.gate_open, "margin_full": margin,
                     "predicted_removals": removal.needed, "order": list(removal.order),
                     "predicted": removal.predicted.tolist(),
-                    # Nothing lowers the margin any more after the last of the order, however many are allowed.
-                    "tried": removals_to_try(removal.needed, len(removal.order), len(removal.order)),
+                    "tried": tried[search],
                 }
             )  # fmt: skip
-    n_found, most = len(searched) // len(WAYS), settings.max_removals
-    log.info("%d targets can be flipped by at most %d removals, says the surrogate", n_found, most)
+    n_found, most = len(searched) // len(SEARCHES), settings.max_removals
+    log.info("the surrogate predicts that %d targets can be flipped by at most %d removals", n_found, most)
+    if n_without_room and n_found < settings.n_targets:
+        wanted = settings.n_targets * len(SEARCHES) * 10 * settings.n_seeds + settings.n_seeds
+        log.info(
+            "the budget has room for these %d targets of %d (brittleness.max_models; the campaign's own number by "
+            "default); brittleness.max_models=%d has room for all", n_found, settings.n_targets, wanted,
+        )  # fmt: skip
     return searched
 
 
@@ -170,9 +195,12 @@ def _rows(plan: Plan, outputs: np.ndarray) -> list[dict[str, Any]]:
         target = found["target"]
         parts = [outputs[b["offset"] : b["offset"] + b["n_seeds"], target] for b in blocks]
         margins = np.array([float(np.nanmean(part)) for part in parts])
-        confirmed = smallest_flip(found["tried"], margins)
+        intervals = [t_interval(part) for part in parts]
+        # A flip counts where the whole interval lies below 0, there and at every larger removal.
+        highs = np.array([one.high if math.isfinite(one.high) else math.inf for one in intervals])
+        confirmed = smallest_flip(found["tried"], highs)
         at = found["tried"].index(confirmed) if confirmed > 0 else len(parts) - 1
-        interval = t_interval(parts[at])
+        interval = intervals[at]
         size = found["tried"][at]
         rows.append(
             {
@@ -196,23 +224,27 @@ def _rows(plan: Plan, outputs: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _summary(rows: list[dict[str, Any]]) -> BrittlenessSummary:
-    """The ratio is taken over targets with an open gate that both ways flipped."""
+    """Count the targets that both searches flipped; the ratio is taken over those with an open gate."""
     needed: dict[int, dict[str, int]] = {}
     for row in rows:
-        if row["gate_open"] and row["confirmed_removals"] > 0:
+        if row["confirmed_removals"] > 0:
             needed.setdefault(row["target"], {})[row["search"]] = row["confirmed_removals"]
-    both = [found for found in needed.values() if len(found) == len(WAYS)]
-    logs = [math.log(found["interactions"] / found["main_effects"]) for found in both]
-    n_targets = len({row["target"] for row in rows})
-    return BrittlenessSummary(n_targets, len(both), math.exp(float(np.mean(logs))) if logs else math.nan)
+    both = {target: found for target, found in needed.items() if len(found) == len(SEARCHES)}
+    open_gate = {row["target"] for row in rows if row["gate_open"]}
+    logs = [
+        math.log(found["interactions"] / found["main_effects"]) for target, found in both.items() if target in open_gate
+    ]
+    ratio = math.exp(float(np.mean(logs))) if logs else math.nan
+    return BrittlenessSummary(len({row["target"] for row in rows}), len(both), len(logs), ratio)
 
 
 def _sentence(row: dict[str, Any]) -> str:
     search = row["search"].replace("_", " ")
     if row["confirmed_removals"] < 0:
         return (
-            f"target {row['target']} by {search}: not flipped by {max(row['tried'])} removals (margin "
-            f"{row['margin_full']:+.2f} to {row['margin_after']:+.2f})"
+            f"target {row['target']} by {search}: not shown to be flipped by {max(row['tried'])} removals (margin "
+            f"{row['margin_full']:+.2f} to {row['margin_after']:+.2f} [{row['margin_after_low']:+.2f}, "
+            f"{row['margin_after_high']:+.2f}])"
         )
     return (
         f"target {row['target']} by {search}: {row['confirmed_removals']} removals flip it, "

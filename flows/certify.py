@@ -23,6 +23,7 @@ from attribution.experiments.power import (
 from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
+from flows.experiments.budget import allowed_models
 from flows.experiments.certify_results import candidate_of, measure_sets, publish_certification, tell
 from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_eligible
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
@@ -36,7 +37,10 @@ from flows.store.faithfulness import read_faithfulness
 from training import sample_masks
 
 BASES_WITHOUT_PREDICTION = 32
-__all__ = ["BadRequest", "CertifySummary", "certify", "choose_sets", "experiment_key", "first_round", "masks_of"]
+__all__ = [
+    "BadRequest", "CertifySummary", "certify", "choose_sets", "experiment_key", "first_round", "masks_of",
+    "sets_within_budget",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ def certify(config: CampaignConfig) -> CertifySummary:
     campaign = Campaign(config.campaign.folder)
     game = make_game(config)
     campaign.check_identity(full_identity(config, game))
-    candidates = choose_sets(config, campaign)
+    candidates, notes = sets_within_budget(config, campaign)
+    for note in notes:
+        log.info("%s", note)
     if not candidates:
         log.info("%s: nothing to certify", nothing_eligible(config))
         publish_certification(campaign, log)
@@ -98,6 +104,66 @@ def first_round(
 ) -> tuple[BasesPlan, float]:
     """Base masks of every set as power asks for them, and the level of each interval. Trains and writes nothing."""
     settings = config.certify
+    most = allowed_models(campaign, settings.max_models)
+    wanted, level = _wanted_bases(config, campaign, candidates)
+    if settings.n_bases is not None:
+        needed = sum(settings.n_bases * n_cells(candidate.order) for candidate in candidates)
+        if needed > most:
+            raise BadRequest(
+                f"certify.n_bases = {settings.n_bases} base masks of {len(candidates)} sets are {needed} models; "
+                f"certify.max_models is {most}{_by_default(settings.max_models)}. Raise it, or lower certify.n_bases"
+            )
+    smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
+    found = plan_bases(
+        candidates, wanted, smallest=smallest, largest=settings.n_bases or settings.max_bases, max_models=most,
+    )  # fmt: skip
+    return found, level
+
+
+def _by_default(configured: int | None) -> str:
+    return "" if configured is not None else " (the campaign's own number of models)"
+
+
+def sets_within_budget(config: CampaignConfig, campaign: Campaign) -> tuple[list[Candidate], list[str]]:
+    """Choose the sets to try, and say what a larger budget would buy.
+
+    Where certify.max_models is empty, as many of the strongest sets are tried as get the base masks that power asks for
+    within the campaign's own number of models, with a matched random set beside every second one.
+    """
+    settings = config.certify
+    candidates = choose_sets(config, campaign)
+    own = [candidate for candidate in candidates if candidate.origin != "random"]
+    if settings.max_models is not None or settings.n_bases is not None or len(own) < 2:
+        return candidates, []
+    most, random = allowed_models(campaign, None), candidates[len(own) :]
+    whole = _planned_models(config, campaign, candidates)
+    shares = [(count, min(len(random), (count + 1) // 2)) for count in range(len(own) - 1, 0, -1)]
+    for count, n_random in [(len(own), len(random)), *shares, (1, 0)]:
+        chosen = [*own[:count], *random[:n_random]]
+        if _planned_models(config, campaign, chosen) <= most:
+            break
+    if count == len(own):
+        return candidates, []
+    return chosen, [
+        f"{count} of {len(own)} sets are tried within {most} models, the campaign's own number; "
+        f"certify.max_models={whole} tries all of them"
+    ]
+
+
+def _planned_models(config: CampaignConfig, campaign: Campaign, candidates: Sequence[Candidate]) -> int:
+    """Models that power asks for, without regard to a budget."""
+    settings = config.certify
+    wanted, _ = _wanted_bases(config, campaign, candidates)
+    smallest = min(settings.min_bases, settings.max_bases)
+    asked = np.clip(wanted, smallest, settings.max_bases)
+    return int(sum(bases * n_cells(candidate.order) for bases, candidate in zip(asked, candidates, strict=True)))
+
+
+def _wanted_bases(
+    config: CampaignConfig, campaign: Campaign, candidates: Sequence[Candidate]
+) -> tuple[list[int], float]:
+    """Base masks of every set as power asks for them, and the level of each interval."""
+    settings = config.certify
     n_family = sum(candidate.origin != "random" for candidate in candidates)
     level = adjusted_level(settings.level, n_family)
     faith = read_faithfulness(campaign)
@@ -111,19 +177,7 @@ def first_round(
         else:
             sd = expected_sd(row.output_sd, row.r2("datamodel").value, candidate.order)
             wanted.append(bases_for_power(effect, sd, level, settings.power))
-    if settings.n_bases is not None:
-        needed = sum(settings.n_bases * n_cells(candidate.order) for candidate in candidates)
-        if needed > settings.max_models:
-            raise BadRequest(
-                f"certify.n_bases = {settings.n_bases} base masks of {len(candidates)} sets are {needed} models; "
-                f"certify.max_models is {settings.max_models}. Raise it, or lower certify.n_bases"
-            )
-    smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
-    found = plan_bases(
-        candidates, wanted, smallest=smallest, largest=settings.n_bases or settings.max_bases,
-        max_models=settings.max_models,
-    )  # fmt: skip
-    return found, level
+    return wanted, level
 
 
 def _first_round(
@@ -161,7 +215,7 @@ def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: 
         return []
     level = float(first.content["level"])
     measured = measure_sets(campaign, [first])
-    budget = settings.max_models - len(first.rows)
+    budget = allowed_models(campaign, settings.max_models) - len(first.rows)
     places, extra, candidates = [], [], []
     for block in first.content["sets"]:
         candidate = candidate_of(block)

@@ -14,14 +14,19 @@ from attribution.curation.rules import Curation
 from attribution.levels import Z95
 from conf.schema import CampaignConfig
 from flows.decisions.evidence import curate_campaign, curation_key, n_fit_masks
+from flows.decisions.features import player_features
 from flows.decisions.planted_scores import planted_scores
 from flows.errors import StoreError
+from flows.experiments.label_models import label_check
+from flows.experiments.race import Race, candidate_rules, run_race
+from flows.experiments.verify_sentences import extrapolates
 from flows.games.retraining import from_dataset
 from flows.games.table import full_identity, refuse_other_games
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
-from flows.store.derived import about, columns, plain, publish, read_derived
+from flows.store.derived import about, columns, history, keep_history, plain, publish, read_derived
 from flows.store.examples import load_planted
+from flows.store.learnability import campaign_learnability, require_learnt
 from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS
 from training.data.planting import Planted
@@ -38,7 +43,10 @@ class CurateSummary:
 
 @flow(name="curate", persist_result=False)
 def curate(config: CampaignConfig) -> CurateSummary:
-    """Decide about every player; a no-op when nothing the decisions depend on has changed."""
+    """Decide about every player; a no-op when nothing the decisions depend on has changed.
+
+    Raises NothingLearnt when the campaign's models are not above chance, unless curate.allow_unlearnable is set.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     key = curation_key(config, campaign)
@@ -47,16 +55,28 @@ def curate(config: CampaignConfig) -> CurateSummary:
         log.info("the decisions are up to date")
         return CurateSummary(**current["counts"])
     refuse_other_games(config, "curate")
+    log.info("%s", require_learnt(campaign, config.curate.allow_unlearnable))
     dataset, planted = load_planted(config)
     campaign.check_identity(full_identity(config, from_dataset(config, dataset)))
     with campaign.lock():
-        evidence, found = curate_campaign(config, campaign, dataset)
+        labels = label_check(config, campaign, dataset, log)
+        races: list[Race] = []
+
+        def chooser(evidence: Evidence, n_keep: int, least: dict[int, int]) -> np.ndarray:
+            features = player_features(config, campaign, dataset)
+            candidates = candidate_rules(config, evidence, n_keep, least, features)
+            races.append(run_race(config, campaign, dataset, candidates, evidence.player_classes, log))
+            return races[0].keep
+
+        racing = chooser if config.curate.race_models else None
+        evidence, found = curate_campaign(config, campaign, dataset, labels, racing)
         rows = _rows(campaign, evidence, found)
         counts = Counter(row["decision"] for row in rows)
         summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
         scores = planted_scores(planted, evidence, found)
         sizes = copies_seen(campaign, n_fit_masks(campaign))
-        told = {
+        learnt = campaign_learnability(campaign)
+        description = {
             "key": key,
             "analysis": (campaign.analysis or {}).get("key"),
             "settings": config.curate.model_dump(mode="json"),
@@ -67,29 +87,70 @@ def curate(config: CampaignConfig) -> CurateSummary:
             "surrogate_value_full": float(evidence.objective.predict(np.ones((1, campaign.n_players), bool))[0]),
             "surrogate_value_decided": float(evidence.objective.predict(found.keep[None])[0]),
             "planted": scores,
+            "n_fit": n_fit_masks(campaign),
+            "learnability": {**vars(learnt), "learnt": learnt.learnt},
+            "n_accused": int(found.accused.sum()),
+            "labels_checked": labels is not None,
+            "race": {"winner": races[0].winner, "sentence": races[0].sentence} if races else {},
         }
-        publish(campaign, "decisions", columns(rows, DECISIONS), plain(told))
+        changed = changes_since_last(campaign, rows)
+        description["changes"] = changed
+        publish(campaign, "decisions", columns(rows, DECISIONS), plain(description))
+        decided = {str(row["player"]): row["decision"] for row in rows if row["decision"] != "keep"}
+        keep_history(campaign, "decisions", plain({**description, "decisions": decided}))
+    for race in races:
+        log.info("%s", race.sentence)
+    if found.solution is not None and extrapolates(summary.kept / len(rows), config.sampler.alpha, len(rows)):
+        log.warning(
+            "the budget keeps %.0f%% of the players, effects were measured on sets of about %.0f%%: this extrapolates. "
+            "Masks at sampler.other_alphas=[%.2g] would not", 100 * summary.kept / len(rows),
+            100 * config.sampler.alpha, summary.kept / len(rows),
+        )  # fmt: skip
     log.info("%d players kept, %d dropped, %d to review", summary.kept, summary.dropped, summary.to_review)
     for row in rows:
-        if row["decision"] != "keep" and row["rule"] not in ("budget", "near_duplicate"):
-            log.info("%-6s player %d (%s): %s", row["decision"], row["player"], row["class_name"], row["reason"])
-    log.info("at alpha = %g %s; larger clusters hide", campaign.meta.alpha, sizes)
-    _tell_planted(planted, scores, log)
+        if row["decision"] != "keep":
+            log.info("%-6s %s (%s): %s", row["decision"], row["name"], row["class_name"], row["reason"])
+    if changed:
+        log.info("%s", changed["sentence"])
+    log.info("at alpha = %g %s; larger groups of copies are not found by interactions", campaign.meta.alpha, sizes)
+    _report_planted(planted, scores, log)
     return summary
 
 
+def changes_since_last(campaign: Campaign, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compare decisions with the last ones: how many changed, and how many of these go beyond noise.
+
+    A change is beyond noise where the player's main effect on the utility excludes 0 at 95%, or where a rule other than
+    the budget decides. Empty for a campaign's first decisions.
+    """
+    earlier = history(campaign, "decisions")
+    if not earlier:
+        return {}
+    before = earlier[-1]["decisions"]
+    differing = [row for row in rows if before.get(str(row["player"]), "keep") != row["decision"]]
+    clear = [
+        row for row in differing
+        if row["effect_low"] > 0 or row["effect_high"] < 0 or row["rule"] in ("mislabelled", "look_alike", "redundant")
+    ]  # fmt: skip
+    sentence = (
+        f"{len(differing)} of {len(rows)} decisions differ from those of {earlier[-1]['created']}; of these, "
+        f"{len(differing) - len(clear)} concern players whose effect is not distinguishable from 0 (noise)"
+    )
+    return {"n_changed": len(differing), "n_clear": len(clear), "since": earlier[-1]["key"], "sentence": sentence}
+
+
 def _readable(campaign: Campaign, log: Any) -> bool:
-    """Whether the decisions can be read; they are made anew otherwise."""
+    """Whether the decisions can be read; they are recomputed otherwise."""
     try:
         read_derived(campaign, "decisions")
     except StoreError as error:
-        log.warning("the decisions are made anew: %s", error)
+        log.warning("the decisions are recomputed: %s", error)
         return False
     return True
 
 
 def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[str, Any]]:
-    names = list(campaign.meta.player_names)
+    names = evidence.names
     rows = []
     for decision in found.decisions:
         player = decision.player
@@ -99,6 +160,8 @@ def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[
             "name": names[player],
             "class_name": evidence.class_names[label] if label >= 0 else "",
             "harm_q": found.harm_q[player],
+            "label_score": None if evidence.labels is None else evidence.labels.score[player],
+            "label_q": None if evidence.labels is None else evidence.labels.q_value[player],
             "n_own_class_hurt": found.n_hurt[player],
             "n_own_class_explained": found.n_explained[player],
             "cost_of_dropping": None if found.solution is None else found.solution.cost[player],
@@ -115,12 +178,13 @@ def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[
     return rows
 
 
-def _tell_planted(planted: Planted, scores: dict[str, Any], log: Any) -> None:
+def _report_planted(planted: Planted, scores: dict[str, Any], log: Any) -> None:
     if len(planted.flipped):
         log.info("planted wrong labels: average precision %.2f", scores["labels"]["average_precision"])
     if planted.clusters:
-        told = scores["copies"]
+        copies = scores["copies"]
         log.info(
             "planted copies: %d of %d pairs found (recall %.2f, precision %.2f); %d of %d clusters matter to an output",
-            told["n_found"], told["n_pairs"], told["recall"], told["precision"], told["n_matter"], told["n_clusters"],
+            copies["n_found"], copies["n_pairs"], copies["recall"], copies["precision"], copies["n_matter"],
+            copies["n_clusters"],
         )

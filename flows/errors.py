@@ -31,3 +31,9 @@ class IncompleteCampaign(CoterieError):
     """A stage whose input does not exist yet, or models that failed."""
 
     exit_code = 6
+
+
+class NothingLearnt(CoterieError):
+    """Models that are not above chance: nothing can be decided from them."""
+
+    exit_code = 8

@@ -31,6 +31,7 @@ from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.derived import about, comparison_key, plain, read_derived
+from flows.store.learnability import require_learnt
 from flows.store.roles import RowRange
 from training import Dataset
 from training.architectures import another_architecture
@@ -69,6 +70,7 @@ def verify(config: CampaignConfig) -> VerifySummary:
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:
         log.warning("verify.n_seeds is %d: an interval from fewer than 20 trainings is wide", config.verify.n_seeds)
+    log.info("%s", require_learnt(campaign, config.curate.allow_unlearnable))
     log.info("%s", resolution_sentence(config, campaign))
     key = verification_key(config, decided["key"])
     evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
@@ -96,7 +98,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
     if not 0 < n_declared < n:
         raise IncompleteCampaign(
             f"the decisions drop {n - n_declared} of {n} players: there is nothing to compare. Set a budget "
-            "(curate.keep_share) and run `coterie curate` again"
+            f"(curate.keep_share) and run `coterie curate {campaign.folder}` again"
         )
     budgeted = what_to_train(config, campaign, n_declared)
     for note in budgeted.left_out:
@@ -185,14 +187,24 @@ def verification_key(config: CampaignConfig, decisions_key: str) -> str:
 
 
 def current_decisions(config: CampaignConfig, campaign: Campaign) -> dict[str, Any]:
-    """What the decisions were made from. Raises IncompleteCampaign when there are none, or none of this kind."""
+    """What the decisions were made from.
+
+    Raises IncompleteCampaign when there are none, or none of this kind, or no audit examples; NothingLearnt for models
+    at chance.
+    """
+    if not int(campaign.meta["n_audit"]):
+        raise IncompleteCampaign(
+            "this campaign holds no audit examples back: every test example is a target. Plan a campaign with fewer "
+            "targets (dataset.n_targets) to verify decisions"
+        )
+    require_learnt(campaign, config.curate.allow_unlearnable)
     decided = about(campaign, "decisions")
     if decided is None:
-        raise IncompleteCampaign("there are no decisions to verify. Run `coterie curate` first")
+        raise IncompleteCampaign(f"there are no decisions to verify. Run `coterie curate {campaign.folder}` first")
     if decided["key"] != curation_key(config, campaign):
         raise IncompleteCampaign(
             f"the decisions that exist were made otherwise: {_what_differs(config, campaign, decided)}. Give verify "
-            "the settings that curate was given, or run `coterie curate` with these first"
+            f"the settings that curate was given, or run `coterie curate {campaign.folder}` with these first"
         )
     return decided
 

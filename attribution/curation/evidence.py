@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.curation.coverage import Coverage
+from attribution.curation.label_check import LabelCheck
 from attribution.curation.surrogate import Surrogate
 from attribution.duplicates.any_present_test import GroupTest
 from attribution.types import Array
@@ -25,11 +26,38 @@ class PlayerEffects:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What decisions rest on. interactions, effects: columns of the campaign's tables. overall: on the mean probability
-    of the correct class of all targets; own_class: of the targets of the player's class; by_class: (C, n), of every
-    class's. surrogate: of `overall`. coverage: of every target, what a budget is met by; where it is None the
-    surrogate takes its place. look_alikes: groups of players that look alike, with their tests (None where they were
-    not tested). features: (k, n, d) of k networks, by which near duplicates are told; None leaves that out."""
+    """What decisions rest on.
+
+    Parameters
+    ----------
+    player_classes
+        (n,) label of each player; -1 for a group of several classes.
+    class_names
+        One name per label.
+    interactions, effects
+        Columns of the campaign's tables.
+    target_classes
+        Label of each target.
+    overall
+        Main effects on the mean probability of the correct class over all targets.
+    own_class
+        The same over the targets of the player's own class.
+    by_class
+        (C, n) the same over the targets of each class.
+    surrogate
+        Of `overall`.
+    look_alikes
+        Groups of players whose pictures are near-duplicates, with their tests; empty where they were not tested.
+    coverage
+        Of every target: what a budget is met by; the surrogate takes its place where it is None.
+    features
+        (k, n, d) of k networks, by which near-duplicates are found; None leaves that out.
+    labels
+        Out-of-sample scores of the given labels; None where no models were trained for them. Without them no label is
+        called wrong.
+    names
+        What the owner calls each player; numbers when empty.
+    """
 
     player_classes: NDArray[np.int64]
     class_names: Sequence[str]
@@ -43,6 +71,8 @@ class Evidence:
     look_alikes: Sequence[GroupTest] = ()
     coverage: Coverage | None = None
     features: Array | None = None
+    labels: LabelCheck | None = None
+    names: Sequence[str] = ()
 
     @property
     def objective(self) -> Surrogate | Coverage:
@@ -52,13 +82,36 @@ class Evidence:
 
 @dataclass(frozen=True)
 class CurationRules:
-    """fdr_level: of interactions that count. level, drop_level: false discovery rate of harmful players to review and
-    to drop. replaceable: see redundancy. n_keep: the budget, None for the rules alone. least: players of each class
-    that stay. confidence: of the lower bound. near_duplicate_share: see meet_budget."""
+    """The settings of decisions.
+
+    Parameters
+    ----------
+    fdr_level
+        False discovery rate of interactions that count.
+    level
+        False discovery rate of players that are reported as harmful.
+    drop_level
+        Rate below which a player is harmful beyond doubt: a boundary synergy with it protects nobody.
+    label_rate
+        Share of the labels called wrong that may be right.
+    replaceable
+        See `redundancy.replaceability`.
+    drop_redundant
+        Whether, without a budget, players go whose effect another one has as well.
+    n_keep
+        The budget; None for the rules alone.
+    least
+        Players of each class that stay.
+    confidence
+        Standard errors the lower bound lies below.
+    near_duplicate_share
+        See `budget.meet_budget`.
+    """
 
     fdr_level: float = 0.1
     level: float = 0.1
     drop_level: float = 0.01
+    label_rate: float = 0.2
     replaceable: float = 0.5
     drop_redundant: bool = True
     n_keep: int | None = None

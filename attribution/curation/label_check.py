@@ -33,8 +33,8 @@ class LabelCheck:
     q_value: Array
     n_held_back: int
 
-    def smallest_rate(self) -> int:
-        """Wrong labels among the players that are needed before the rate .2 can be reached, however clear they are."""
+    def fewest_wrong(self) -> int:
+        """Wrong labels there must be before one can be found at the rate .2, however clear they are."""
         return int(np.ceil(len(self.score) / (0.2 * (self.n_held_back + 1))))
 
 

@@ -1,4 +1,4 @@
-"""Reasons of decisions in words, each from the evidence that led to it."""
+"""Turns the evidence about a player into its decision and one or two plain sentences that give the reason."""
 
 from __future__ import annotations
 
@@ -9,30 +9,45 @@ from numpy.typing import NDArray
 
 from attribution.curation.budget import Solution
 from attribution.curation.evidence import CurationRules, Decision, Evidence
-from attribution.curation.redundancy import (
-    Cluster,
-)
+from attribution.curation.redundancy import Cluster
 from attribution.levels import Z95
 from attribution.types import Array
 
-SURELY = 4.0  # standard errors by which a class must be hurt to be named as the likely right label
+SURELY = 4.0  # standard errors by which a class must be lowered to be named
 
 
-class _Teller:
-    """Applies the rules to one player at a time and says why."""
+class Reasons:
+    """Decides about one player at a time and writes the reason.
+
+    Parameters
+    ----------
+    evidence, rules
+        What decisions rest on, and their settings.
+    harm_q
+        (n,) false discovery rate at which each player is harmful.
+    accused
+        (n,) players whose label is called wrong.
+    n_hurt, n_explained
+        (n,) explained targets of the player's own class that it lowers, and all of them.
+    clusters
+        Players that replace one another.
+    near
+        Players that a budget drops as near-duplicates, with the most similar kept one and the similarity.
+    """
 
     def __init__(
         self,
         evidence: Evidence,
         rules: CurationRules,
         harm_q: Array,
+        accused: NDArray[np.bool_],
         n_hurt: NDArray[np.int64],
         n_explained: NDArray[np.int64],
         clusters: Sequence[Cluster],
         near: Mapping[int, tuple[int, float]],
     ) -> None:
         self.evidence, self.rules, self.harm_q, self.near = evidence, rules, harm_q, near
-        self.n_hurt, self.n_explained, self.clusters = n_hurt, n_explained, clusters
+        self.accused, self.n_hurt, self.n_explained, self.clusters = accused, n_hurt, n_explained, clusters
         classes = evidence.player_classes
         self.conflict: dict[int, list[int]] = {}
         for test in evidence.look_alikes:
@@ -42,82 +57,96 @@ class _Teller:
                     self.conflict[player] = others
 
     def decide(self, decision: Decision, solution: Solution | None) -> None:
+        """Fill in decision, rule, reason and evidence of one player."""
         player = decision.player
-        harmful = self.harm_q[player] <= self.rules.level
+        harmful = bool(self.harm_q[player] <= self.rules.level)
         leaves = self._leaves(decision) if solution is None else not solution.keep[player]
         decision.decision = "drop" if leaves else "keep"
-        if leaves:
-            self._tell_drop(decision, solution, harmful)
+        if self.accused[player]:
+            decision.rule, decision.reason = "mislabelled", self._accusation(player)
+            if not leaves:
+                decision.decision = "review"
+                decision.reason += " It is kept until somebody looks: " + (
+                    "the synergies it is part of protect it." if decision.protected_by else "the budget keeps it."
+                )
+        elif leaves:
+            self._drop(decision, solution, harmful)
+        elif player in self.conflict:
+            decision.decision, decision.rule, decision.reason = "review", "label_conflict", self._conflict(player)
         elif harmful:
             decision.decision, decision.rule = "review", "harmful"
-            why = "the sets it is part of protect it" if decision.protected_by else "it is kept until somebody looks"
-            decision.reason = f"{self._harm(player)}; {why}."
-        elif player in self.conflict:
-            decision.decision, decision.rule = "review", "label_conflict"
             decision.reason = (
-                f"It looks like {_players(self.conflict[player])}, which has another label: one of the labels is wrong."
+                f"{self._harm(player)} This does not show that its label is wrong. It is kept; look at it."
             )
         else:
-            self._tell_keep(decision)
+            self._keep(decision)
 
     def _leaves(self, decision: Decision) -> bool:
         """Without a budget: whether a rule drops the player."""
-        if decision.protected_by:
+        player = decision.player
+        if decision.protected_by or (player in self.conflict and decision.stands_in < 0):
             return False
-        redundant = self.rules.drop_redundant and decision.stands_in >= 0
-        return bool(self.harm_q[decision.player] <= self.rules.drop_level) or redundant
+        return bool(self.accused[player]) or (self.rules.drop_redundant and decision.stands_in >= 0)
 
-    def _tell_drop(self, decision: Decision, solution: Solution | None, harmful: bool) -> None:
+    def _drop(self, decision: Decision, solution: Solution | None, harmful: bool) -> None:
         player = decision.player
         stays = solution is None or (decision.stands_in >= 0 and bool(solution.keep[decision.stands_in]))
-        if harmful:
+        if harmful and solution is not None:
             decision.rule = "harmful"
-            decision.reason = f"{self._harm(player)}: probably {self._suspicion(player)}."
+            decision.reason = f"{self._harm(player)} The budget drops it; its label need not be wrong."
         elif decision.stands_in >= 0 and stays:
-            self._tell_redundant(decision)
+            self._redundant(decision)
         elif player in self.near:
             other, similarity = self.near[player]
             decision.rule = "near_duplicate"
             beside = "none of its class stays"
             if other >= 0:
-                beside = f"player {other} of its class stays, at {similarity:.2f}"
+                beside = f"the most similar one that stays is {self.name(other)}, similarity {similarity:.2f}"
             decision.reason = (
-                f"By the networks' features it was of the most similar pair left in its class ({beside}); "
-                f"{self.rules.near_duplicate_share:.0%} of what the budget drops are near duplicates."
+                f"Networks' features put it among the most similar pictures of its class ({beside}). "
+                f"{self.rules.near_duplicate_share:.0%} of what the budget drops are such near-duplicates."
             )
         elif solution is not None:
             decision.rule = "budget"
-            told = (
-                f"The budget keeps {int(solution.keep.sum())} players, and no exchange of this one for a kept one pays "
-                f"(by itself, bringing it back would change {self._what()} by {_points(solution.cost[player])})."
+            decision.reason = (
+                f"The budget keeps {int(solution.keep.sum())} players, and exchanging a kept one for this one gains "
+                f"nothing: adding it would change {self._objective()} by {_points(solution.cost[player])}."
             )
-            decision.reason = told + (" Its synergistic set leaves as a whole." if decision.protected_by else "")
+            if decision.protected_by:
+                decision.reason += " Its synergistic set leaves as a whole."
+        if player in self.conflict:
+            decision.reason += " " + self._conflict(player)
 
-    def _what(self) -> str:
+    def _objective(self) -> str:
         return "the utility" if self.evidence.coverage is None else "the expected correctness over all targets"
 
-    def _tell_redundant(self, decision: Decision) -> None:
+    def _redundant(self, decision: Decision) -> None:
         player, other = decision.player, decision.stands_in
         edge = self.clusters[decision.cluster].stands_in[player]
         larger, smaller = (_points(self.evidence.overall.effect[who]) for who in (other, player))
-        kept = f"Player {other} is kept because its own effect is the larger ({larger} against {smaller})"
+        kept = f"{_capital(self.name(other))} is kept because its own effect is larger ({larger} against {smaller})."
         if edge.rows:
             decision.rule = "redundant"
             rows = self.evidence.interactions
             targets = sorted({int(rows["target"][row]) for row in edge.rows})
             strongest = max(edge.rows, key=lambda row: abs(rows["banzhaf"][row]))
+            similar = " The two pictures are near-duplicates." if edge.similar else ""
             decision.reason = (
-                f"Player {other} stands in for it: {100 * edge.share:.0f}% of what it does alone is done by the other "
-                f"as well (target{'s' if len(targets) > 1 else ''} {', '.join(map(str, targets[:4]))}"
+                f"{_capital(self.name(other))} replaces it: {100 * edge.share:.0f}% of its own effect vanishes beside "
+                f"that one (target{'s' if len(targets) > 1 else ''} {', '.join(map(str, targets[:4]))}"
                 f"{', …' if len(targets) > 4 else ''}; strongest interaction {rows['banzhaf'][strongest]:+.2f} ± "
-                f"{rows['stderr'][strongest]:.2f}){' and they look alike' if edge.similar else ''}. {kept}."
+                f"{rows['stderr'][strongest]:.2f}).{similar} {kept}"
             )
         else:
             decision.rule = "look_alike"
-            matters = "its models notice" if decision.matters == "yes" else "no output is seen to depend on having both"
-            decision.reason = f"It looks like player {other} and has the same label; {matters}. {kept}."
+            matters = (
+                "Some output depends on having at least one of them"
+                if decision.matters == "yes"
+                else "No output was shown to depend on having both"
+            )
+            decision.reason = f"Near-duplicate of {self.name(other)} with the same label. {matters}. {kept}"
 
-    def _tell_keep(self, decision: Decision) -> None:
+    def _keep(self, decision: Decision) -> None:
         player = decision.player
         if decision.protected_by:
             rows = self.evidence.interactions
@@ -127,51 +156,87 @@ class _Teller:
             kind = str(rows["kind"][best]).replace("_", " ")
             decision.evidence = [*decision.evidence, *decision.protected_by]
             decision.reason = (
-                f"It is part of a {kind} with {_players(others)} on target {rows['target'][best]} "
-                f"({rows['banzhaf'][best]:+.2f} ± {rows['stderr'][best]:.2f}): such sets stay together."
+                f"It forms {_article(kind)} {kind} with {self._names(others)} on target {rows['target'][best]} "
+                f"({rows['banzhaf'][best]:+.2f} ± {rows['stderr'][best]:.2f}). Such sets stay together."
             )
             return
-        stood_for = [
+        replaced = [
             dropped for cluster in self.clusters for dropped, edge in cluster.stands_in.items() if edge.by == player
         ]
-        if stood_for:
+        if replaced:
             decision.rule = "representative"
             decision.evidence = sorted(
-                {row for dropped in stood_for for row in self.clusters[decision.cluster].stands_in[dropped].rows}
+                {row for dropped in replaced for row in self.clusters[decision.cluster].stands_in[dropped].rows}
             )
-            decision.reason = f"It stands in for {_players(stood_for)}; its own effect is the largest among them."
+            decision.reason = f"It replaces {self._names(replaced)}; its own effect is the largest among them."
             return
         decision.reason = f"Its presence changes the utility by {self._interval(player)}; no rule speaks against it."
 
     def _harm(self, player: int) -> str:
-        told = f"Its presence changes the utility by {self._interval(player)} (q = {self.harm_q[player]:.1g})"
+        """What was measured of a harmful player, without a guess at the cause."""
+        own = self.evidence.class_names[int(self.evidence.player_classes[player])]
+        sentence = f"Its presence changes the utility by {self._interval(player)} (q = {self.harm_q[player]:.1g})"
         if self.n_hurt[player]:
-            name = self.evidence.class_names[int(self.evidence.player_classes[player])]
-            told += (
-                f" and hurts {self.n_hurt[player]} of the {self.n_explained[player]} explained targets of its class "
-                f"“{name}”"
+            sentence += (
+                f" and lowers {self.n_hurt[player]} of {self.n_explained[player]} explained targets of its own class "
+                f"“{own}”"
             )
-        return told
+        lowered = self.lowered_class(player)
+        if lowered >= 0:
+            change = _points(self.evidence.by_class.effect[lowered, player])
+            sentence += f"; it lowers the targets of class “{self.evidence.class_names[lowered]}” most ({change})"
+        return f"{sentence}."
 
-    def suspected_class(self, player: int) -> int:
-        """Class whose targets the player hurts most surely, when it is another than its own; else -1."""
+    def _accusation(self, player: int) -> str:
+        labels = self.evidence.labels
+        own = self.evidence.class_names[int(self.evidence.player_classes[player])]
+        if labels is None:
+            return self._harm(player)
+        return (
+            f"Probably mislabelled: models trained without it give its label “{own}” log odds of "
+            f"{labels.score[player]:+.1f}, less than {100 * (1 - labels.p_value[player]):.1f}% of {labels.n_held_back} "
+            f"held-back pictures get for theirs (of pictures reported so, at most {self.rules.label_rate:.0%} are "
+            f"right in the mean). {self._harm(player)}"
+        )
+
+    def _conflict(self, player: int) -> str:
+        """One finding about two files; which label is wrong is a weaker, separate statement."""
+        others, classes, names = self.conflict[player], self.evidence.player_classes, self.evidence.class_names
+        own = names[int(classes[player])]
+        their = ", ".join(f"“{name}”" for name in sorted({names[int(classes[other])] for other in others}))
+        sentence = (
+            f"The same picture as {self._names(others)}, or all but the same, stands under {their}; this one is "
+            f"labelled “{own}”. One of the labels is wrong: look at both."
+        )
+        labels = self.evidence.labels
+        if labels is None or not np.isfinite(labels.score[[player, *others]]).all():
+            return sentence
+        best = max(others, key=lambda other: labels.score[other])
+        fits = own if labels.score[player] > labels.score[best] else names[int(classes[best])]
+        return (
+            f"{sentence} Models that saw neither fit “{fits}” better (log odds {labels.score[player]:+.1f} for this "
+            f"label, {labels.score[best]:+.1f} for the other); that is a hint, no proof."
+        )
+
+    def lowered_class(self, player: int) -> int:
+        """Class whose targets the player lowers most surely, when it is another than its own; else -1."""
         effects = self.evidence.by_class
         stderr = effects.stderr[:, player]
         z = np.divide(effects.effect[:, player], stderr, out=np.zeros_like(stderr), where=stderr > 0)
         worst = int(np.argmin(z))
         return worst if worst != self.evidence.player_classes[player] and z[worst] < -SURELY else -1
 
-    def _suspicion(self, player: int) -> str:
-        suspected, names = self.suspected_class(player), self.evidence.class_names
-        if suspected < 0:
-            return "mislabelled or ambiguous"
-        own = names[int(self.evidence.player_classes[player])]
-        change = _points(self.evidence.by_class.effect[suspected, player])
-        return f"a “{names[suspected]}” labelled “{own}”, whose targets lose most ({change})"
-
     def _interval(self, player: int) -> str:
         value, half = self.evidence.overall.effect[player], Z95 * self.evidence.overall.stderr[player]
         return f"{_points(value)} [{100 * (value - half):+.2f}, {100 * (value + half):+.2f}]"
+
+    def name(self, player: int) -> str:
+        """What people call a player: its owner's name where there is one, else its number."""
+        known = self.evidence.names[player] if player < len(self.evidence.names) else str(player)
+        return f"player {player}" if known == str(player) else f"“{known}”"
+
+    def _names(self, players: Sequence[int]) -> str:
+        return ", ".join(self.name(player) for player in players[:4]) + (", …" if len(players) > 4 else "")
 
 
 def _points(value: float) -> str:
@@ -179,6 +244,9 @@ def _points(value: float) -> str:
     return f"{100 * value:+.2f} points"
 
 
-def _players(players: Sequence[int]) -> str:
-    names = ", ".join(str(player) for player in players[:4])
-    return f"player{'s' if len(players) > 1 else ''} {names}{', …' if len(players) > 4 else ''}"
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _article(word: str) -> str:
+    return "an" if word[:1] in "aeiou" else "a"

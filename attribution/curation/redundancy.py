@@ -109,13 +109,85 @@ def look_alike_edges(groups: Sequence[Sequence[int]], player_classes: NDArray[np
     ]
 
 
-def clusters_of(edges: Sequence[Edge], worth: Array, least_share: float) -> list[Cluster]:
+def same_class_copies(groups: Sequence[Sequence[int]], player_classes: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Groups of near-duplicates divided by label; those of two players or more."""
+    found = []
+    for group in groups:
+        by_class: dict[int, list[int]] = {}
+        for player in group:
+            by_class.setdefault(int(player_classes[player]), []).append(int(player))
+        found += [tuple(sorted(players)) for players in by_class.values() if len(players) > 1]
+    return found
+
+
+def keep_one_of_copies(
+    keep: NDArray[np.bool_],
+    copies: Sequence[Sequence[int]],
+    player_classes: NDArray[np.int64],
+    worth: Array,
+    held: NDArray[np.bool_],
+    unwanted: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Bring back the best copy of every group that a budget dropped whole, in exchange for a player of its class.
+
+    Parameters
+    ----------
+    keep
+        (n,) the budget's choice; its size does not change.
+    copies
+        Groups of near-duplicates of one class.
+    player_classes, worth
+        (n,) labels and what each player is worth.
+    held
+        (n,) players that must not leave.
+    unwanted
+        (n,) players that must not come back.
+
+    Returns
+    -------
+    ndarray of bool
+        (n,). A group stays dropped where no player of its class can leave.
+    """
+    keep = keep.copy()
+    only = held.copy()  # the last of its group must not leave either
+    for group in copies:
+        kept = [player for player in group if keep[player]]
+        if len(kept) == 1:
+            only[kept[0]] = True
+    for group in sorted(copies, key=lambda group: -max(worth[list(group)])):
+        back = [player for player in group if not unwanted[player]]
+        if keep[list(group)].any() or not back:
+            continue
+        best = max(back, key=lambda player: worth[player])
+        spare = np.flatnonzero(keep & ~only & (player_classes == player_classes[best]))
+        if len(spare):
+            keep[spare[np.argmin(worth[spare])]] = False
+            keep[best] = only[best] = True
+    return keep
+
+
+def clusters_of(
+    edges: Sequence[Edge], worth: Array, least_share: float, copies: Sequence[Sequence[int]] = ()
+) -> list[Cluster]:
     """Connected groups of players that replace one another, and who stays in each.
 
-    edges below least_share do not count. In descending order of worth a member stays unless one that stays already
-    covers it; so of a chain a - b - c the middle may stand in for both ends, but no one is dropped for a player that
-    is itself dropped.
+    Parameters
+    ----------
+    edges
+        Those below least_share do not count.
+    worth
+        (n,) In descending order of worth a member stays unless one that stays already covers it; so of a chain
+        a - b - c the middle may stand in for both ends, but no one is dropped for a player that is itself dropped.
+    copies
+        Groups of near-duplicates of one class. The best of each is never dropped for a player that is no copy of it,
+        so that one picture of every group stays.
+
+    Returns
+    -------
+    list of Cluster
     """
+    best = {max(group, key=lambda player: (worth[player], -player)) for group in copies}
+    edges = [edge for edge in edges if edge.similar or edge.covered not in best]
     covering: dict[int, dict[int, Edge]] = {}
     parent: dict[int, int] = {}
 

@@ -1,28 +1,31 @@
 """From effects and interactions over all targets to one decision per player, each with its reason and its evidence.
 
-Rules, strongest first: synergistic sets are never dropped singly and are protected from every other rule; examples
-whose presence lowers the utility are dropped or put up for review; of a redundant cluster one stays; a budget is met by
-optimising the surrogate (budget.py), not by a ranking.
+Rules, strongest first: synergistic sets are never dropped singly and are protected from every other rule; a label that
+is probably wrong is dropped; a picture under two labels, or whose presence lowers the utility, is put up for review; of
+a redundant cluster, and of every group of copies, one stays; a budget is met by optimising the surrogate (budget.py),
+not by a ranking.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attribution.curation.budget import Solution, meet_budget
 from attribution.curation.evidence import CurationRules, Decision, Evidence, PlayerEffects
-from attribution.curation.reasons import _Teller
+from attribution.curation.reasons import Reasons
 from attribution.curation.redundancy import (
     Cluster,
     bundles_of,
     clusters_of,
+    keep_one_of_copies,
     look_alike_edges,
     protected_sets,
     replaceability,
+    same_class_copies,
 )
 from attribution.errors import AttributionError
 from attribution.statistics.detectability import smallest_detectable
@@ -34,13 +37,29 @@ LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must 
 
 @dataclass(frozen=True)
 class Curation:
-    """decisions: one per player. harm_q (n,); n_hurt, n_explained (n,): targets of the player's own class it hurts, and
-    that were explained. clusters; solution: of the budget, None without one."""
+    """Decisions and what they rest on.
+
+    Parameters
+    ----------
+    decisions
+        One per player.
+    harm_q
+        (n,) false discovery rate at which each player is harmful.
+    n_hurt, n_explained
+        (n,) targets of the player's own class that it lowers, and that were explained.
+    accused
+        (n,) players whose label is called wrong.
+    clusters
+        Players that replace one another.
+    solution
+        Of the budget; None without one.
+    """
 
     decisions: list[Decision]
     harm_q: Array
     n_hurt: NDArray[np.int64]
     n_explained: NDArray[np.int64]
+    accused: NDArray[np.bool_]
     clusters: list[Cluster]
     solution: Solution | None
 
@@ -73,17 +92,56 @@ def harmful_q_values(overall: PlayerEffects) -> Array:
     return adjust(ndtr(overall.effect / overall.stderr), "BH")
 
 
-def curate(evidence: Evidence, rules: CurationRules) -> Curation:
-    """Decide about every player; see the module's docstring. Raises AttributionError for a budget out of reach."""
+def wrong_labels(evidence: Evidence, rules: CurationRules, harm_q: Array) -> NDArray[np.bool_]:
+    """Find the players whose label is probably wrong: two independent kinds of evidence have to agree.
+
+    Models that did not see the player contradict its label (`label_check`: at most the share `label_rate` of those
+    found so has a right label), and models that did see it are worse for it (`harm_q` at most `level`), which removes
+    hard but right pictures from the list. A picture that stands under two labels is not among them: it is a finding of
+    its own.
+    """
+    n = evidence.surrogate.n_players
+    if evidence.labels is None:
+        return np.zeros(n, dtype=bool)
+    found = (evidence.labels.q_value <= rules.label_rate) & (harm_q <= rules.level)
+    classes = evidence.player_classes
+    for test in evidence.look_alikes:
+        if len(set(classes[list(test.players)].tolist())) > 1:
+            found[list(test.players)] = False
+    return np.asarray(found, dtype=bool)
+
+
+def curate(evidence: Evidence, rules: CurationRules, chosen: NDArray[np.bool_] | None = None) -> Curation:
+    """Decide about every player; see the module's docstring.
+
+    Parameters
+    ----------
+    evidence, rules
+        What decisions rest on, and their settings.
+    chosen
+        (n,) the players another rule keeps within the budget, in place of the objective's choice.
+
+    Returns
+    -------
+    Curation
+
+    Raises
+    ------
+    AttributionError
+        For a budget out of reach.
+    """
     harm_q = harmful_q_values(evidence.overall)
+    accused = wrong_labels(evidence, rules, harm_q)
     n_hurt, n_explained = _own_class_targets(evidence, rules.level)
     protected = protected_sets(evidence.interactions, rules.fdr_level, harm_q <= rules.drop_level)
     bundles = bundles_of(list(protected))
     groups = [test.players for test in evidence.look_alikes]
+    copies = same_class_copies(groups, evidence.player_classes)
     edges = replaceability(evidence.interactions, evidence.effects, evidence.surrogate.alpha, rules.fdr_level)
     edges += look_alike_edges(groups, evidence.player_classes)
+    edges = [edge for edge in edges if not accused[edge.by]]  # nobody leaves for a player that leaves
     worth = evidence.overall.effect - rules.confidence * evidence.overall.stderr
-    clusters = clusters_of(edges, worth, rules.replaceable)
+    clusters = clusters_of(edges, np.where(accused, -np.inf, worth), rules.replaceable, copies)
     solution, near = None, {}
     if rules.n_keep is not None:
         met = meet_budget(
@@ -91,16 +149,21 @@ def curate(evidence: Evidence, rules: CurationRules) -> Curation:
             bundles=bundles, confidence=rules.confidence, features=evidence.features,
             near_duplicate_share=rules.near_duplicate_share,
         )  # fmt: skip
-        solution, near = met.solution, met.near
+        near = met.near if chosen is None else {}
+        held = np.isin(np.arange(len(worth)), [player for bundle in bundles for player in bundle])
+        unwanted = accused | (harm_q <= rules.level) | held
+        wanted = met.solution.keep if chosen is None else chosen
+        keep = keep_one_of_copies(wanted, copies, evidence.player_classes, worth, held, unwanted)
+        solution = replace(met.solution, keep=keep)
     decisions = [Decision(player) for player in range(evidence.surrogate.n_players)]
     _note_clusters(decisions, clusters, evidence)
     for members, rows in protected.items():
         for player in members:
             decisions[player].protected_by += rows
-    teller = _Teller(evidence, rules, harm_q, n_hurt, n_explained, clusters, near)
+    reasons = Reasons(evidence, rules, harm_q, accused, n_hurt, n_explained, clusters, near)
     for decision in decisions:
-        teller.decide(decision, solution)
-    return Curation(decisions, harm_q, n_hurt, n_explained, clusters, solution)
+        reasons.decide(decision, solution)
+    return Curation(decisions, harm_q, n_hurt, n_explained, accused, clusters, solution)
 
 
 def _own_class_targets(evidence: Evidence, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

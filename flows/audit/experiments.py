@@ -43,7 +43,7 @@ def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[Row
             report.findings.append(Finding("broken", _where(campaign, path), str(error), path))
     sound = []
     for path in campaign.fragment_paths("results"):
-        fault = _fault(campaign, path, (n_audit, campaign.n_targets))
+        fault = _fault(campaign, path, (n_audit, campaign.n_targets, split.count("train") + campaign.n_targets))
         if fault:
             report.findings.append(Finding("broken", _where(campaign, path), fault, path))
         else:

@@ -21,6 +21,7 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. sampler.alpha=0.3 campaign.n_fit=4000."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before an experiment of over ten campaigns.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Where = Annotated[
     str, typer.Argument(metavar="CAMPAIGN", help="A campaign's folder, or the configuration that names it.")

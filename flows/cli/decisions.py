@@ -11,7 +11,7 @@ import typer
 
 from conf.compose import ConfigError
 from conf.schema import CampaignConfig
-from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
+from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where, Yes
 from flows.cli.configuration import configuration, locate
 
 Run = Callable[[str, CampaignConfig, bool, bool], None]
@@ -30,6 +30,7 @@ def register(app: typer.Typer, run: Run) -> None:
         ] = None,
         dry_run: DryRun = False,
         as_json: AsJson = False,
+        yes: Yes = False,
     ) -> None:
         """Put the strongest interactions, or a set you name, to the test by a factorial retraining experiment.
 
@@ -43,6 +44,7 @@ def register(app: typer.Typer, run: Run) -> None:
         if members is not None:
             update = {"members": _players(members), **({} if target is None else {"target": target})}
             chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
+        ask_before_much("certify", chosen, yes or dry_run)
         run("certify", chosen, dry_run, as_json)
 
     @app.command()
@@ -51,24 +53,31 @@ def register(app: typer.Typer, run: Run) -> None:
     ) -> None:
         """Decide about every training example: keep, drop or review, each with its reason.
 
-        curate.keep_share=0.8 drops 20%; curate.keep_count=1000 keeps 1,000; curate.keep_share=null drops what the
-        rules alone say.
+        Only what evidence speaks against is dropped: a label that is probably wrong, and all but one of what replaces
+        one another. A budget is your wish: curate.keep_share=0.8 drops 20%, curate.keep_count=1000 keeps 1,000. It
+        declines where the models are not above chance.
         """
         run("curate", configuration(config, overrides), dry_run, as_json)
 
     @app.command()
     def verify(
-        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False
-    ) -> None:
+        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False,
+        yes: Yes = False,
+    ) -> None:  # fmt: skip
         """Retrain on what was decided and on other choices of the same size; compare on the audit examples."""
-        run("verify", configuration(config, overrides), dry_run, as_json)
+        chosen = configuration(config, overrides)
+        ask_before_much("verify", chosen, yes or dry_run)
+        run("verify", chosen, dry_run, as_json)
 
     @app.command()
     def brittleness(
-        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False
-    ) -> None:
+        config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False, as_json: AsJson = False,
+        yes: Yes = False,
+    ) -> None:  # fmt: skip
         """The smallest removals that flip predictions, with and without interactions, confirmed by retraining."""
-        run("brittleness", configuration(config, overrides), dry_run, as_json)
+        chosen = configuration(config, overrides)
+        ask_before_much("brittleness", chosen, yes or dry_run)
+        run("brittleness", chosen, dry_run, as_json)
 
     @app.command()
     def export(
@@ -89,6 +98,23 @@ def register(app: typer.Typer, run: Run) -> None:
         print(f"{written.n_kept} training examples kept, {written.n_dropped} dropped")
         for note in written.notes:
             print(f"note: {note}", file=sys.stderr)
+
+
+def ask_before_much(stage: str, config: CampaignConfig, agreed: bool) -> None:
+    """Ask before an experiment may train over ten times the campaign's models. Raises ConfigError without a yes."""
+    from flows.experiments.budget import ASK_ABOVE, own_models
+    from flows.store.campaign import Campaign
+
+    most = getattr(config, stage).max_models
+    campaign = Campaign(config.campaign.folder)
+    if agreed or most is None or not campaign.exists:
+        return
+    own = own_models(campaign)
+    if most <= ASK_ABOVE * own:
+        return
+    told = f"{stage} may train {most} models, more than {ASK_ABOVE} times the campaign's {own} ({stage}.max_models)"
+    if not sys.stdin.isatty() or not typer.confirm(f"{told}. Go on?"):
+        raise ConfigError(f"{told}. Give --yes to go on, or lower {stage}.max_models")
 
 
 def _players(text: str) -> tuple[int, ...]:

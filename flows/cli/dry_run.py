@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from attribution.experiments.factorial import n_cells
 from conf.schema import CampaignConfig
+from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, plans
 from flows.experiments.training import expected_time
 from flows.store.campaign import Campaign
 from flows.store.derived import about, finished
 from flows.store.roles import RowRange, count_rows, missing_shards
 
-SIZES_A_REMOVAL = 10  # tried for each target and way at most (attribution.curation.brittleness.removals_to_try)
+SIZES_A_REMOVAL = 10  # tried for each target and search at most (attribution.curation.brittleness.removals_to_try)
 
 
 def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str]:
@@ -25,10 +26,10 @@ def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str
 
 
 def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:
-    from flows.certify import experiment_key, first_round
-    from flows.experiments.certify_sets import choose_sets, nothing_eligible
+    from flows.certify import experiment_key, first_round, sets_within_budget
+    from flows.experiments.certify_sets import nothing_eligible
 
-    candidates = choose_sets(config, campaign)
+    candidates, notes = sets_within_budget(config, campaign)
     if not candidates:
         return [f"{nothing_eligible(config)}: nothing to certify"]
     key = experiment_key(config, candidates)
@@ -56,21 +57,23 @@ def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     lines.append(f"{len(candidates)} sets, {sum(wanted)} base masks; each interval at level {level:.2g}")
     lines.append(_models(campaign, total, _left(rounds, campaign.trained()) if rounds else total))
     if len(rounds) < 2 and config.certify.n_bases is None:
-        room = config.certify.max_models - total
+        most = allowed_models(campaign, config.certify.max_models)
         lines.append(
-            f"then, where intervals are wider than planned, up to {max(0, room)} more (certify.max_models = "
-            f"{config.certify.max_models})"
+            f"then, where intervals are wider than planned, up to {max(0, most - total)} more (certify.max_models = "
+            f"{most})"
         )
-    return lines
+    return [*lines, *notes]
 
 
 def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.decisions.evidence import check_request, curation_key
 
     n_keep, least = check_request(config, campaign)
-    lines = ["curate trains nothing"]
+    count = config.curate.label_models
+    lines = [f"{count} models check the labels, each trained without a fifth of the players" if count else
+             "curate trains nothing"]  # fmt: skip
     if n_keep is None:
-        lines.append("no budget: only what the rules say is dropped")
+        lines.append("no budget: only what evidence speaks against is dropped")
     else:
         names = campaign.meta.class_names
         held = ", ".join(f"{names[label]}: {count}" for label, count in least.items())
@@ -117,7 +120,7 @@ def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
 
 def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
-    from flows.brittleness import WAYS, brittleness_key
+    from flows.brittleness import SEARCHES, brittleness_key
 
     settings, key = config.brittleness, brittleness_key(config, campaign)
     rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
@@ -128,11 +131,15 @@ def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
         total = count_rows(plan.rows for plan in rounds)
         lines.append(_models(campaign, total, _left(rounds, finished(campaign))))
     if len(rounds) < 2:
-        most = settings.n_targets * len(WAYS) * SIZES_A_REMOVAL * settings.n_seeds
+        whole = settings.n_targets * len(SEARCHES) * SIZES_A_REMOVAL * settings.n_seeds
+        most = min(whole, max(0, allowed_models(campaign, settings.max_models) - settings.n_seeds))
         lines.append(
-            f"then removals for up to {settings.n_targets} targets, {len(WAYS)} ways, at most {SIZES_A_REMOVAL} sizes "
-            f"and {settings.n_seeds} seeds each: at most {most} models{expected_time(campaign, most)}"
+            f"then removals for up to {settings.n_targets} targets, {len(SEARCHES)} searches, at most "
+            f"{SIZES_A_REMOVAL} sizes and {settings.n_seeds} seeds each: at most {most} models"
+            f"{expected_time(campaign, most)}"
         )
+        if most < whole:
+            lines.append(f"brittleness.max_models={whole + settings.n_seeds} has room for {settings.n_targets} targets")
     return lines
 
 

@@ -177,9 +177,6 @@ def _print_report(campaign: Campaign) -> None:
         print(f"Report: {page.resolve()}")
 
 
-WITHOUT_RAY = ("curate",)
-
-
 def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) -> None:
     """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis.
 
@@ -188,8 +185,12 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
     log_to_stderr()
     prepare()
     campaign = Campaign(config.campaign.folder)
-    if not campaign.exists or campaign.analysis is None:
-        raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run` first")
+    if not campaign.exists:
+        raise IncompleteCampaign(
+            f"there is no campaign in {campaign.folder}. Run `coterie run` first, or name another folder"
+        )
+    if campaign.analysis is None:
+        raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run {campaign.folder}` first")
     campaign.check_identity(identity_settings(config))
     if dry_run:
         from flows.cli.dry_run import describe
@@ -199,7 +200,8 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
         return
     _check_request(stage, config, campaign)
     check_writable(campaign)
-    _run(stage, config, needs_ray=stage not in WITHOUT_RAY, then=("report",))
+    trains = config.curate.label_models > 0 or config.curate.race_models > 0
+    _run(stage, config, needs_ray=stage != "curate" or trains, then=("report",))
     _print_report(campaign)
 
 

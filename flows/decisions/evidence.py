@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from attribution.analysis.target_ids import is_single
 from attribution.curation.budget import least_of_each_class
 from attribution.curation.coverage import fit_coverage
 from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
+from attribution.curation.label_check import LabelCheck
 from attribution.curation.rules import Curation, check_enough_masks
 from attribution.curation.rules import curate as decide
 from attribution.curation.surrogate import Surrogate, pooled_sets, shrink_normal, utilities, utility_slopes
@@ -17,8 +22,9 @@ from attribution.linear.main_effects import main_effects
 from conf.schema import CampaignConfig
 from flows.decisions.features import player_features
 from flows.store.campaign import Campaign, digest
-from flows.store.examples import player_classes, target_classes
+from flows.store.examples import player_classes, player_names, target_classes
 from flows.store.faithfulness import read_faithfulness
+from flows.store.learnability import require_learnt
 from flows.store.roles import count_rows
 from flows.store.wanted import analysis_key
 from training import Dataset
@@ -53,7 +59,11 @@ def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict
 
 
 def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
-    """`limits`, when there are masks enough; before anything is fitted. Raises AttributionError."""
+    """Check, before anything is fitted, that a decision can be made; return `limits`.
+
+    Raises AttributionError for too few masks or a budget out of reach, NothingLearnt for models at chance.
+    """
+    require_learnt(campaign, config.curate.allow_unlearnable)
     check_enough_masks(n_fit_masks(campaign), campaign.n_players, campaign.meta.alpha)
     return limits(config, campaign)
 
@@ -75,10 +85,25 @@ def budget(config: CampaignConfig, n_players: int) -> int | None:
     return None if chosen.keep_share is None else max(1, round(chosen.keep_share * n_players))
 
 
-def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> tuple[Evidence, Curation]:
-    """The evidence of a campaign and what follows from it."""
+def curate_campaign(
+    config: CampaignConfig,
+    campaign: Campaign,
+    dataset: Dataset,
+    labels: LabelCheck | None = None,
+    chooser: Callable[[Evidence, int, dict[int, int]], NDArray[np.bool_]] | None = None,
+) -> tuple[Evidence, Curation]:
+    """Gather a campaign's evidence and decide.
+
+    Parameters
+    ----------
+    labels
+        Out-of-sample scores of the given labels; without them no label is called wrong.
+    chooser
+        Takes the evidence, the budget and the players of each class that stay; returns who is kept, in place of the
+        objective's choice.
+    """
     settings = config.curate
-    evidence = gather(config, campaign, dataset)
+    evidence = replace(gather(config, campaign, dataset), labels=labels)
     n_keep, least = limits(config, campaign)
     rules = CurationRules(
         fdr_level=config.attribution.fdr_level,
@@ -91,7 +116,8 @@ def curate_campaign(config: CampaignConfig, campaign: Campaign, dataset: Dataset
         confidence=settings.confidence,
         near_duplicate_share=settings.near_duplicate_share,
     )
-    return evidence, decide(evidence, rules)
+    chosen = None if chooser is None or n_keep is None else chooser(evidence, n_keep, least)
+    return evidence, decide(evidence, rules, chosen)
 
 
 def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
@@ -145,6 +171,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
         surrogate=surrogate,
         look_alikes=alike,
         coverage=coverage,
+        names=player_names(campaign),
         features=player_features(config, campaign, dataset) if _needs_features(config, campaign) else None,
     )
 

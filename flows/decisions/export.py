@@ -16,6 +16,7 @@ from flows.errors import CoterieError, IncompleteCampaign
 from flows.storage.files import write_atomically, write_json, write_text
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, read_derived
+from flows.store.learnability import require_learnt
 
 FORMATS = ("subset", "parquet", "csv", "lists")
 PARQUET_NAME = "train-00000-of-00001.parquet"
@@ -78,7 +79,10 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     campaign.meta  # noqa: B018  raises where there is no campaign
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
     if about(campaign, "decisions") is None:
-        raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate` again")
+        raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate {campaign.folder}`")
+    settings = (about(campaign, "decisions") or {}).get("settings") or {}
+    if not settings.get("allow_unlearnable"):
+        require_learnt(campaign)
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
     _refuse_strangers(folder, formats, {row["name"] for row in examples})

@@ -16,7 +16,7 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
     """Scores of a campaign with planted truth; an empty dictionary without one.
 
     labels: average precision of the score "how surely its presence lowers the utility", and precision and recall of
-    what is flagged (dropped or to review) as harmful. copies: pairs found through interactions, through looking alike,
+    the labels that are called wrong. copies: pairs found through interactions, through looking alike,
     and through both; and how many clusters matter to any output. Rows and players are the same where every example is
     its own player; planted truth is scored only there.
     """
@@ -28,7 +28,7 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
         wrong = np.zeros(n, bool)
         wrong[planted.flipped] = True
         z = evidence.overall.effect / evidence.overall.stderr
-        flagged = {d.player for d in found.decisions if d.rule == "harmful"}
+        flagged = {d.player for d in found.decisions if d.rule == "mislabelled"}
         told = agreement(flagged, set(planted.flipped.tolist()))
         scores["labels"] = {
             "n_planted": len(planted.flipped),

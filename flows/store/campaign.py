@@ -47,6 +47,16 @@ ANALYSIS_TABLES = {
     "faithfulness": schemas.FAITHFULNESS,
     "sets": schemas.SETS,
 }
+EXPERIMENT_TABLES = {
+    "certification": schemas.CERTIFICATION,
+    "decisions": schemas.DECISIONS,
+    "comparisons": schemas.COMPARISONS,
+    "brittleness": schemas.BRITTLENESS,
+}
+EXPERIMENT_STAGES = {  # the command that writes each table
+    "certification": "certify", "decisions": "curate", "comparisons": "verify", "verification": "verify",
+    "brittleness": "brittleness",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -163,9 +173,12 @@ class Campaign:
             return schemas.outputs_schema(self.n_targets)
         if table == "examples":
             return schemas.EXAMPLES
-        if table in ANALYSIS_TABLES:
-            return ANALYSIS_TABLES[table]
-        known = ["masks", "outputs", "examples", *ANALYSIS_TABLES]
+        if table == "verification":
+            return schemas.verification_schema(int(self.meta["n_audit"]), len(self.meta["class_names"]))
+        derived = {**ANALYSIS_TABLES, **EXPERIMENT_TABLES}
+        if table in derived:
+            return derived[table]
+        known = ["masks", "outputs", "examples", *derived, "verification"]
         raise StoreError(f"no table named {table!r}. Tables: {', '.join(known)}")
 
     def planned(self) -> list[RowRange]:
@@ -250,6 +263,11 @@ class Campaign:
             paths = [self._analysis_folder() / f"{table}.parquet"]
         elif table == "examples":
             paths = [self.folder / "examples.parquet"]
+        elif table in EXPERIMENT_STAGES:
+            paths = [self.folder / f"{table}.parquet"]
+            if not paths[0].is_file():
+                stage = EXPERIMENT_STAGES[table]
+                raise IncompleteCampaign(f"{self.folder} has no {table} yet. Run `coterie {stage} {self.folder}`")
         else:
             paths = [path for _, path in self._current(table)]
         wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])

@@ -13,12 +13,9 @@ import pyarrow as pa
 
 from flows.errors import IncompleteCampaign
 from flows.storage.files import read_json, read_table, write_json, write_table
-from flows.store import schemas as tables
-from flows.store.campaign import Campaign, digest
+from flows.store.campaign import EXPERIMENT_STAGES, EXPERIMENT_TABLES, Campaign, digest
 from flows.store.roles import RowRange
 from flows.store.schemas import CERTIFICATION
-
-EXPERIMENT_TABLES = ("certification", "decisions", "comparisons", "brittleness")
 
 
 def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, Any]]:
@@ -59,12 +56,7 @@ def experiment_keys(campaign: Campaign) -> dict[str, Any]:
     return {name: read_json(path) for name, path in found.items() if path.is_file()}
 
 
-FIXED_TABLES = {
-    "certification": tables.CERTIFICATION,
-    "decisions": tables.DECISIONS,
-    "comparisons": tables.COMPARISONS,
-    "brittleness": tables.BRITTLENESS,
-}
+FIXED_TABLES = EXPERIMENT_TABLES
 
 
 def finished(campaign: Campaign) -> list[RowRange]:
@@ -97,8 +89,8 @@ def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None)
     """A derived table. Raises IncompleteCampaign when its stage has not run."""
     path = campaign.folder / f"{name}.parquet"
     if not path.is_file():
-        stage = {"certification": "certify", "decisions": "curate", "brittleness": "brittleness"}.get(name, "verify")
-        raise IncompleteCampaign(f"{campaign.folder} has no {name} yet. Run `coterie {stage}`")
+        stage = EXPERIMENT_STAGES[name]
+        raise IncompleteCampaign(f"{campaign.folder} has no {name} yet. Run `coterie {stage} {campaign.folder}`")
     return read_table(path, schema or FIXED_TABLES[name], identity=campaign.meta.identity_hash)
 
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from attribution.experiments.learnability import Learnability, learnability
-from flows.errors import CoterieError
+from flows.errors import NothingLearnt
 from flows.store.campaign import Campaign
-
-
-class NothingLearnt(CoterieError):
-    """Models that are not above chance: nothing can be decided from them."""
-
-    exit_code = 8
 
 
 def campaign_learnability(campaign: Campaign) -> Learnability:

@@ -1,4 +1,4 @@
-"""Summaries of the `outputs` table: throughput of hosts, outcomes, reasons of failures."""
+"""Summaries of a campaign: throughput of hosts, outcomes, reasons of failures."""
 
 from __future__ import annotations
 

@@ -187,7 +187,8 @@ DECISIONS = pa.schema(
         ("name", pa.string()),
         ("class_name", pa.string()),
         ("decision", pa.string()),  # keep, drop or review
-        ("rule", pa.string()),  # see attribution.curation.rules: harmful, redundant, near_duplicate, budget, worth, …
+        # mislabelled, label_conflict, harmful, redundant, look_alike, near_duplicate, budget, synergy, worth, …
+        ("rule", pa.string()),
         ("reason", pa.string()),
         ("cluster", pa.int32()),  # redundant cluster, -1
         ("stands_in", pa.int32()),  # the kept player that stands in for a dropped one, -1
@@ -200,6 +201,8 @@ DECISIONS = pa.schema(
         ("own_class_low", _f64),
         ("own_class_high", _f64),
         ("harm_q", _f64),
+        ("label_score", _f64),  # log odds of its label by models trained without it; null where none were trained
+        ("label_q", _f64),  # false discovery rate at which its label is called wrong
         ("n_own_class_hurt", pa.int32()),  # explained targets of its own class it hurts
         ("n_own_class_explained", pa.int32()),
         ("cost_of_dropping", _f64),  # change of the surrogate by dropping it (or bringing it back) at the decided set
@@ -240,7 +243,7 @@ BRITTLENESS = pa.schema(
         ("gate_open", pa.bool_()),
         ("margin_full", _f64),  # mean margin with all players
         ("predicted_removals", pa.int32()),  # -1: the surrogate flips it with none of the removals allowed
-        ("confirmed_removals", pa.int32()),  # smallest tried removal that flips the mean margin, -1
+        ("confirmed_removals", pa.int32()),  # smallest tried removal from which on the margin's interval is below 0; -1
         ("removed", _players),
         ("predicted_margin", _f64),
         ("margin_after", _f64),

@@ -56,7 +56,7 @@ def test_every_key_may_be_overridden_whether_a_file_holds_it_or_not() -> None:
         for plus in ("", "+", "++"):
             config = shipped("quickstart", f"{plus}{key}={value}")
             assert getattr(getattr(config, section), name) == value
-    assert shipped("quickstart", "curate.class_quotas.cat=5").curate.class_quotas == {"cat": 5}
+    assert shipped("quickstart", "curate.keep_count=9", "curate.class_quotas.cat=5").curate.class_quotas == {"cat": 5}
 
 
 def test_no_shipped_configuration_reads_a_folder_outside_the_project() -> None:

@@ -26,6 +26,7 @@ def decided_config(folder: Path, *overrides: str, name: str = "quickstart") -> C
         f"dataset.n_train={N_PLAYERS}", f"dataset.n_targets={N_TARGETS}", "dataset.n_audit=16", "recipe.epochs=2",
         "recipe.width=2", f"campaign.n_fit={masks_needed(N_PLAYERS, 0.5)}", "campaign.n_holdout=0",
         "campaign.shard_size=8", "compute.ensemble_size=8", "compute.mode=grouped", f"campaign.folder={folder}",
+        "curate.label_models=0",
     ]  # fmt: skip
     return compose(name, [*fixed, *overrides])
 
@@ -40,7 +41,7 @@ def game(masks: np.ndarray) -> np.ndarray:
     return outputs
 
 
-def make_decided_campaign(config: CampaignConfig) -> Campaign:
+def make_decided_campaign(config: CampaignConfig, audit_accuracy: float = 0.9) -> Campaign:
     """Plan for real, then write the game's outputs and the analysis that they would lead to."""
     plan.fn(config)
     campaign = Campaign(config.campaign.folder)
@@ -48,6 +49,7 @@ def make_decided_campaign(config: CampaignConfig) -> Campaign:
     masks, _ = campaign.masks(rows)
     noise = np.random.default_rng(1).normal(0, 0.5, (len(masks), N_TARGETS))
     accuracies = {name: np.full(len(masks), 0.9) for name in ("train_accuracy", "target_accuracy", "audit_accuracy")}
+    accuracies["audit_accuracy"] = np.full(len(masks), audit_accuracy)
     campaign.write_outputs(
         rows,
         outputs_table(

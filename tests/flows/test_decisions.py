@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from attribution.errors import AttributionError
+from flows.audit.fragments import audit
 from flows.brittleness import brittleness
 from flows.certify import BadRequest, certify
 from flows.cli.dry_run import describe
@@ -31,9 +32,10 @@ from tests.flows.decided_campaign import COPIES, SYNERGY, WRONG, decided_config,
 CERTIFY = ("certify.top=2", "certify.n_random=1", "certify.n_bases=3", "attribution.fdr_level=0.1")
 VERIFY = (
     "verify.n_seeds=2", "verify.curve=[0.25]", "verify.curve_seeds=2", "verify.second_architecture=false",
-    "verify.embedding_models=1", "curate.similarity=false",
+    "verify.embedding_models=1", "curate.similarity=false", "curate.keep_share=0.5",
 )  # fmt: skip
 
+HALF = "curate.keep_share=0.5"
 pytestmark = pytest.mark.ray
 
 
@@ -172,7 +174,7 @@ def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) 
     rows = table(folder, "decisions")
     assert [row["player"] for row in rows] == list(range(24))
     assert all(row["reason"].endswith(".") for row in rows)
-    assert (rows[WRONG]["decision"], rows[WRONG]["rule"]) == ("drop", "harmful")
+    assert (rows[WRONG]["decision"], rows[WRONG]["rule"]) == ("review", "harmful")
     assert sorted(rows[player]["decision"] for player in COPIES) == ["drop", "keep"]
     assert [rows[player]["rule"] for player in SYNERGY] == ["synergy"] * 2
     dropped = next(rows[player] for player in COPIES if rows[player]["decision"] == "drop")
@@ -184,14 +186,33 @@ def test_curate_decides_about_everybody_with_reasons_and_evidence(folder: Path) 
     assert (folder / "decisions.parquet").stat().st_mtime_ns == stamp
 
 
+def test_labels_are_checked_by_models_without_the_player_which_are_trained_once(folder: Path) -> None:
+    config = decided_config(folder, "curate.label_models=10", "curate.similarity=false")
+    curate.fn(config)
+    campaign = Campaign(folder)
+    (plan,) = plans(campaign, "labels")
+    masks, _ = campaign.masks(plan.rows)
+    assert ((~masks).sum(axis=0) == 2).all()
+    rows = table(folder, "decisions")
+    assert all(np.isfinite(row["label_score"]) and 0 < row["label_q"] <= 1 for row in rows)
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+    curate.fn(decided_config(folder, "curate.label_models=10", "curate.similarity=false", "curate.keep_count=20"))
+    assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == stamps
+    first, second = history(campaign, "decisions")
+    assert first["decisions"] != second["decisions"]
+    changes = (about(campaign, "decisions") or {})["changes"]
+    assert changes["since"] == first["key"] and 0 < changes["n_changed"] <= 24
+    assert audit(campaign).findings == []
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (("curate.keep_count=25",), "only 24 players"),
         (("curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}"), "the budget keeps 4"),
-        (("curate.class_quotas={zero: 2}",), "the classes are 0, 1"),
-        (("curate.class_quotas={3: 20}",), "class 3 has . players; its quota asks for 20"),
-        (("curate.class_quotas={3: -1}",), "must not be negative"),
+        ((HALF, "curate.class_quotas={zero: 2}"), "the classes are 0, 1"),
+        ((HALF, "curate.class_quotas={3: 20}"), "class 3 has . players; its quota asks for 20"),
+        ((HALF, "curate.class_quotas={3: -1}"), "must not be negative"),
     ],
 )
 def test_budgets_that_cannot_be_met_are_refused(folder: Path, overrides: tuple[str, ...], message: str) -> None:
@@ -209,7 +230,7 @@ def test_deciding_from_too_few_models_is_refused_with_the_number_needed(tmp_path
 
 def test_verify_compares_arms_of_one_size_and_resumes_to_the_same_tables(folder: Path) -> None:
     config = decided_config(folder, *VERIFY)
-    with pytest.raises(IncompleteCampaign, match="Run `coterie curate` first"):
+    with pytest.raises(IncompleteCampaign, match="Run `coterie curate .*` first"):
         verify.fn(config)
     curate.fn(config)
     campaign = Campaign(folder)
@@ -265,7 +286,7 @@ def test_brittleness_confirms_removals_by_retraining(folder: Path) -> None:
 
 def test_exports_keep_what_was_decided_and_say_where_it_comes_from(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(IncompleteCampaign, match="Run `coterie curate`"):
+    with pytest.raises(IncompleteCampaign, match="Run `coterie curate"):
         export(Campaign(folder), out)
     curate.fn(decided_config(folder, "curate.keep_count=10", "curate.similarity=false"))
     campaign = Campaign(folder)
@@ -285,6 +306,35 @@ def test_exports_keep_what_was_decided_and_say_where_it_comes_from(folder: Path,
     assert [row["decision"] for row in told] == [row["decision"] for row in rows]
     with pytest.raises(BadExport, match="Formats: subset, parquet, csv, lists"):
         export(campaign, out, ("excel",))
+
+
+def test_rules_race_on_the_targets_and_the_winner_decides(folder: Path) -> None:
+    overrides = (
+        "curate.keep_count=12", "curate.race_models=36", "curate.similarity=false", "verify.embedding_models=1",
+    )  # fmt: skip
+    curate.fn(decided_config(folder, *overrides))
+    campaign = Campaign(folder)
+    rounds = plans(campaign, "race")
+    arms = [{block["arm"] for block in plan.content["blocks"]} for plan in rounds]
+    assert [len(found) for found in arms] == [5, 3, 2] and all("random" in found for found in arms)
+    assert arms[2] < arms[1] < arms[0]
+    race = (about(campaign, "decisions") or {})["race"]
+    assert {race["winner"], "random"} == arms[2]
+    removed = next(block["removed"] for block in rounds[2].content["blocks"] if block["arm"] == race["winner"])
+    assert [row["player"] for row in table(folder, "decisions") if row["decision"] == "drop"] == removed
+    stamps = {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()}
+    (folder / "decisions.json").unlink()
+    curate.fn(decided_config(folder, *overrides))
+    assert {path: path.stat().st_mtime_ns for path in (folder / "results").iterdir()} == stamps
+
+
+def test_a_campaign_reads_the_tables_of_its_experiments(folder: Path) -> None:
+    campaign = Campaign(folder)
+    with pytest.raises(IncompleteCampaign, match="coterie curate"):
+        campaign.read("decisions")
+    curate.fn(decided_config(folder, "curate.similarity=false"))
+    assert campaign.read("decisions", ["player", "decision"]).num_rows == 24
+    assert campaign.schema("verification").names[0] == "mask_id"
 
 
 def test_a_subset_file_selects_the_kept_examples_from_the_source(folder: Path, tmp_path: Path) -> None:

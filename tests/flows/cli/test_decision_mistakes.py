@@ -33,7 +33,7 @@ from flows.store.schemas import COMPARISONS
 from flows.verify import current_decisions, verification_key
 from tests.flows.decided_campaign import N_PLAYERS, N_TARGETS, decided_config, make_decided_campaign
 
-CURATE = ("curate.similarity=false", "curate.near_duplicate_share=0")
+CURATE = ("curate.similarity=false", "curate.near_duplicate_share=0", "curate.keep_count=12")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_verify_says_which_setting_of_curate_differs(folder: Path) -> None:
     campaign = Campaign(folder)
     current_decisions(decided_config(folder, *CURATE), campaign)
     other = decided_config(folder, *CURATE, "curate.keep_count=20")
-    with pytest.raises(IncompleteCampaign, match="curate.keep_count was None, here it is 20.*settings that curate was"):
+    with pytest.raises(IncompleteCampaign, match="curate.keep_count was 12, here it is 20.*settings that curate was"):
         current_decisions(other, campaign)
 
 

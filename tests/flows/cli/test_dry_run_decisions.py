@@ -78,7 +78,7 @@ def test_what_the_stage_would_refuse_the_dry_run_refuses(folder: Path) -> None:
         told("curate", folder, "curate.keep_count=25")
     with pytest.raises(AttributionError, match="class quotas ask for"):
         told("curate", folder, "curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}")
-    with pytest.raises(IncompleteCampaign, match="Run `coterie curate` first"):
+    with pytest.raises(IncompleteCampaign, match="Run `coterie curate .*` first"):
         told("verify", folder)
 
 

@@ -26,6 +26,7 @@ from training.data.names import original_name
 HARD_NAMES = (
     b"=1+1.png", b"+cat.png", b"-rf.png", b"@sum.png", b"two\nlines.png", b"\xff.png", b"'=quoted.png", b"a b.png",
 )  # fmt: skip
+ABOUT = {"key": "a key", "analysis": None, "settings": {"allow_unlearnable": True}}
 DECIDED = ("drop", "keep", "review", "drop")
 
 
@@ -53,7 +54,7 @@ def campaign(folder: Path, tmp_path: Path) -> Campaign:
     made = Campaign(config.campaign.folder)
     create(made, config, make_game(config))
     rows = [{"player": at, "decision": DECIDED[at % 4], "reason": "=because"} for at in range(made.n_players)]
-    publish(made, "decisions", columns(rows, DECISIONS), {"key": "a key", "analysis": None})
+    publish(made, "decisions", columns(rows, DECISIONS), ABOUT)
     return made
 
 
@@ -127,7 +128,7 @@ def test_groups_are_named_beside_their_examples(parquet_farm: Path, tmp_path: Pa
     publish(
         made, "decisions",
         columns([{"player": at, "decision": "drop" if at == 1 else "keep"} for at in range(3)], DECISIONS),
-        {"key": "a key", "analysis": None},
+        ABOUT,
     )  # fmt: skip
     export(made, tmp_path / "out", ("lists", "csv"))
     deleted = (tmp_path / "out" / "delete.txt").read_text().splitlines()

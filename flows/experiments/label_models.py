@@ -1,0 +1,96 @@
+"""Models trained without a part of the players, in whose absence their labels are checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from attribution.curation.label_check import LabelCheck, check_labels, leave_out_masks
+from conf.schema import CampaignConfig
+from flows.compute.ray_cluster import session
+from flows.compute.training_loop import Log
+from flows.experiments.plans import Plan, draw_masks, freeze, plans
+from flows.experiments.results import read_results
+from flows.experiments.training import Batch, train_missing
+from flows.games.retraining import Retraining
+from flows.store.campaign import Campaign, digest
+from flows.store.derived import plain
+from training import Dataset
+from training.data.dataset import ImageSet
+from training.data.neighbours import near_duplicate_components
+
+N_FOLDS = 5
+PURPOSE = 50  # of the random draw, so that no other one shares its numbers
+
+
+def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, log: Log) -> LabelCheck | None:
+    """Train the models that are missing and check every label; call with the campaign locked.
+
+    Returns
+    -------
+    LabelCheck or None
+        None where it is switched off (curate.label_models=0), where players are groups of examples, or where there
+        are too few models or players for every player to be left out once.
+    """
+    if dataset.n_players != len(dataset.train):
+        return None
+    n_repeats = config.curate.label_models // N_FOLDS
+    groups = near_duplicate_components(dataset.train.images)[np.argsort(dataset.players)]
+    if n_repeats < 1 or len(np.unique(groups)) < 2 * N_FOLDS:
+        return None
+    plan = _plan(config, campaign, n_repeats)
+    draw = partial(_masks_of, plan, groups)
+    draw_masks(campaign, plan, draw)
+    share = 1 - 1 / N_FOLDS
+    recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_lse", "nominal_alpha": share}
+    game = Retraining(
+        replace(dataset, targets=_together(dataset.train, dataset.targets)),
+        recipe, config.compute.ensemble_size, config.compute.device,
+    )  # fmt: skip
+    with session(config.compute.ray_address, config.compute.workers) as cluster:
+        log.info("labels: %d models, each trained without a fifth of the players", len(plan.rows))
+        train_missing(config, campaign, cluster, [Batch((plan.rows,), game, to_outputs=False)], log)
+    n_train = len(dataset.train)
+    margins, _, _ = read_results(campaign, plan, n_train + len(dataset.targets))
+    masks, _ = campaign.masks(plan.rows)
+    row_of = np.argsort(dataset.players)
+    found = check_labels(
+        masks, margins[:, :n_train][:, row_of], margins[:, n_train:], dataset.train.labels[row_of],
+        dataset.targets.labels, N_FOLDS, _generator(plan, 1),
+    )  # fmt: skip
+    log.info(
+        "labels: compared with %d targets that no model was trained on; with so many, at least %d of %d labels must be "
+        "wrong before one can be called so", found.n_held_back, found.fewest_wrong(), len(found.score),
+    )  # fmt: skip
+    return found
+
+
+def _plan(config: CampaignConfig, campaign: Campaign, n_repeats: int) -> Plan:
+    key = digest({"folds": N_FOLDS, "repeats": n_repeats, "identity": campaign.meta["identity_hash"]})[:16]
+    known = next((plan for plan in plans(campaign, "labels") if plan.key == key), None)
+    if known is not None:
+        return known
+    content = {"n_folds": N_FOLDS, "n_repeats": n_repeats, "seed": config.campaign.seed}
+    return freeze(campaign, "labels", key, N_FOLDS * n_repeats, plain(content))
+
+
+def _masks_of(plan: Plan, groups: np.ndarray, mask_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks and seed groups of a plan's rows; every model has a training seed of its own."""
+    content = plan.content
+    masks = leave_out_masks(len(groups), groups, content["n_folds"], content["n_repeats"], _generator(plan, 0))
+    return masks, np.asarray(mask_ids, dtype=np.int64)
+
+
+def _generator(plan: Plan, number: int) -> np.random.Generator:
+    return np.random.default_rng((int(plan.content["seed"]), PURPOSE, number))
+
+
+def _together(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Both sets of examples, one after the other."""
+    return ImageSet(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.source_index, second.source_index]),
+    )

@@ -13,7 +13,6 @@ from prefect import flow
 
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
 from conf.schema import CampaignConfig
-from flows.errors import StoreError
 from flows.games.base import Game, HasFindings
 from flows.games.table import full_identity, make_game, refuse_without_audit
 from flows.runtime.logs import stage_logger
@@ -78,7 +77,7 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
     identity = full_identity(config, game)
     if campaign.exists:
         campaign.check_identity(identity)
-        if not _has_names(campaign):
+        if not (campaign.folder / "examples.parquet").is_file():  # set aside by a repair
             campaign.write_examples(game.examples())
         return
     refuse_without_audit(config, game)
@@ -102,14 +101,6 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
             "shard_size": config.campaign.shard_size,
         },
     )
-
-
-def _has_names(campaign: Campaign) -> bool:
-    """Whether the images are there, with their names: a repair sets them aside, earlier versions named none."""
-    try:
-        return len(campaign.read("examples", ["name"])) > 0
-    except StoreError:
-        return False
 
 
 def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:

@@ -19,10 +19,18 @@ NEAR_NOISE = 0.1  # sd of its pixel noise, in standard deviations of all pixels
 
 @dataclass(frozen=True)
 class Planted:
-    """What was planted, in rows of the training set (before players are looked at).
+    """What was planted, in rows of the training set.
 
-    - clusters: the copies; the first row of each is the original. near: whether its copies are near copies.
-    - flipped, true_labels: (f,) int64, rows with a wrong label and the label they had.
+    Parameters
+    ----------
+    clusters : tuple of tuple of int
+        Rows of each group of copies; the first is the original.
+    near : tuple of bool
+        Whether the copies of each group are near-duplicates instead of exact.
+    flipped : (n_flipped,) int64
+        Rows with a wrong label.
+    true_labels : (n_flipped,) int64
+        The labels they had.
     """
 
     clusters: tuple[tuple[int, ...], ...]
@@ -31,7 +39,7 @@ class Planted:
     true_labels: np.ndarray
 
     def pairs(self) -> set[tuple[int, int]]:
-        """Every pair of rows that are copies of one another."""
+        """Return every pair of rows that are copies of one another."""
         return {
             (min(a, b), max(a, b))
             for cluster in self.clusters
@@ -54,14 +62,39 @@ def plant(
 ) -> tuple[Dataset, Planted]:
     """Put copies and wrong labels into the training set; everything else stays as it was.
 
-    clusters: how many clusters of copies, their sizes taken from cluster_sizes in turn (2 to 5). A copy takes the
-    place of another example of the original's class, so that the number of examples of each class does not change.
-    near_share: share of the clusters whose copies are near copies, a little brighter or darker and noisier, instead
-    of exact ones. They lie below `neighbours.NEAR_DUPLICATE_DISTANCE` of their original: what a re-encoding does,
-    not another photograph of the same thing. flipped: share of the training examples that get the label of another
-    class, drawn evenly; no example is both a copy and wrongly labelled. seed decides all of it.
+    Parameters
+    ----------
+    dataset : Dataset
+    clusters : int
+        Groups of copies to plant. A copy takes the place of another example of the original's class, so that the
+        number of examples of each class does not change; it is named after its original ("x (planted copy)").
+    cluster_sizes : sequence of int
+        Sizes of the groups, the original included, taken in turn; 2 to 5.
+    near_share : float
+        Share of the groups whose copies are near-duplicates, a little brighter or darker and noisier, instead of
+        exact. They lie below `neighbours.NEAR_DUPLICATE_DISTANCE` of their original: what a re-encoding does, not
+        another photograph of the same thing.
+    flipped : float
+        Share of the training examples that get the label of another class, drawn evenly. No example is both a copy
+        and wrongly labelled.
+    seed : int
+        Decides all of it.
 
-    Raises TrainingInputError for sizes outside 2..5, shares outside [0, 1) and more than the data set can hold.
+    Returns
+    -------
+    Dataset, Planted
+
+    Raises
+    ------
+    TrainingInputError
+        For sizes outside 2 to 5, shares outside [0, 1], and more than the data set can hold.
+
+    Examples
+    --------
+    >>> from training import load_dataset
+    >>> dataset, truth = plant(load_dataset("digits", n_train=40, n_targets=10), clusters=2, flipped=0.05)
+    >>> len(truth.clusters), len(truth.flipped)
+    (2, 2)
     """
     _check(dataset, clusters, cluster_sizes, near_share, flipped)
     if not clusters and not flipped:

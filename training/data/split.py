@@ -25,11 +25,29 @@ def choose_and_split(
     group_by: str | Path | None,
     seed: int,
 ) -> Dataset:
-    """Make a `Dataset` of a raw source; the arguments are those of `load_dataset`.
+    """Make a `Dataset` of a raw source.
 
-    Test images are put in a random order; the first n_targets are the targets. Of the others, those that are
-    near duplicates of a target are left out, and the first n_audit of what remains are the audit examples: a
-    near duplicate of a target is never an audit example.
+    Parameters
+    ----------
+    raw : RawImages
+    classes, n_train, n_targets, n_audit, group_by, seed
+        See `training.load_dataset`.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    TrainingInputError
+        For classes that do not exist, more images than there are, training images without a group, and training
+        examples that share a name.
+
+    Notes
+    -----
+    Test images are put in a random order; the first n_targets are the targets. Of the others, near-duplicates of a
+    target are left out, and the first n_audit of what remains are the audit examples: a near-duplicate of a target
+    is never an audit example.
     """
     raw = keep_classes(raw, classes)
     has_own_test = raw.test is not None
@@ -50,8 +68,8 @@ def choose_and_split(
         n_audit = len(audit) if raw.default_n_audit is None else min(raw.default_n_audit, len(audit))
     elif not 0 <= n_audit <= len(audit):
         raise TrainingInputError(
-            f"n_audit = {n_audit}, but of {len(pool)} test images {len(audit)} are neither targets nor near "
-            f"duplicates of one. Ask for fewer audit examples or fewer targets."
+            f"n_audit = {n_audit}, but of {len(pool)} test images {len(audit)} are neither targets nor "
+            f"near-duplicates of one. Ask for fewer audit examples or fewer targets."
         )
     players, player_names, player_keys = _players(raw, chosen)
     return Dataset(
@@ -68,7 +86,24 @@ def choose_and_split(
 
 
 def keep_classes(raw: RawImages, classes: Sequence[str | int] | None) -> RawImages:
-    """Only the named classes, relabelled 0 .. C - 1 in the order given. Raises for unknown ones."""
+    """Keep the named classes and relabel them.
+
+    Parameters
+    ----------
+    raw : RawImages
+    classes : sequence of str or int, optional
+        Names or numbers; all classes when absent.
+
+    Returns
+    -------
+    RawImages
+        Labels are 0 to C - 1, in the order of `classes`.
+
+    Raises
+    ------
+    TrainingInputError
+        For unknown classes, one named twice, and fewer than two.
+    """
     if classes is None:
         return raw
     wanted = [_class_number(entry, raw.class_names) for entry in classes]
@@ -105,7 +140,19 @@ def _class_number(entry: str | int, class_names: tuple[str, ...]) -> int:
 
 
 def balanced_choice(labels: np.ndarray, n_classes: int, n_chosen: int, seed: int) -> np.ndarray:
-    """Rows of n_chosen images, sorted, class counts as even as possible; from the seed alone."""
+    """Choose images class by class, class counts as even as possible, from the seed alone.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+    n_classes, n_chosen : int
+    seed : int
+
+    Returns
+    -------
+    (n_chosen,) int64
+        Rows, sorted.
+    """
     order = permutation(word_rows("training_choice", seed, 0, 1, len(labels))[0])
     by_class = [order[labels[order] == label] for label in range(n_classes)]
     # Round r takes the r-th image of every class that still has one; a random class order breaks the last
@@ -120,7 +167,22 @@ def balanced_choice(labels: np.ndarray, n_classes: int, n_chosen: int, seed: int
 
 
 def split_test(pool: ImageSet, n_targets: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the targets (n_targets) and of all possible audit examples, in random order."""
+    """Split test images into targets and possible audit examples, in random order.
+
+    Parameters
+    ----------
+    pool : ImageSet
+        The test images.
+    n_targets : int
+    seed : int
+
+    Returns
+    -------
+    targets : (n_targets,) int64
+        Rows.
+    audit : (n_possible,) int64
+        Rows that are no near-duplicate of a target.
+    """
     order = permutation(word_rows("test_split", seed, 0, 1, len(pool))[0])
     targets, rest = order[:n_targets], order[n_targets:]
     component = near_duplicate_components(pool.images)

@@ -146,15 +146,3 @@ def parquet_farm(tmp_path: Path) -> Path:
     write_parquet(folder / "train.parquet", random_pictures(12), labels, farm=[f"farm{row % 3}" for row in range(12)])
     write_parquet(folder / "test.parquet", random_pictures(12, seed=1), labels)
     return folder
-
-
-def test_a_campaign_without_names_gets_them_when_it_is_planned_again(tmp_path: Path) -> None:
-    from flows.storage.files import write_table
-
-    config = toy(tmp_path / "campaign")
-    made, dataset = Campaign(config.campaign.folder), make_game(config)
-    create(made, config, dataset)
-    table = made.read("examples")
-    write_table(made.folder / "examples.parquet", table.drop_columns(["name", "group"]))
-    create(made, config, dataset)
-    assert made.read("examples").equals(table)

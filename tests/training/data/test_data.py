@@ -84,7 +84,7 @@ def test_classes_are_kept_in_the_order_given_and_relabelled():
     assert pairs == {(7, 0), (1, 1)}
 
 
-# ---- near duplicates
+# ---- near-duplicates
 
 
 def test_near_duplicates_form_chains_and_distant_images_do_not():

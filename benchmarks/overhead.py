@@ -216,7 +216,7 @@ def run_stage(config: CampaignConfig) -> StageCost:
     Cluster.map = watched  # type: ignore[method-assign, assignment]
     stop_session, drive.cluster.stop_session = drive.cluster.stop_session, lambda: None
     try:
-        drive._run("retrain", config, needs_ray=True)
+        drive.run_flow("retrain", config, needs_ray=True)
         looks.append((time.time(), processor_seconds()))
     finally:
         Cluster.map, drive.cluster.stop_session = plain_map, stop_session  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Stage retrain: train the models that are planned and do not exist yet, on Ray, and keep what comes back."""
+"""Stage retrain: evaluate the planned masks that have no outcome yet, on Ray, and write their outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flows.store.wanted import missing_models, wanted
 
 @flow(name="retrain", persist_result=False)
 def retrain(config: CampaignConfig) -> TrainingSummary:
-    """Train what is missing. Raises IncompleteCampaign at the end when models failed; the others are kept."""
+    """Evaluate what is missing. Raises IncompleteCampaign at the end when models failed; the others are kept."""
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     shards = missing_models(config, campaign)

@@ -186,7 +186,7 @@ def _check_tables(campaign: Campaign, report: AuditReport) -> None:
         campaign.read("examples")
         split = np.asarray(examples["split"].to_pylist())
         if int((split == "target").sum()) != campaign.n_targets:
-            what = f"{int((split == 'target').sum())} targets; campaign.json says {campaign.n_targets}"
+            what = f"{int((split == 'target').sum())} targets; campaign.json has {campaign.n_targets}"
             report.findings.append(Finding("rows", "examples.parquet", what, folder / "examples.parquet"))
     except StoreError as error:
         report.findings.append(Finding("broken", "examples.parquet", str(error), folder / "examples.parquet"))

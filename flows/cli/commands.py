@@ -73,8 +73,8 @@ def plan(
 ) -> None:
     """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
 
-    With --estimate: a few seconds of training calibrate this machine, sample files tell the disk space, and a learning
-    curve through what exists (or other campaigns, marked as such) tells the faithfulness to expect.
+    With --estimate: a few seconds of training calibrate this machine, sample files give the disk space, and a learning
+    curve through what exists (or other campaigns, marked as such) gives the faithfulness to expect.
     """
     chosen = configuration(config, overrides)
     if estimate:
@@ -198,7 +198,7 @@ def _print_json(content: object) -> None:
 
 
 def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = False) -> None:
-    """Do the work in a process that is started again when Ray's daemon takes it down; `alone`: without Ray."""
+    """Run `work` in a child process that is restarted if the Ray daemon kills it; alone=True runs it directly."""
     from flows.runtime.logs import log_to_stderr
     from flows.runtime.supervise import supervise
 
@@ -208,7 +208,7 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
             supervise()  # Ray runs in this process, and ends it when its daemon dies
         work()
     except KeyboardInterrupt:  # here, because Typer would end the process without a word
-        # What is left to do may take seconds; who asks again gets the end at once, and no traceback of half an end.
+        # Cleaning up may take seconds; a second Ctrl-C exits immediately, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _leave("interrupted; finished models are kept. Run the same command to go on", 130)
 
@@ -217,7 +217,7 @@ cli_decisions.register(app, _decide)
 
 
 def main() -> None:
-    """Entry point: one clear message and a telling exit code for whatever a person can mend."""
+    """Run the command line; print one message and leave with its exit code for errors a person can fix."""
     from attribution.errors import AttributionError
     from training.errors import TrainingInputError
 

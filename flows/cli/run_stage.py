@@ -52,7 +52,7 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     _check_inputs(stage, states, campaign)
     check_writable(campaign)
     _announce(chosen)
-    _run(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
+    run_flow(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)
 
 
@@ -91,13 +91,13 @@ def check_writable(campaign: Campaign) -> None:
 
 def _check_folder(folder: Path) -> None:
     """A folder that cannot be written is found before minutes are spent. Raises StoreError."""
-    if isinstance(folder, ObjectPath):  # its first write will tell
+    if isinstance(folder, ObjectPath):  # its first write shows whether it can be written
         return
     place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not place.is_dir():
         raise StoreError(f"{place} is a file, so {folder} cannot be a folder. Set campaign.folder to another place")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise StoreError(f"{place} cannot be written to. Mend its permissions, or set campaign.folder elsewhere")
+        raise StoreError(f"{place} cannot be written to. Fix its permissions, or set campaign.folder elsewhere")
 
 
 def _announce(states: list[StageState]) -> None:
@@ -105,7 +105,7 @@ def _announce(states: list[StageState]) -> None:
         LOG.info("%-9s %s%s", state.stage, "" if state.todo else "nothing to do: ", state.why)
 
 
-def _run(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple[str, ...] = ()) -> None:
+def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple[str, ...] = ()) -> None:
     """Run a stage's flow, and then those that its result makes stale."""
     began = time.monotonic()
     check_environment()
@@ -201,12 +201,12 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
     _check_request(stage, config, campaign)
     check_writable(campaign)
     trains = config.curate.label_models > 0 or config.curate.race_models > 0
-    _run(stage, config, needs_ray=stage != "curate" or trains, then=("report",))
+    run_flow(stage, config, needs_ray=stage != "curate" or trains, then=("report",))
     _print_report(campaign)
 
 
 def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> None:
-    """What cannot be done is said before Ray and Prefect start: sets, targets, budgets and decisions that do not exist.
+    """Refuse sets, targets, budgets and decisions that do not exist before Ray and Prefect start.
 
     Raises what the stage itself would raise.
     """

@@ -1,4 +1,4 @@
-"""What the attribute stage reads: the targets to explain, and their outputs block by block."""
+"""The input of the attribute stage: the targets to explain, and their outputs block by block."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYTES_AT_ONCE = 2**29  # outputs the driver holds at a time
 
 @dataclass
 class _Survey:
-    """What one pass over the outputs of a role tells: its rows with a number, and their pooled outputs."""
+    """Result of one pass over the outputs of a role: its rows with a number, and their pooled outputs."""
 
     mask_ids: np.ndarray
     pooled: np.ndarray
@@ -33,7 +33,7 @@ class _Survey:
 
 
 class TargetBlocks:
-    """The outputs to explain, read in as many passes as memory asks for.
+    """The outputs to explain, read in as many passes as memory requires.
 
     The first pass reads every fragment whole, and so checks it. Further passes read some targets each: from the
     compacted copies where they are current.
@@ -45,21 +45,21 @@ class TargetBlocks:
         self.pooled_ids = np.zeros(0, np.int64)
         if self.settings.pooled_targets:
             self.pooled_ids = pooled_targets(np.zeros((1, campaign.n_targets)), self.classes)[1]
-        self._seen = {("fit", 0): self._look("fit", 0), ("holdout", 0): self._look("holdout", 0)}
+        self._seen = {("fit", 0): self._survey("fit", 0), ("holdout", 0): self._survey("holdout", 0)}
         fit, holdout = self._seen["fit", 0], self._seen["holdout", 0]
         if not len(fit.mask_ids):
             raise IncompleteCampaign(f"no trained models of role 'fit' in {campaign.folder}. Run `coterie retrain`")
         self.fit_ids, self.n_left_out = fit.mask_ids, fit.n_left_out
-        self.holdout_ids = holdout.mask_ids  # without any there is no faithfulness, and the tables say so
+        self.holdout_ids = holdout.mask_ids  # without any, the faithfulness table has no values
         self.fit_masks, self.holdout_masks = self._masks("fit", self.fit_ids), self._masks("holdout", self.holdout_ids)
         # No split may divide a mask from its complement.
         self.groups = self.fit_ids // 2 if config.sampler.kind == "antithetic" else None
         self.has_replicates = any(rows.role == "holdout" and rows.replicate > 0 for rows in campaign.trained())
         if self.has_replicates:
-            self._seen["holdout", 1] = self._look("holdout", 1)
+            self._seen["holdout", 1] = self._survey("holdout", 1)
         self.chosen = most_variable(fit.variance, self.settings.n_targets)
 
-    def _look(self, role: str, replicate: int) -> _Survey:
+    def _survey(self, role: str, replicate: int) -> _Survey:
         moments, left_out = RunningVariance(self.campaign.n_targets), 0
         ids, pooled = [np.zeros(0, np.int64)], [np.zeros((0, len(self.pooled_ids)))]
         for found, outputs, without_number in self.campaign.output_blocks(role, replicate):
@@ -85,7 +85,7 @@ class TargetBlocks:
         return len(self.chosen) + len(self.pooled_ids)
 
     def job(self, config: CampaignConfig) -> AnalysisJob:
-        """What all blocks share."""
+        """Return what all blocks share."""
         return AnalysisJob(
             fit_masks=PackedMasks.pack(self.fit_masks),
             holdout_masks=PackedMasks.pack(self.holdout_masks) if len(self.holdout_ids) else None,

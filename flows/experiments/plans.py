@@ -7,7 +7,7 @@
     certification.parquet, decisions.parquet, verification.parquet, comparisons.parquet, brittleness.parquet
                                        what came of it, each with a .json of what it was made from
 
-A plan's name says which rows it holds, so what is missing is known from names: killed half-way and started again, an
+A plan's name holds its rows, so a listing of names answers what is missing: killed half-way and started again, an
 experiment trains the rest and writes the same tables.
 """
 
@@ -47,7 +47,7 @@ class Plan:
 
 
 def plans(campaign: Campaign, kind: str) -> list[Plan]:
-    """Every plan of a kind, oldest first. Raises StoreError for a file that is none."""
+    """Return every plan of a kind, oldest first. Raises StoreError for a file that is none."""
     found = []
     for path in sorted((campaign.folder / "plans").glob(f"{kind}-*.json")):
         content = read_json(path)
@@ -65,7 +65,7 @@ def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[s
     # An empty plan has a name of its own too: it takes a shard's place, so that no other plan begins where it does.
     frozen = [plan for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
     taken = [max(plan.last, plan.first + 1) for plan in frozen]
-    # A plan that was lost leaves masks and models behind: they are another experiment's, and stay so.
+    # The masks and models of a plan that was lost stay another experiment's.
     existing = (*campaign.planned(), *campaign.with_outcome())
     taken += [rows.last for rows in existing if rows.role == role]
     size = campaign.shard_size

@@ -1,7 +1,7 @@
 """Prefect's temporary server ends with the process that started it, and writes to a file of its own.
 
 Prefect stops it at a normal exit only: a driver that was killed, or whose terminal was closed, would leave a server
-running for good. And a server that is told to end while it talks to its database prints a traceback, which on the
+running for good. And a server that receives SIGTERM while it talks to its database prints a traceback, which on the
 driver's terminal reads like a failure of the campaign.
 """
 
@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 # Reads until the driver's end of the pipe closes, which the system sees to, then ends the server if it still runs: as
-# Prefect does it, asked first, and killed when it has not followed after five seconds (it was seen to take sixty).
+# Prefect does it, asked first, and killed when it has not followed after five seconds (it once took sixty).
 _GUARD = """
 import os, signal, sys, time
 sys.stdin.buffer.read()
@@ -34,7 +34,7 @@ except OSError:
     pass
 """
 _guards: list[subprocess.Popen[bytes]] = []  # kept, so that the pipes stay open as long as this process lives
-_LARGEST_LOG = 2**20  # bytes; a longer one is begun anew
+_LARGEST_LOG = 2**20  # bytes; a longer one is truncated
 
 
 def _start(*, args: list[str], **options: Any) -> subprocess.Popen[bytes]:

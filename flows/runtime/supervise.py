@@ -26,7 +26,7 @@ def supervise() -> None:
     last one did. Call it before threads exist, Ray's and Prefect's among them.
 
     An end is orderly when Python itself ended (with whatever exit code), or a signal asked for it: SIGINT, SIGTERM,
-    SIGHUP. What was asked to end is never started again, however it ended: Ray has been seen to abort on its way out.
+    SIGHUP. What was asked to end is never started again, however it ended: Ray may abort during its shutdown.
     COTERIE_SUPERVISE=0 switches this off.
     """
     if os.environ.get("COTERIE_SUPERVISE") == "0" or not hasattr(signal, "sigwaitinfo"):

@@ -19,7 +19,7 @@ from flows.errors import CampaignBusy, StoreError
 from flows.storage.checksums import damaged_columns, recorded_identity, stamp
 from flows.storage.object_store import ObjectPath, lease
 
-REMEDY = "`coterie audit --repair` sets it aside; running again makes its rows anew"
+REMEDY = "`coterie audit --repair` sets it aside; running again recomputes its rows"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -105,7 +105,7 @@ def read_json(path: Path) -> Any:
 def write_table(path: Path, table: pa.Table, identity: str | None = None) -> None:
     """Write one Parquet fragment, atomically, with checksums of its columns and the campaign it belongs to."""
     stamped = stamp(table, identity)
-    # Outputs hardly ever repeat: with a dictionary of their values a fragment took 2.7 times as long and half as much
+    # Outputs do not repeat: with a dictionary of their values a fragment took 2.7 times as long and half as much
     # room again.
     words = [field.name for field in table.schema if pa.types.is_string(field.type)]
     write_atomically(
@@ -124,7 +124,7 @@ def read_table(
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
         table = pq.read_table(columns=columns, memory_map=False, partitioning=None, **source_arguments(path, "source"))
     except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing. Running `coterie run` again makes it anew") from error
+        raise StoreError(f"{path} is missing. `coterie run` writes it again") from error
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
@@ -143,7 +143,7 @@ def read_table(
 
 
 def source_arguments(path: Path, name: str) -> dict[str, Any]:
-    """Arguments that tell pyarrow where a file is."""
+    """Return the arguments with which pyarrow finds a file."""
     if isinstance(path, ObjectPath):
         return {name: path.key, "filesystem": path.filesystem}
     return {name: path}

@@ -8,7 +8,7 @@
     history/                 the resolved configuration and the versions of every run
     report.html
 
-A fragment's name says which rows it holds, so what is missing is known from a listing of names.
+A fragment's name holds its rows, so a listing of names answers what is missing.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def finished(campaign: Campaign) -> list[RowRange]:
 def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any]) -> None:
     """Write a derived table and then what it was made from."""
     schema = FIXED_TABLES.get(name, table.schema)
-    # Interrupted between the two writes, the table must not pass for what the old description says of it.
+    # Interrupted between the two writes, the new table must not be read with the old description.
     (campaign.folder / f"{name}.json").unlink(missing_ok=True)
     write_table(campaign.folder / f"{name}.parquet", table.cast(schema), identity=campaign.meta.identity_hash)
     write_json(campaign.folder / f"{name}.json", {"created": timestamp(), **about})

@@ -1,4 +1,4 @@
-"""Fragments: Parquet files whose names say which rows they hold, so that a listing of names answers what exists."""
+"""Fragments: Parquet files whose names hold their rows, so that a listing of names answers what exists."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ FAITHFULNESS = pa.schema(
 
 def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
     """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit. A campaign of several
-    alphas tells each mask's."""
+    alphas records each mask's."""
     return pa.schema(
         [
             ("mask_id", pa.int64()),  # its number; the mask follows from it and the campaign's seed

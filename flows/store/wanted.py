@@ -9,18 +9,18 @@ from flows.store.roles import RowRange, missing_shards, wanted_ranges
 
 
 def wanted(config: CampaignConfig) -> list[RowRange]:
-    """The models a configuration says should exist."""
+    """Return the rows that a configuration asks for."""
     settings = config.campaign
     return wanted_ranges(settings.n_fit, settings.n_holdout, settings.n_replicates)
 
 
 def missing_models(config: CampaignConfig, campaign: Campaign) -> list[RowRange]:
-    """Shards to train."""
+    """Return the shards that a configuration asks for and that have no outcome."""
     return missing_shards(wanted(config), campaign.trained(), campaign.shard_size)
 
 
 def analysis_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Names an analysis by everything it depends on: its settings, the rows it came from, and the code."""
+    """Return a name for an analysis: a digest of its settings, the rows it was made from, and the code."""
     return digest(
         {
             "attribution": config.attribution.model_dump(mode="json"),

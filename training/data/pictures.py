@@ -57,7 +57,7 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
         if isinstance(error, TrainingInputError):
             raise
-        raise TrainingInputError(f"{where}: not a readable picture ({error}). Replace or remove it.") from error
+        raise TrainingInputError(f"{where}: not a readable picture ({error}).") from error
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     return pixels if image_size is None else reduce_area(pixels, image_size, where)
 

@@ -183,28 +183,28 @@ CERTIFICATION = pa.schema(
 
 DECISIONS = pa.schema(
     [
-        ("player", pa.int32()),
-        ("name", pa.string()),
-        ("class_name", pa.string()),
+        ("player", pa.int32()),  # player's number
+        ("name", pa.string()),  # what its owner calls it
+        ("class_name", pa.string()),  # name of its class
         ("decision", pa.string()),  # keep, drop or review
         # mislabelled, label_conflict, harmful, redundant, look_alike, near_duplicate, budget, synergy, worth, …
         ("rule", pa.string()),
-        ("reason", pa.string()),
+        ("reason", pa.string()),  # the rule in words
         ("cluster", pa.int32()),  # redundant cluster, -1
         ("stands_in", pa.int32()),  # the kept player that stands in for a dropped one, -1
         ("protected_by", pa.list_(pa.int64())),  # rows of `interactions` that protect it
         ("evidence", pa.list_(pa.int64())),  # rows of `interactions` the decision rests on
         ("effect", _f64),  # on the mean probability of the correct class over all targets
-        ("effect_low", _f64),
-        ("effect_high", _f64),
-        ("own_class_effect", _f64),
-        ("own_class_low", _f64),
-        ("own_class_high", _f64),
-        ("harm_q", _f64),
+        ("effect_low", _f64),  # 95%
+        ("effect_high", _f64),  # 95%
+        ("own_class_effect", _f64),  # on the targets of its own class
+        ("own_class_low", _f64),  # 95%
+        ("own_class_high", _f64),  # 95%
+        ("harm_q", _f64),  # false discovery rate at which it counts as harmful
         ("label_score", _f64),  # log odds of its label by models trained without it; null where none were trained
         ("label_q", _f64),  # false discovery rate at which its label is called wrong
         ("n_own_class_hurt", pa.int32()),  # explained targets of its own class it hurts
-        ("n_own_class_explained", pa.int32()),
+        ("n_own_class_explained", pa.int32()),  # explained targets of its own class
         ("cost_of_dropping", _f64),  # change of the surrogate by dropping it (or bringing it back) at the decided set
         ("look_alike", pa.int32()),  # group of examples that look alike, -1
         ("matters", pa.string()),  # of its look-alike group: yes, no evidence, or empty
@@ -238,20 +238,20 @@ COMPARISONS = pa.schema(
 
 BRITTLENESS = pa.schema(
     [
-        ("target", pa.int32()),
+        ("target", pa.int32()),  # target's number
         ("search", pa.string()),  # main_effects or interactions
-        ("gate_open", pa.bool_()),
+        ("gate_open", pa.bool_()),  # whether interactions improve predictions on this target
         ("margin_full", _f64),  # mean margin with all players
         ("predicted_removals", pa.int32()),  # -1: the surrogate flips it with none of the removals allowed
         ("confirmed_removals", pa.int32()),  # smallest tried removal from which on the margin's interval is below 0; -1
-        ("removed", _players),
-        ("predicted_margin", _f64),
-        ("margin_after", _f64),
-        ("margin_after_low", _f64),
-        ("margin_after_high", _f64),
-        ("tried", pa.list_(pa.int32())),
-        ("margins", pa.list_(_f64)),
-        ("n_seeds", pa.int32()),
+        ("removed", _players),  # players of the confirmed removal
+        ("predicted_margin", _f64),  # of the surrogate, after the removal
+        ("margin_after", _f64),  # mean margin after the removal, measured
+        ("margin_after_low", _f64),  # 95%
+        ("margin_after_high", _f64),  # 95%
+        ("tried", pa.list_(pa.int32())),  # sizes of the removals that were trained
+        ("margins", pa.list_(_f64)),  # mean margin at each size
+        ("n_seeds", pa.int32()),  # trainings of each removal
     ]
 )
 

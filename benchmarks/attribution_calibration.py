@@ -30,7 +30,7 @@ from attribution.analysis.block_tables import tables_of  # noqa: E402
 from attribution.analysis.pooled_table import pool_sets  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
-from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.linear.datamodel_fit import fit_linear  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.screening.screen import set_columns  # noqa: E402

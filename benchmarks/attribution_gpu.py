@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from attribution.device import torch_device  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
-from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.linear.datamodel_fit import fit_linear  # noqa: E402
 from attribution.masks.folds import N_FOLDS, assign_folds  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.masks.row_groups import RowGroups, make_row_groups  # noqa: E402

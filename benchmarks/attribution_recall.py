@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from attribution import ProxySPEX  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
-from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.linear.datamodel_fit import fit_linear  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402
 from attribution.screening.screen import set_columns  # noqa: E402
 from benchmarks.attribution_oracle import Bound, bound  # noqa: E402

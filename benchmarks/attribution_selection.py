@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from attribution import PairwiseLasso, RidgeDatamodel, SampleReuseBanzhaf, WeightedLeastSquares  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.interactions.block import BlockSettings, fit_block  # noqa: E402
-from attribution.linear.cross_fitted import fit_linear  # noqa: E402
+from attribution.linear.datamodel_fit import fit_linear  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402
 from attribution.masks.inputs import check_data  # noqa: E402
 from attribution.proxy.boosted_trees import BoosterSettings  # noqa: E402

@@ -17,11 +17,11 @@ from attribution.interactions import candidate_search as candidates_module
 from attribution.interactions import selection as selection_module
 from attribution.interactions.block import search
 from attribution.interactions.candidate_search import find_larger, find_pairs, proxy_candidates
-from attribution.interactions.candidates import Candidates, joined
+from attribution.interactions.candidate_table import Candidates, joined
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, select
 from attribution.interactions.setup import N_FOLDS, BlockSettings, BlockSetup
-from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.datamodel_fit import fit_linear
 from attribution.masks.inputs import check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Proxy, fit_proxy

@@ -86,7 +86,7 @@ def _datamodel(block: FittedBlock) -> Predictor:
 
 
 def _proxy(block: FittedBlock) -> Predictor:
-    """Boosted trees, fitted here: candidates are searched with trees of their own (interactions/candidates.py)."""
+    """Boosted trees, fitted here: candidates are searched with trees of their own (interactions/candidate_table.py)."""
     data, settings, players = block.data, block.settings, block.fitted.players
     proxy = fit_proxy(
         data.masks[:, players], block.centred, settings.booster, backend=settings.backend,

@@ -1,4 +1,4 @@
-"""The linear datamodel: the best linear function of the mask, by LASSO."""
+"""The linear datamodel: the best linear function of the mask, by LASSO (fitted by `attribution.linear.datamodel_fit`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from attribution.estimators.base import LinearMaskModel
 from attribution.fourier.basis import basis
-from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.datamodel_fit import fit_linear
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import check_data
 from attribution.masks.player_subset import dense_players

@@ -2,7 +2,7 @@
 
 The order of the steps, and the masks that each may use, keep errors and tests valid:
 
-1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/cross_fitted.py).
+1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/datamodel_fit.py).
 2. Candidates: an exhaustive screen of pairs on those residuals, with sums kept per fold. Step 3 with the pairs alone.
    Triples on the residuals of that spectrum (triples.py), and where no screen tests an order, sets that proxies
    propose, fitted on either half of the masks (candidate_search.py).
@@ -10,7 +10,7 @@ The order of the steps, and the masks that each may use, keep errors and tests v
    strictness used on a fold is chosen without it (selection.py). So every mask has predictions by a datamodel and by a
    spectrum that were fitted without it; the interaction test (the gate) compares them.
 4. Effects and interactions are one-step estimates with the residuals of step 3. The interval of a reported set is
-   conditional on its having been reported (estimates.py).
+   conditional on its having been reported (estimates_and_p_values.py).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.candidate_search import find_larger, find_pairs
-from attribution.interactions.candidates import Candidates, joined
-from attribution.interactions.estimates import Reported, one_step_main_effects, report
+from attribution.interactions.candidate_table import Candidates, joined
+from attribution.interactions.estimates_and_p_values import Reported, one_step_main_effects, report
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
 from attribution.levels import FDR_LEVEL
-from attribution.linear.cross_fitted import LinearFit, fit_linear
+from attribution.linear.datamodel_fit import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attribution.interactions.candidates import (
+from attribution.interactions.candidate_table import (
     MIN_REPORTED_Z,
     Candidates,
     find_report_threshold,
@@ -95,7 +95,7 @@ def find_larger(
         Candidate pairs of each target.
     z_histograms : ZHistograms
         Every triple tested is counted here. Sets that a proxy proposes are counted where they are tested
-        (estimates.py).
+        (estimates_and_p_values.py).
 
     Returns
     -------

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.interactions.candidates import Candidates
+from attribution.interactions.candidate_table import Candidates
 from attribution.interactions.refit import Design, Fit, OnDemandSolver, Request, Solver
 from attribution.interactions.refit_torch import solve_on_device
 from attribution.interactions.setup import N_FOLDS, BlockSetup
-from attribution.linear.cross_fitted import LinearFit
+from attribution.linear.datamodel_fit import LinearFit
 from attribution.screening.screen import set_columns
 from attribution.types import Array
 

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.interactions.candidates import MIN_REPORTED_Z, Candidates, find_report_threshold, with_prior
+from attribution.interactions.candidate_table import MIN_REPORTED_Z, Candidates, find_report_threshold, with_prior
 from attribution.interactions.setup import N_FOLDS, BlockSetup
 from attribution.screening.heredity import are_among, triples_by_heredity
 from attribution.screening.screen import screen_triples, set_statistics

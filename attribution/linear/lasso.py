@@ -1,4 +1,4 @@
-"""L1-penalised least squares for many targets from second moments: the solver of cross_fitted.py and of the refits.
+"""L1-penalised least squares for many targets from second moments: the solver of datamodel_fit.py and of the refits.
 
     minimise over b, c:  1/2 sum_r w_r (y_r - c - x_r . b)^2 / sum_r w_r  +  lambda sum_j penalty_j |b_j|
 

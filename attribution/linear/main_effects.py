@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fourier.basis import basis
-from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.datamodel_fit import fit_linear
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.statistics.p_values import clustered_mean
 from attribution.types import Array

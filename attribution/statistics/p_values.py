@@ -1,4 +1,8 @@
-"""P-values, z-scores, clustered means, and the interaction test of squared errors (the gate)."""
+"""Conversions between z-scores and p-values, clustered means, and the gate's test of squared errors.
+
+The p-value of an interaction is computed in `attribution.interactions.estimates_and_p_values`; its q-value in
+`attribution.statistics.false_discovery`.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import Lasso
 
 from attribution import AttributionError, Datamodel
 from attribution.fourier.basis import basis
-from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.datamodel_fit import fit_linear
 from attribution.linear.lasso import Moments, penalty_grid, solve_l1
 from attribution.masks.folds import assign_folds
 

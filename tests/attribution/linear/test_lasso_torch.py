@@ -8,7 +8,7 @@ import torch
 
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
-from attribution.linear.cross_fitted import fit_linear
+from attribution.linear.datamodel_fit import fit_linear
 from attribution.linear.lasso import Moments, penalty_grid, solve_l1, solve_l1_each
 from attribution.linear.lasso_torch import solve_l1_on_device
 from attribution.masks.folds import assign_folds

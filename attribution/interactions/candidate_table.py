@@ -1,4 +1,7 @@
-"""The candidate sets of one target, with their statistics before any refit."""
+"""The candidate sets of one target, with their statistics before any refit.
+
+Which sets become candidates is decided in candidate_search.py (screens, proxies) and triples.py.
+"""
 
 from __future__ import annotations
 

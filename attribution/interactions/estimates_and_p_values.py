@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.fourier.basis import basis, rows_of
-from attribution.interactions.candidates import Candidates
+from attribution.interactions.candidate_table import Candidates
 from attribution.interactions.selection import Selection
 from attribution.interactions.setup import BlockSetup
 from attribution.masks.player_subset import player_blocks

@@ -1,4 +1,4 @@
-"""The linear datamodel: the best linear function of the mask, by LASSO (fitted by `attribution.linear.datamodel_fit`)."""
+"""The linear datamodel: the best linear function of the mask, by LASSO (fitted by linear/datamodel_fit.py)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
+from conf.compose import ConfigError
 from conf.schema import CampaignConfig
 from flows.cli.commands import app
 from flows.forecast.cost import estimate, forecast_time
@@ -165,7 +167,7 @@ def test_the_prior_counts_masks_a_player(tmp_path: Path) -> None:
 # --- the command -------------------------------------------------------------------------------------------------
 
 
-def command(folder: Path, *arguments: str) -> object:
+def command(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["plan", "quickstart", *SMALL, f"campaign.folder={folder}", *arguments])
 
 
@@ -185,9 +187,9 @@ def test_the_command_prints_a_table_or_json_and_writes_nothing(
     assert not (tmp_path / "c").exists()
 
 
-def test_json_without_an_estimate_is_wrong_usage(tmp_path: Path) -> None:
-    done = command(tmp_path / "c", "--json")
-    assert done.exit_code == 2 and "--estimate" in done.output
+def test_json_and_a_dry_run_of_a_plan_are_wrong_usage(tmp_path: Path) -> None:
+    done = command(tmp_path / "c", "--json", "--dry-run")
+    assert isinstance(done.exception, ConfigError) and "--json reports what a stage wrote" in str(done.exception)
     assert not (tmp_path / "c").exists()
 
 

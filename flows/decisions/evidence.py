@@ -28,7 +28,7 @@ from flows.store.learnability import require_learnt
 from flows.store.roles import count_rows
 from flows.store.wanted import analysis_key
 from training import Dataset
-from training.data.neighbours import near_duplicate_components
+from training.data.near_duplicates import near_duplicate_components
 
 OUTPUTS_AT_ONCE = 64  # targets whose residuals are held at a time
 

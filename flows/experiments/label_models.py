@@ -19,7 +19,7 @@ from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from training import Dataset
 from training.data.dataset import ImageSet
-from training.data.neighbours import near_duplicate_components
+from training.data.near_duplicates import near_duplicate_components
 
 N_FOLDS = 5
 PURPOSE = 50  # of the random draw, so that no other one shares its numbers

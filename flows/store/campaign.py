@@ -1,12 +1,23 @@
-"""The campaign's folder: the only code that knows where its tables lie.
+"""The campaign's folder, and the reading and writing of its main tables.
 
     campaign.json            identity, shapes, shard size; written once
-    examples.parquet         the images: players, targets, audit examples
-    masks/ outputs/ results/ fragments; a row exists when its fragment does
+    config.json              the resolved configuration of the last plan (configuration.py)
+    examples.parquet         players, targets and audit examples with their images
+    inspection.json          what plan found in the data: leaks, duplicates, contradicting labels (examples.py)
+    masks/ outputs/ results/ fragments; a row exists when its fragment does (fragments.py)
+    plans/                   frozen plans of certify, verify and brittleness (flows/experiments/plans.py)
     analysis.json            which analysis is current, its settings and the rows it came from
     analyses/<key>/          effects, interactions, faithfulness, sets
-    history/                 the resolved configuration and the versions of every run
-    report.html
+    certification, decisions, comparisons, brittleness
+                             one .parquet each, with a .json of what it was computed from; past/ keeps earlier ones
+                             (derived.py)
+    compact/                 outputs target by target, for fast reading of one target (compaction.py)
+    history/                 the resolved configuration and the versions of every run (history.py)
+    compute.json             the execution mode chosen for every network (flows/compute/execution_mode.py)
+    report.html report.json  the report, and what it was drawn from
+    logs/                    tracebacks of failed shards
+    quarantine/              files that `coterie audit --repair` set aside (flows/audit/fragments.py)
+    .lock                    held while a process writes
 
 A fragment's name holds its rows, so a listing of names answers what is missing.
 """

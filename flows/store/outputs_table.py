@@ -1,7 +1,7 @@
 """Rows of trained models and of failed shards: the `outputs` table, and `results` of experiments.
 
 `outputs` holds models trained and evaluated as the campaign's own. `results` holds models of verify and brittleness:
-another recipe, or other examples evaluated.
+another recipe, or other examples evaluated. `flows.compute.training_loop` computes and writes them.
 """
 
 from __future__ import annotations

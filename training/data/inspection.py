@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.dataset import Dataset, ImageSet
-from training.data.neighbours import NEAR_DUPLICATE_DISTANCE, components_of_parts, image_hashes
+from training.data.near_duplicates import NEAR_DUPLICATE_DISTANCE, components_of_parts, image_hashes
 
 KINDS = (
     "leak", "two_labels", "duplicates", "no_audit", "small_audit", "class_missing", "small_class", "constant",

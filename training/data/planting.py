@@ -72,7 +72,7 @@ def plant(
         Sizes of the groups, the original included, taken in turn; 2 to 5.
     near_share : float
         Share of the groups whose copies are near-duplicates, a little brighter or darker and noisier, instead of
-        exact. They lie below `neighbours.NEAR_DUPLICATE_DISTANCE` of their original: what a re-encoding does, not
+        exact. They lie below `near_duplicates.NEAR_DUPLICATE_DISTANCE` of their original: what a re-encoding does, not
         another photograph of the same thing.
     flipped : float
         Share of the training examples that get the label of another class, drawn evenly. No example is both a copy

@@ -10,7 +10,7 @@ import numpy as np
 
 from training.data.dataset import Dataset, ImageSet, RawImages
 from training.data.names import as_name, check_unique
-from training.data.neighbours import near_duplicate_components
+from training.data.near_duplicates import near_duplicate_components
 from training.errors import TrainingInputError
 from training.randomness import permutation, word_rows
 

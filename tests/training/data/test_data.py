@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.conftest import random_pictures, write_parquet
 from training import TrainingInputError, load_dataset
-from training.data.neighbours import near_duplicate_components
+from training.data.near_duplicates import near_duplicate_components
 from training.data.pictures import reduce_area
 
 
@@ -107,8 +107,8 @@ def test_near_duplicates_agree_with_brute_force(monkeypatch, digits):
     labels = np.arange(len(images))
     for left, right in zip(*np.nonzero(distance < threshold), strict=True):
         labels[labels == labels[right]] = labels[left]
-    monkeypatch.setattr("training.data.neighbours._ROWS_AT_ONCE", 64)
-    monkeypatch.setattr("training.data.neighbours._PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("training.data.near_duplicates._ROWS_AT_ONCE", 64)
+    monkeypatch.setattr("training.data.near_duplicates._PAIRS_AT_ONCE", 7)
     component = near_duplicate_components(images, threshold)
     assert 10 < len(np.unique(component)) < len(images) - 10
     assert (

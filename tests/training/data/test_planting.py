@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import Dataset, TrainingInputError, load_dataset
-from training.data.neighbours import NEAR_DUPLICATE_DISTANCE, near_duplicate_components
+from training.data.near_duplicates import NEAR_DUPLICATE_DISTANCE, near_duplicate_components
 from training.data.planting import NOTHING, plant
 
 

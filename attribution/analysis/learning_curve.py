@@ -2,9 +2,9 @@
 
 The curve is that of optimally tuned ridge regression on n independent, equally scaled features (Dobriban and Wager
 2018, Theorem 2.1), with two free parameters: the R^2 in the limit of many masks, and the number of players that act.
-LASSO needs fewer masks than ridge where few players act, which a smaller number of players expresses; it hardly
-needs more, so that number is at most the true one. A power law, limit - a n^-b, fits the same points and leads
-elsewhere when one goes far: the interval takes in both.
+LASSO needs fewer masks than ridge where few players act, which a smaller number of players expresses; so that number is
+at most the true one. A power law, limit - a n^-b, fits the same points and extrapolates differently: the interval
+covers both.
 """
 
 from __future__ import annotations
@@ -100,8 +100,26 @@ def measure(
 ) -> list[Point]:
     """Fit the datamodel (and the spectrum) to subsets of the masks, and predict the held-out ones.
 
-    masks: (m, n) bool, outputs: (m, t), holdout_masks: (h, n). groups: (m,) rows no split may divide. Sizes of at most
-    half the masks are fitted twice, on different masks. Raises AttributionError for bad input or too few masks.
+    Parameters
+    ----------
+    masks, outputs
+        (m, n) bool and (m, t): what is fitted.
+    holdout_masks
+        (h, n) bool: what is predicted.
+    alpha, max_order, seed
+        Of the fits.
+    groups
+        (m,) int labels of rows that no split may divide.
+    sizes
+        Numbers of masks to fit to; sizes of at most half the masks are fitted twice, on different masks. Default:
+        `subset_sizes`.
+    spectrum
+        Whether to fit the spectrum as well.
+
+    Raises
+    ------
+    AttributionError
+        For bad input or too few masks.
     """
     data = check_data(masks, outputs, alpha, groups=groups)
     held_out = check_masks(holdout_masks, data.masks.shape[1], "holdout_masks")

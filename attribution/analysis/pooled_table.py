@@ -101,13 +101,36 @@ def pool_sets(
     higher_is_better: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Columns:
-    """Test every member set over all targets together; columns of the table `sets`, strongest evidence first.
+    """Test every member set over all targets together.
 
-    All pairs are tested (of the `max_players` of largest main effects, beyond that many). Larger sets, and pairs of
-    other players, are tested where some target's analysis reported them; those it considered and did not report count
-    with p = 1, so that the false discovery rate is over all that were considered. Fewer than two targets: no rows.
+    Parameters
+    ----------
+    blocks
+        In the order of the targets, q-values assigned.
+    masks
+        (m, n) bool, the fit masks.
+    alpha
+        One number or (m,), the masks' inclusion probability.
+    groups
+        (m,) int labels of rows that no split may divide.
+    method
+        "BH" or "BY".
+    max_players
+        Players of which all pairs are tested: those of the largest main effects.
+    higher_is_better
+        False turns the signs when kinds are named.
+    progress
+        Called with the number of players whose pairs are done.
 
-    higher_is_better: False turns the signs when kinds are named. progress: called with the pairs' first members done.
+    Returns
+    -------
+    dict
+        Columns of the table `sets`, strongest evidence first. No rows with fewer than two targets.
+
+    Notes
+    -----
+    Larger sets, and pairs of other players, are tested where some target's analysis reported them. Those it tested and
+    did not report count with p = 1, so that the false discovery rate is over all that were tested.
     """
     pool = CampaignPool(blocks, masks, alpha=alpha, groups=groups, max_players=max_players)
     if len(pool.targets) < 2:
@@ -121,7 +144,7 @@ def pool_sets(
         last = min(first + step, screened)
         found = pool.pairs(range(first, last))
         z_histograms.add_tests(Stratum(2), z_of(found.p_value))
-        # Nothing above this can reach KEPT_LEVEL unless a share of all pairs passes, which the reported ones see to.
+        # Nothing above this reaches KEPT_LEVEL unless a share of all pairs passes; reported pairs are kept anyway.
         stays = (found.p_value <= 0.02) | np.array([tuple(pair) in reported for pair in found.members.tolist()], bool)
         kept.append(found.take(stays))
         if progress is not None:

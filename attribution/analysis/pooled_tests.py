@@ -1,4 +1,4 @@
-"""Is a member set real, judged by all targets at once? Tests that know how targets depend on each other.
+"""Pooled tests: one p-value per member set over all targets, which allows for the dependence between targets.
 
 Given the residuals r_t of the datamodel, the statistics z_t(S) = sum phi_S r_t / |r_t| of one set on all targets have,
 over random masks, the covariance C_ts = sum r_t r_s / (|r_t| |r_s|): the residuals' own correlation, however
@@ -8,7 +8,7 @@ strong. Three functions of them are tested, the first two at a quarter of the le
 - the same among the targets on which every member has a main effect (heredity.py), which are few;
 - the direction main effects point in: sum w_t z_t / sqrt(w' C w), a standard normal variable, with
   w_t = -sign (min_i |u_i|)^2 where the members' main effects u_i (in standard errors) have one sign, else 0. Redundancy
-  lowers a pair's interaction just there, and synergy raises it. Main effects say nothing about the interactions' noise
+  lowers a pair's interaction just there, and synergy raises it. Main effects are independent of the interactions' noise
   (their basis functions are orthogonal), so the weights may come from the same masks.
 
 Sums of squares over targets lose: a set acts on few targets, and the others bring noise (docs/NEGATIVE_RESULTS.md).
@@ -32,9 +32,20 @@ _NO_DIRECTION = 1e-6
 
 @dataclass(frozen=True)
 class PooledTests:
-    """Tests of member sets over T targets. members (c, order); direction (c,): the weighted sum of z in standard
-    errors, above 0 where the set lowers what its members do, 0 where the main effects never agree; largest (c,): the
-    z of most weight as evidence, on target (c,); p_value (c,)."""
+    """Tests of c member sets of one order over T targets.
+
+    Parameters
+    ----------
+    members
+        (c, order) int64.
+    direction
+        (c,), the weighted sum of z over targets in standard errors: above 0 where the set lowers what its members do
+        alone, 0 where their main effects never agree in sign.
+    largest, target
+        (c,), the z that is the strongest evidence, and the target it is on.
+    p_value
+        (c,), of the three tests together.
+    """
 
     members: NDArray[np.int64]
     direction: Array
@@ -62,11 +73,17 @@ class PooledTests:
 
 
 class TargetPool:
-    """What all pooled tests of a campaign share.
+    """Masks, residuals and main effects that all pooled tests of a campaign share.
 
-    phi: (u, n) float32, the basis at one mask per cluster. residuals: (u, T), of the datamodel, out of fold, summed up
-    per cluster for even and for odd orders (Clusters.sums). main_z: (T, n), main effects in standard errors; NaN
-    counts as 0.
+    Parameters
+    ----------
+    phi
+        (u, n) float32, the basis at one mask per row group.
+    even, odd
+        (u, T), the datamodel's residuals, out of fold, summed per row group for even and for odd orders
+        (`RowGroups.sums`).
+    main_z
+        (T, n), main effects in standard errors. NaN counts as 0.
     """
 
     def __init__(self, phi: Float32, even: Array, odd: Array, main_z: Array) -> None:
@@ -89,11 +106,11 @@ class TargetPool:
         z = self.phi[:, player + 1 :].T @ (self.sums[0] * self.phi[:, [player]])
         mine, theirs = self.main_z[player], self.main_z[player + 1 :]
         weight = np.minimum(np.abs(mine), np.abs(theirs))
-        led = weight >= HEREDITY_Z
+        by_heredity = weight >= HEREDITY_Z
         weight *= weight
         weight *= -np.sign(mine) * (mine * theirs > 0)
         members = np.column_stack([np.full(len(later), player), later])
-        tests = self._tested(members, z, weight, led, ((weight @ self.roots[0]) ** 2).sum(axis=1))
+        tests = self._tested(members, z, weight, by_heredity, ((weight @ self.roots[0]) ** 2).sum(axis=1))
         again = np.flatnonzero(tests.p_value < _AGAIN_BELOW)
         if len(again) == 0:
             return tests
@@ -116,10 +133,10 @@ class TargetPool:
                 columns *= self.phi[:, part[:, place]]
             # Self-normalised: sum phi_S r / sqrt(sum phi_S^2 r^2); at alpha = 1/2 the squares are 1.
             z = (columns.T @ sums) / np.sqrt(np.maximum((columns**2).T @ sums**2, 1e-30))
-            weight, led = self._weight(part)
+            weight, by_heredity = self._weight(part)
             spread = ((columns * (sums @ weight.T)) ** 2).sum(axis=0)
             raw = (weight * (columns.T @ sums)).sum(axis=1)
-            found.append(self._tested(part, z, weight, led, spread, raw))
+            found.append(self._tested(part, z, weight, by_heredity, spread, raw))
         return PooledTests.joined(found, order)
 
     def _weight(self, members: NDArray[np.int64]) -> tuple[Float32, NDArray[np.bool_]]:
@@ -136,27 +153,27 @@ class TargetPool:
         members: NDArray[np.int64],
         z: Float32,
         weight: Float32,
-        led: NDArray[np.bool_],
+        by_heredity: NDArray[np.bool_],
         spread: Float32,
         raw: Float32 | None = None,
     ) -> PooledTests:
         size = np.abs(z)
-        anywhere, among_led = size.argmax(axis=1), np.where(led, size, -1).argmax(axis=1)
+        anywhere, among_heredity = size.argmax(axis=1), np.where(by_heredity, size, -1).argmax(axis=1)
         rows = np.arange(len(z))
         p_anywhere = _largest_of(size[rows, anywhere], np.full(len(z), self.n_targets))
-        p_led = _largest_of(size[rows, among_led], led.sum(axis=1))
-        target = np.where(p_led < p_anywhere, among_led, anywhere)
+        p_heredity = _largest_of(size[rows, among_heredity], by_heredity.sum(axis=1))
+        target = np.where(p_heredity < p_anywhere, among_heredity, anywhere)
         together = (weight * z).sum(axis=1) if raw is None else raw
         known = spread > _NO_DIRECTION
         direction = np.where(known, together / np.sqrt(np.where(known, spread, 1.0)), 0.0).astype(np.float64)
-        p_value = np.minimum(4.0 * np.minimum(p_led, p_anywhere), 2.0 * two_sided_p(direction))
+        p_value = np.minimum(4.0 * np.minimum(p_heredity, p_anywhere), 2.0 * two_sided_p(direction))
         return PooledTests(
             members, direction, z[rows, target].astype(np.float64), target.astype(np.int64), np.minimum(p_value, 1.0)
         )
 
 
 def _largest_of(z: Float32, count: NDArray[np.int64]) -> Array:
-    """p of the largest |z| of `count` nil effects, however dependent; 1 of none."""
+    """p of the largest |z| of `count` null effects, however dependent; 1 of none."""
     p = np.minimum(two_sided_p(z.astype(np.float64)), 1 - 1e-16)
     return np.where(count > 0, -np.expm1(count * np.log1p(-p)), 1.0)
 

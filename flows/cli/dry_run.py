@@ -19,10 +19,10 @@ SIZES_A_REMOVAL = 10  # tried for each target and search at most (attribution.cu
 
 def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str]:
     """The lines that `coterie STAGE --dry-run` prints. Raises what the stage itself would raise before it trains."""
-    told: dict[str, Callable[[CampaignConfig, Campaign], list[str]]] = {
+    lines_of: dict[str, Callable[[CampaignConfig, Campaign], list[str]]] = {
         "certify": _certify, "curate": _curate, "verify": _verify, "brittleness": _brittleness,
     }  # fmt: skip
-    return told[stage](config, campaign)
+    return lines_of[stage](config, campaign)
 
 
 def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:

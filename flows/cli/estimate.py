@@ -35,10 +35,10 @@ def print_estimate(config: CampaignConfig, as_json: bool) -> None:
 
 def lines(found: Estimate) -> list[tuple[str, str]]:
     """Names and values of what is not a curve."""
-    told = time_lines(found.time) if found.time else [("time", f"unknown here: {found.time_unknown}")]
+    lines = time_lines(found.time) if found.time else [("time", f"unknown here: {found.time_unknown}")]
     parts = ", ".join(f"{name} {as_bytes(size)}" for name, size in found.disk.by_table.items())
     return [
-        *told,
+        *lines,
         ("disk", f"{as_bytes(found.disk.total)} ({parts}); {as_bytes(found.disk.per_model)} for every model more"),
         ("can be seen", f"a pair interaction of {found.smallest_detectable:.2f} standard deviations of an output"),
     ]
@@ -49,7 +49,7 @@ def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
     how = f"{time.mode}, {time.ensemble_size} at a time, {time.threads} thread{'s' * (time.threads > 1)}"
     total = time.training_seconds + time.other_seconds
     hours = f"{time.core_hours:.2g} core-hours" + (f", {time.gpu_hours:.2g} GPU-hours" if time.gpu_hours else "")
-    told = [
+    lines = [
         ("one model", f"{time.seconds_per_model:.3g} s of a worker ({how}, on {time.device_name}; calibrated)"),
         ("rate", f"{time.models_per_second:.3g} models/s with {time.workers} workers"),
         (
@@ -60,23 +60,24 @@ def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
     ]
     if time.load > BUSY * time.workers:
         at_load = clock(time.training_seconds_at_load)
-        told.append(("", f"on cores of its own; beside the {time.load:.1f} programs at work now: training {at_load}"))
+        lines.append(("", f"on cores of its own; beside the {time.load:.1f} programs at work now: training {at_load}"))
     if time.seconds_per_model_so_far is not None:
-        told.append(("so far", f"{time.seconds_per_model_so_far:.3g} s a model by the clock, in this campaign"))
-    return told
+        lines.append(("so far", f"{time.seconds_per_model_so_far:.3g} s a model by the clock, in this campaign"))
+    return lines
 
 
 def faithfulness_table(found: Estimate) -> Table:
     """Expected R² by number of fit masks."""
-    told = found.faithfulness
+    forecast = found.faithfulness
     origin = (
-        f"[bold]prior[/bold], not from this campaign: as many masks a player gave in {told.source} (lowest to highest)"
-        if told.is_prior
-        else f"learning curve through {told.n_masks_used:,} masks of this campaign, with 95% interval"
+        "[bold]prior[/bold], not from this campaign: what as many masks a player gave in "
+        f"{forecast.source} (lowest to highest)"
+        if forecast.is_prior
+        else f"learning curve through {forecast.n_masks_used:,} masks of this campaign, with 95% interval"
     )
     table = Table("fit masks", "datamodel", "spectrum", title=f"expected held-out R², mean over targets: {origin}")
     table.title_justify = "left"
-    for row in told.rows:
+    for row in forecast.rows:
         table.add_row(f"{row['n_fit']:,}", _value(row["datamodel"]), _value(row["spectrum"]))
     return table
 

@@ -65,7 +65,7 @@ class TimeForecast:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Everything `coterie plan --estimate` prints. time is None where this machine cannot tell; time_unknown: why."""
+    """Everything `coterie plan --estimate` prints. time is None where it cannot be forecast here; time_unknown: why."""
 
     name: str
     folder: str
@@ -102,7 +102,7 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
         time = forecast_time(config, dataset, n_missing, measured(config, dataset, cache))
         if campaign.exists and campaign.trained():
             time = replace(time, seconds_per_model_so_far=_so_far(campaign))
-    except ValueError as error:  # no such device here: disk and faithfulness are told all the same
+    except ValueError as error:  # no such device here: disk and faithfulness are forecast nevertheless
         unknown = str(error)
     n_explained = config.attribution.n_targets or len(dataset.targets)
     return Estimate(
@@ -123,7 +123,7 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 
 
 def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None) -> Calibration:
-    """Calibrate the way in which this campaign trains or would choose to train, on this machine."""
+    """Calibrate the execution mode that this campaign has or would choose, on this machine."""
     compute, campaign = config.compute, Campaign(config.campaign.folder)
     device, most = resolve_device(compute.device), min(compute.ensemble_size, config.campaign.shard_size)
     values = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}

@@ -1,7 +1,7 @@
 """Expected faithfulness of a configured campaign: from its own masks where there are enough, else from other campaigns.
 
 Its own: datamodel and spectrum are fitted to subsets of the masks trained so far and scored on masks they have not
-seen; learning_curve.py draws the curve and says how sure it is. Few targets serve, spread over those that
+seen; learning_curve.py fits the curve with its interval. Few targets serve, spread over those that
 would be explained: the datamodel is fitted once to all of these, and the curves take over its level.
 """
 
@@ -25,7 +25,7 @@ from flows.store.campaign import Campaign
 FEW_TARGETS = 12
 MOST_MASKS = 4096  # of those that exist, used for the curve
 MOST_PLAYERS_FOR_SETS = 400  # beyond, screening for the spectrum takes too long for an estimate
-LEAST_FIT, LEAST_HOLDOUT = 96, 64  # fewer: the prior says more
+LEAST_FIT, LEAST_HOLDOUT = 96, 64  # fewer: the prior is more accurate
 HELD_BACK = 0.2  # of the fit masks, where there are no held-out ones yet
 
 
@@ -139,6 +139,6 @@ def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> F
 
 
 def level(scores: np.ndarray, few: slice) -> float:
-    """Mean R² of all targets over that of a few of them; 1 where these predict too little to tell."""
+    """Mean R² of all targets over that of a few of them; 1 where their mean R² is at most 0.05."""
     all_of_them, some = float(np.nanmean(scores)), float(np.nanmean(scores[few]))
     return min(2.0, max(0.5, all_of_them / some)) if some > 0.05 and all_of_them > 0 else 1.0

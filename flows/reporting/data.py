@@ -1,4 +1,4 @@
-"""What the report says, read from a campaign's tables: numbers, names and which rows to show. No HTML."""
+"""The report's content, read from a campaign's tables: numbers, names and which rows to show. No HTML."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class _Sets:
         self.found = gate & self.passes
         with np.errstate(divide="ignore", invalid="ignore"):
             strength = np.nan_to_num(np.abs(number["banzhaf"] / number["stderr"]), nan=0.0)
-        # q first; equal q (at 0, or after the step-up's minimum) are told apart by |I| in standard errors.
+        # q first; equal q (at 0, or after the step-up's minimum) are ranked by |I| in standard errors.
         self.order = np.lexsort((-strength, np.nan_to_num(number["q_value"], nan=np.inf)))
         self.kind = np.asarray(table["kind"].to_pylist(), dtype=object)
 

@@ -127,11 +127,11 @@ def _column(row: TargetScores, x: float, step: float, place: Any) -> Markup:
     parts.append(
         Markup('<circle class="spectrum {}" cx="{}" cy="{}" r="3.6"/>').format(state, x_text, spectrum)
     )
-    told = (
+    caption = (
         f"Target {row.target}: datamodel {fixed(linear)}, spectrum {fixed(sparse)}, "
         f"noise ceiling {fixed(ceiling)} [{fixed(low)}, {fixed(high)}]"
     )
-    return Markup("<g><title>{}</title>{}</g>").format(told, Markup("").join(parts))
+    return Markup("<g><title>{}</title>{}</g>").format(caption, Markup("").join(parts))
 
 
 def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
@@ -171,10 +171,10 @@ def accuracy_figure(accuracies: dict[str, np.ndarray]) -> Markup:
                 f"{100 * across:.0f}", height + 18, anchor, percent(low + across * (high - low), 0)
             )
         )
-    told = ", ".join(
+    caption = ", ".join(
         f"{name} accuracy {percent(float(values.mean()))} on average" for name, values in shown.items()
     )
-    return _svg(height + 24, f"Histogram of the models’ accuracy: {told}", parts, "accuracy")
+    return _svg(height + 24, f"Histogram of the models’ accuracy: {caption}", parts, "accuracy")
 
 
 def _outline(x1: str, x2: str, y1: float, y2: float) -> Markup:
@@ -233,10 +233,10 @@ def removal_curve(rows: Sequence[Compared]) -> Markup:
                 )
             )
         for share, level in curve:
-            told = f"{percent(share, 0)} kept, {css.replace('_', ' ')}: {percent(level)}"
+            caption = f"{percent(share, 0)} kept, {css.replace('_', ' ')}: {percent(level)}"
             parts.append(
                 Markup('<circle class="curve {}" cx="{}" cy="{}" r="3.4"><title>{}</title></circle>').format(
-                    css, across(share), place(level), told
+                    css, across(share), place(level), caption
                 )
             )
     parts += [

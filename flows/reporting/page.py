@@ -35,7 +35,7 @@ ARM_NAMES = {
 # Masks of one size do not identify these; the tables hold the convention of least norm.
 NOT_IDENTIFIED = (
     "every mask has the same number of players: a shift common to all main effects, and each player’s sum of pair "
-    "interactions, cannot be told from such masks. Effects are given with a mean of zero"
+    "interactions, are not identified by such masks. Effects are given with a mean of zero"
 )
 
 
@@ -198,12 +198,12 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     sides += f", {text.plural(int(meta.get('n_audit') or 0), 'audit example')}"
     seeds = {"campaign": part["campaign"], "data set": part["dataset"], "attribution": part["attribution"]}
     epochs = recipe.get("epochs")
-    told_epochs = f"{epochs:g}" if text.is_number(epochs) else epochs
-    network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {told_epochs} epochs of batch "
+    epochs_words = f"{epochs:g}" if text.is_number(epochs) else epochs
+    network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {epochs_words} epochs of batch "
     network += f"{recipe.get('batch_size')}, learning rate {recipe.get('learning_rate')}"
     masks = f"{text.count(analysis.get('n_fit'))} fitted on, {text.count(analysis.get('n_holdout'))} held out"
     if analysis.get("n_left_out"):
-        masks += f", {text.count(analysis['n_left_out'])} left out for want of a number"
+        masks += f", {text.count(analysis['n_left_out'])} excluded because training failed or diverged"
     method = str(analysis.get("fdr_method") or "")
     family = "one family for the campaign"
     if analysis.get("family_size"):
@@ -218,7 +218,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
         ("Not identified", NOT_IDENTIFIED if analysis.get("fixed_size") else ""),
-        ("Copies", _copies_told(campaign, analysis)),
+        ("Near-duplicates", _detectable_copies(campaign, analysis)),
         ("q-values", family),
         (
             "Seeds",
@@ -228,7 +228,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ),
         ("Hardware", ", ".join(data.devices)),
         ("Campaign made", _moment(meta.get("created"))),
-        ("Analysis", _analysis_told(analysis)),
+        ("Analysis", _analysis_words(analysis)),
         ("Identity", str(meta.get("identity_hash") or "")),
     ]
     return [(name, value) for name, value in rows if value and value != text.DASH]
@@ -238,8 +238,8 @@ def _alphas(sampler: Mapping[str, Any]) -> str:
     return ", ".join(f"{value}" for value in (sampler.get("alpha"), *(sampler.get("other_alphas") or ())))
 
 
-def _copies_told(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
-    """How large a cluster of copies could have been seen."""
+def _detectable_copies(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
+    """How large a group of near-duplicates the campaign could have detected."""
     n_masks = analysis.get("n_fit")
     if not n_masks or "alpha" not in campaign.meta:
         return ""
@@ -247,7 +247,7 @@ def _copies_told(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
     return f"At alpha = {campaign.meta.alpha:g} {told}; larger clusters hide"
 
 
-def _analysis_told(analysis: Mapping[str, Any]) -> str:
+def _analysis_words(analysis: Mapping[str, Any]) -> str:
     parts = [
         _moment(analysis.get("created")),
         text.seconds(analysis.get("seconds")),

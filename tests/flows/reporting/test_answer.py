@@ -137,7 +137,7 @@ def test_every_player_and_target_is_in_the_lists_with_its_evidence(tmp_path: Pat
     assert [entry["id"] for entry in content["targets"]] == [0, 1, 2, 3, 4, -1, -3]
     first = content["players"][0]
     assert (first["decision"], first["rule"], first["reason"]) == ("drop", "another picture does its work", "reason 0")
-    assert first["told"] == "−4.00 points [−5.00, −3.00]" and first["instead"] == 3
+    assert first["effectText"] == "−4.00 points [−5.00, −3.00]" and first["instead"] == 3
     by_player = {entry["id"]: [content["sets"][at]["members"] for at in entry["sets"]] for entry in content["players"]}
     assert sorted(by_player[7]) == [[1, 2, 7]] and [1, 2] in by_player[1]
     assert content["targets"][2]["n"] == 4, "sets behind an open gate that pass the level"

@@ -146,7 +146,7 @@ def test_what_was_run_is_told(page: Page) -> None:
         "retrain 3.3 min",
         "Benjamini–Yekutieli",
         "2026-03-01 10:00",
-        "22 fitted on, 4 held out, 2 left out",
+        "22 fitted on, 4 held out, 2 excluded",
         "At alpha = 0.3 groups of copies that together change an output by 2 residual standard deviations are",
     ):
         assert told in page.text

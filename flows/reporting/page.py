@@ -243,8 +243,8 @@ def _detectable_copies(campaign: Campaign, analysis: Mapping[str, Any]) -> str:
     n_masks = analysis.get("n_fit")
     if not n_masks or "alpha" not in campaign.meta:
         return ""
-    told = str(copies_seen(campaign, int(n_masks)))
-    return f"At alpha = {campaign.meta.alpha:g} {told}; larger clusters hide"
+    seen = str(copies_seen(campaign, int(n_masks)))
+    return f"At alpha = {campaign.meta.alpha:g} {seen}; larger groups of near-duplicates are missed"
 
 
 def _analysis_words(analysis: Mapping[str, Any]) -> str:

@@ -26,11 +26,12 @@ from flows.experiments.budget import VerifyPlan, plan_verification
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
 from flows.experiments.verify_results import ARMS_COMPARED, publish_verification, report_comparison
+from flows.experiments.verify_sentences import earlier_verdicts
 from flows.games.retraining import Retraining
 from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
-from flows.store.derived import about, comparison_key, plain, read_derived
+from flows.store.derived import about, comparison_key, history, plain, read_derived
 from flows.store.learnability import require_learnt
 from flows.store.roles import RowRange
 from training import Dataset
@@ -82,6 +83,9 @@ def verify(config: CampaignConfig) -> VerifySummary:
         train_missing(config, campaign, cluster, _batches(config, plan, evaluated), log)
         found = publish_verification(campaign, plan, dataset)
     report_comparison(found, log)
+    earlier = earlier_verdicts([entry["headline"] for entry in history(campaign, "comparisons")])
+    if earlier:
+        log.info("%s", earlier)
     headline = found["headline"]
     return VerifySummary(*(headline[name] for name in ("n_keep", "difference", "low", "high", "verdict")))
 

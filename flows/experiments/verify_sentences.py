@@ -53,6 +53,25 @@ def sentence(row: dict[str, Any]) -> str:
     )
 
 
+def earlier_verdicts(headlines: list[dict[str, Any]]) -> str:
+    """Say how the last verdict against random removal compares with the one before; empty for the first.
+
+    Parameters
+    ----------
+    headlines
+        Headlines of all comparisons so far, oldest first; null bounds where there is no interval.
+    """
+    if len(headlines) < 2:
+        return ""
+    before, now = headlines[-2], headlines[-1]
+    found = f"The verification before had {_points(before['difference'])} points ({before['verdict']})"
+    bounds = [row[name] for row in (before, now) for name in ("low", "high")]
+    if any(bound is None or not math.isfinite(bound) for bound in bounds):
+        return f"{found}."
+    apart = before["high"] < now["low"] or now["high"] < before["low"]
+    return f"{found}; the two intervals {'do not overlap' if apart else 'overlap, so the change may be noise'}."
+
+
 def _together(row: dict[str, Any]) -> str:
     return f" ({row['n_together']} comparisons at once)" if row["n_together"] > 1 else ""
 

@@ -14,6 +14,7 @@ from flows.decisions.evidence import check_request
 from flows.decisions.export import export
 from flows.errors import NothingLearnt
 from flows.experiments.budget import own_models, plan_verification
+from flows.experiments.verify_sentences import earlier_verdicts
 from flows.store.campaign import Campaign
 from flows.store.learnability import campaign_learnability, learnability_sentence
 from flows.verify import current_decisions
@@ -57,6 +58,15 @@ def test_certify_tries_as_many_sets_as_the_campaigns_own_number_of_models_suffic
     chosen, notes = sets_within_budget(small, campaign)
     assert [candidate.origin for candidate in chosen] == ["reported"]
     assert f"within {own_models(campaign)} models" in notes[0] and "certify.max_models=" in notes[0]
+
+
+def test_a_verdict_that_flips_within_its_interval_is_called_noise() -> None:
+    before = {"difference": 0.056, "low": 0.01, "high": 0.1, "verdict": "better"}
+    now = {"difference": 0.01, "low": -0.03, "high": 0.05, "verdict": "no difference shown"}
+    assert earlier_verdicts([before]) == ""
+    assert "may be noise" in earlier_verdicts([before, now])
+    assert "do not overlap" in earlier_verdicts([before, {**now, "low": -0.2, "high": -0.1}])
+    assert "noise" not in earlier_verdicts([{**before, "low": None}, now])
 
 
 def test_ten_times_the_campaign_needs_a_yes(folder: Path) -> None:

@@ -23,6 +23,7 @@ from flows.reporting.figures import accuracy_figure, faithfulness_figure, interv
 from flows.reporting.images import Picture
 from flows.reporting.players import read_players
 from flows.store.campaign import Campaign
+from flows.store.examples import inspection
 from flows.store.queries import copies_seen
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -69,6 +70,7 @@ def build_report(
         name=str(data.meta.get("name", campaign.folder.name)),
         found=answer(campaign, data, tried, players),
         decided=any(view.decision for view in players),
+        findings=inspection(campaign),
         noun="group" if data.gallery.has_groups else "picture",
         class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),
         arm_names=ARM_NAMES,

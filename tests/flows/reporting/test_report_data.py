@@ -1,0 +1,50 @@
+"""What was found in the data before training is in the report, by file name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conf.compose import compose
+from flows.reporting.key import report_key
+from flows.store.campaign import Campaign
+from flows.store.examples import inspect_examples
+from tests.flows.report_campaign import make_campaign, render
+from training.data.inspection import Finding
+
+LEAK = Finding(kind="leak", sentence="One picture is in training and the targets: 1.png, test/cat/<b>.png.")
+MANY = Finding(
+    kind="constant",
+    sentence="9 pictures are all but constant.",
+    names=tuple(f"train/dog/{number}.png" for number in range(9)),
+)
+
+
+def section(page: str) -> str:
+    return page.split('<section id="data">')[1].split("</section>")[0]
+
+
+def test_findings_are_shown_with_their_names_and_escaped(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path)
+    inspect_examples(Campaign(folder), lambda: (LEAK, MANY))
+    part = section(render(folder))
+    assert "test/cat/&lt;b&gt;.png" in part and "<b>.png" not in part
+    assert "all 9 names" in part and "<code>train/dog/8.png</code>" in part
+
+
+def test_no_finding_is_a_statement_with_its_limits(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path)
+    inspect_examples(Campaign(folder), lambda: ())
+    part = section(render(folder))
+    assert "No picture is in more than one split" in part and "are not looked for" in part
+
+
+def test_a_campaign_that_was_not_inspected_claims_nothing(tmp_path: Path) -> None:
+    assert '<section id="data">' not in render(make_campaign(tmp_path))
+
+
+def test_another_finding_makes_another_report(tmp_path: Path) -> None:
+    folder = make_campaign(tmp_path)
+    config = compose("quickstart", [f"campaign.folder={folder}"])
+    before = report_key(config, Campaign(folder))
+    inspect_examples(Campaign(folder), lambda: (LEAK,))
+    assert report_key(config, Campaign(folder)) != before

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from conf.compose import compose
 from flows.reporting.key import report_key
-from flows.store.campaign import Campaign
 from flows.store.examples import inspect_examples
 from tests.flows.report_campaign import make_campaign, render
 from training.data.inspection import Finding
@@ -24,17 +23,17 @@ def section(page: str) -> str:
 
 
 def test_findings_are_shown_with_their_names_and_escaped(tmp_path: Path) -> None:
-    folder = make_campaign(tmp_path)
-    inspect_examples(Campaign(folder), lambda: (LEAK, MANY))
-    part = section(render(folder))
+    campaign = make_campaign(tmp_path)
+    inspect_examples(campaign, lambda: (LEAK, MANY))
+    part = section(render(campaign))
     assert "test/cat/&lt;b&gt;.png" in part and "<b>.png" not in part
     assert "all 9 names" in part and "<code>train/dog/8.png</code>" in part
 
 
 def test_no_finding_is_a_statement_with_its_limits(tmp_path: Path) -> None:
-    folder = make_campaign(tmp_path)
-    inspect_examples(Campaign(folder), lambda: ())
-    part = section(render(folder))
+    campaign = make_campaign(tmp_path)
+    inspect_examples(campaign, lambda: ())
+    part = section(render(campaign))
     assert "No picture is in more than one split" in part and "are not looked for" in part
 
 
@@ -43,8 +42,8 @@ def test_a_campaign_that_was_not_inspected_claims_nothing(tmp_path: Path) -> Non
 
 
 def test_another_finding_makes_another_report(tmp_path: Path) -> None:
-    folder = make_campaign(tmp_path)
-    config = compose("quickstart", [f"campaign.folder={folder}"])
-    before = report_key(config, Campaign(folder))
-    inspect_examples(Campaign(folder), lambda: (LEAK,))
-    assert report_key(config, Campaign(folder)) != before
+    campaign = make_campaign(tmp_path)
+    config = compose("quickstart", [f"campaign.folder={campaign.folder}"])
+    before = report_key(config, campaign)
+    inspect_examples(campaign, lambda: (LEAK,))
+    assert report_key(config, campaign) != before

@@ -99,8 +99,8 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `conf/schema.py`, which checks every configuration. A key that is not listed is an "
-        "error, and so is a value out of range.",
+        "Generated from `conf/schema.py` and `conf/decisions.py`, which check every configuration. A key that is not "
+        "listed is an error, and so is a value out of range.",
         "",
         "The default is the schema's. The configurations that ship (`quickstart`, `cifar2`, …) choose their own values "
         "in the files of `conf/`. [A configuration file of your own](../how-to/configuration-file.md) has the keys "

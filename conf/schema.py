@@ -24,7 +24,7 @@ class DatasetConfig(Section):
 
     source: str = Field(
         description="digits ships with scikit-learn; cifar10 is downloaded by torchvision into `path`; parquet is a "
-        "folder of image Parquet files; image_folder holds train/<class>/ and test/<class>/; package.module:function "
+        "folder of image Parquet files; image_folder holds train/CLASS/ and test/CLASS/; package.module:function "
         "is a function of your own.",
         json_schema_extra={"examples": [*SOURCES, "package.module:function"]},
     )

@@ -33,7 +33,7 @@ class AttributeSummary:
     n_interactions: int
 
 
-@flow(name="attribute", persist_result=False)
+@flow(name="attribute", flow_run_name="{config.name} attribute", persist_result=False)
 def attribute(config: CampaignConfig) -> AttributeSummary:
     """Explain the targets of highest variance; a no-op when nothing it depends on has changed."""
     log = stage_logger()

@@ -44,7 +44,7 @@ class BrittlenessSummary:
     ratio: float
 
 
-@flow(name="brittleness", persist_result=False)
+@flow(name="brittleness", flow_run_name="{config.name} brittleness", persist_result=False)
 def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     """Find, then confirm. First the full training set is trained; then, in a second frozen plan, every removal."""
     log = stage_logger()

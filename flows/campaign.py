@@ -15,7 +15,7 @@ from flows.retrain import retrain
 from flows.store.history import RunRecord
 
 
-@flow(name="campaign", persist_result=False)
+@flow(name="campaign", flow_run_name="{config.name} campaign", persist_result=False)
 def campaign(config: CampaignConfig) -> Path:
     """Make what the configuration asks for and does not exist yet; the path of the report.
 

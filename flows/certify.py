@@ -54,7 +54,7 @@ class CertifySummary:
     n_models: int
 
 
-@flow(name="certify", persist_result=False)
+@flow(name="certify", flow_run_name="{config.name} certify", persist_result=False)
 def certify(config: CampaignConfig) -> CertifySummary:
     """Run the experiment a configuration asks for; what exists of it is not trained again."""
     log = stage_logger()

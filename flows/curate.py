@@ -41,7 +41,7 @@ class CurateSummary:
     to_review: int
 
 
-@flow(name="curate", persist_result=False)
+@flow(name="curate", flow_run_name="{config.name} curate", persist_result=False)
 def curate(config: CampaignConfig) -> CurateSummary:
     """Decide about every player; a no-op when nothing the decisions depend on has changed.
 

@@ -42,7 +42,7 @@ class PlanSummary:
     smallest_detectable: float
 
 
-@flow(name="plan", persist_result=False)
+@flow(name="plan", flow_run_name="{config.name} plan", persist_result=False)
 def plan(config: CampaignConfig) -> PlanSummary:
     """Create the campaign where there is none, and draw its missing masks."""
     log = stage_logger()

@@ -15,7 +15,7 @@ from flows.store.campaign import Campaign
 from flows.store.history import runs
 
 
-@flow(name="report", persist_result=False)
+@flow(name="report", flow_run_name="{config.name} report", persist_result=False)
 def report(config: CampaignConfig) -> Path:
     """Write report.html into the campaign's folder, unless it is up to date; its path."""
     log = stage_logger()

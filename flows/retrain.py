@@ -16,7 +16,7 @@ from flows.store.roles import count_rows
 from flows.store.wanted import missing_models, wanted
 
 
-@flow(name="retrain", persist_result=False)
+@flow(name="retrain", flow_run_name="{config.name} retrain", persist_result=False)
 def retrain(config: CampaignConfig) -> TrainingSummary:
     """Evaluate what is missing. Raises IncompleteCampaign at the end when models failed; the others are kept."""
     log = stage_logger()

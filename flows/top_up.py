@@ -72,7 +72,7 @@ def _n_fit(ranges: list[RowRange]) -> int:
     return count_rows(rows for rows in ranges if rows.role == "fit" and rows.replicate == 0)
 
 
-@flow(name="top-up", persist_result=False)
+@flow(name="top-up", flow_run_name="{request.configuration} top-up", persist_result=False)
 def top_up(request: TopUpRequest) -> Any:
     """One firing. Ends in a completed state named Skipped when there is nothing to do or another firing is at work."""
     log = stage_logger()

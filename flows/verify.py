@@ -55,7 +55,7 @@ class VerifySummary:
     verdict: str
 
 
-@flow(name="verify", persist_result=False)
+@flow(name="verify", flow_run_name="{config.name} verify", persist_result=False)
 def verify(config: CampaignConfig) -> VerifySummary:
     """Compare the current decisions with other choices of the same size by retraining.
 

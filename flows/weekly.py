@@ -24,7 +24,7 @@ class WeeklyRequest(Section):
     overrides: tuple[str, ...] = Field(default=(), description="Overrides, written key=value.")
 
 
-@flow(name="weekly", persist_result=False)
+@flow(name="weekly", flow_run_name="{request.configuration} weekly", persist_result=False)
 def weekly(request: WeeklyRequest) -> Any:
     """Curate, then verify. Ends in a completed state named Skipped when another driver writes to the campaign."""
     config = compose(request.configuration, request.overrides)

@@ -23,6 +23,7 @@ from flows.runtime.environment import WORKER_ENVIRONMENT, prepare, prepare_local
 from flows.runtime.preflight import short_temporary_folder
 
 LOCAL_STARTS = 3
+DASHBOARD = "COTERIE_RAY_DASHBOARD"  # set to anything: Ray's dashboard is started too, on this machine alone
 REACH_SECONDS = 10.0  # to open a connection to a cluster's head
 
 
@@ -127,7 +128,8 @@ class Cluster:
                 ray.init(
                     address="local",
                     num_cpus=self.cpus,
-                    include_dashboard=False,
+                    include_dashboard=bool(os.environ.get(DASHBOARD)),
+                    dashboard_host="127.0.0.1",
                     configure_logging=False,
                     log_to_driver=False,
                     _temp_dir=short_temporary_folder(),

@@ -207,7 +207,9 @@ class StreamingMap:
     # --- submitting ------------------------------------------------------------------------------------------
 
     def _submit(self, task: _Task) -> None:
-        self._in_flight[self._remote.remote(self._function, self._shared_ref, task.content)] = task
+        # Ray's dashboard and its logs list tasks by name.
+        named = self._remote.options(name=f"{self._function.__name__} {task.index}")
+        self._in_flight[named.remote(self._function, self._shared_ref, task.content)] = task
         self._last_submitted = time.monotonic()
 
     def _fill(self) -> None:

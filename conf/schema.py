@@ -31,7 +31,8 @@ class DatasetConfig(Section):
     path: str | None = Field(default=None, description="Folder of the files (not needed for digits).")
     classes: tuple[str | StrictInt, ...] | None = Field(
         default=None,
-        description="Names or numbers of the classes to use; all when empty. Labels are renumbered in this order.",
+        description="Names or numbers of the classes to use; all when empty. Labels are renumbered in this order. "
+        "Where classes are named by numbers, a number is a name.",
     )
     n_train: int | None = Field(
         default=None, ge=2, description="Training examples, drawn evenly from the classes; all when empty."
@@ -43,6 +44,11 @@ class DatasetConfig(Section):
     image_size: int | None = Field(default=None, ge=4, le=512, description="Reduce images to this many pixels a side.")
     group_by: str | None = Field(
         default=None, description="Players are groups: a column of the Parquet file, or the path of an index file."
+    )
+    label_column: str | None = Field(
+        default=None,
+        description="Column of the Parquet files with the labels; label, labels or fine_label when empty, else the one "
+        "the files declare.",
     )
     download: bool = Field(default=True, description="Whether torchvision may download what is missing.")
     unreadable: Literal["refuse", "skip"] = Field(
@@ -269,6 +275,7 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
         "brittleness",
         "dataset.path",
         "dataset.download",
+        "dataset.label_column",  # the labels show in the bytes of the data set
         "dataset.unreadable",  # what is left out shows in the bytes of the data set
         "campaign.folder",
         "campaign.n_fit",

@@ -41,6 +41,7 @@ def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
         group_by=chosen.group_by,
         download=chosen.download,
         unreadable=chosen.unreadable,
+        label_column=chosen.label_column,
         seed=chosen.seed,
     )
     return plant(

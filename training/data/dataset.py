@@ -24,9 +24,11 @@ class ImageSet:
     labels : (n,) int64
         Class of each image, 0 to C - 1.
     source_index : (n,) int64
-        Row of each image in its source.
+        Row of each image in its source: its position, from 0.
     names : (n,) object array of str, optional
         What the owner calls each image (`training.data.names`); the source's rows as text when absent.
+    source_ids : (n,) int64, optional
+        The source's own number of each image (the column `index` of a Parquet file), where it has one.
 
     Examples
     --------
@@ -39,6 +41,7 @@ class ImageSet:
     labels: np.ndarray
     source_index: np.ndarray
     names: np.ndarray = None  # type: ignore[assignment]  # filled in below
+    source_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.names is None:
@@ -49,7 +52,26 @@ class ImageSet:
 
     def take(self, rows: np.ndarray) -> ImageSet:
         """Return the images of the given rows, in that order."""
-        return ImageSet(self.images[rows], self.labels[rows], self.source_index[rows], self.names[rows])
+        ids = None if self.source_ids is None else self.source_ids[rows]
+        return ImageSet(self.images[rows], self.labels[rows], self.source_index[rows], self.names[rows], ids)
+
+    @property
+    def identifiers(self) -> np.ndarray:
+        """(n,) int64 that identify each image: the source's own numbers where it has them, else its rows."""
+        return self.source_index if self.source_ids is None else self.source_ids
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with `~` replaced by the home folder.
+
+    Raises TrainingInputError where there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise TrainingInputError(
+            f"the home folder in {str(path)!r} is not known ({error}). Write the path out."
+        ) from error
 
 
 def text_array(texts: Iterable[str]) -> np.ndarray:
@@ -76,6 +98,8 @@ class SourceOptions:
         Whether missing files may be downloaded.
     unreadable : {"refuse", "skip"}
         Whether files that cannot be read are an error or are left out and listed in `RawImages.unreadable`.
+    label_column : str, optional
+        The column with the labels, where the source has columns; it finds one itself when absent.
     """
 
     path: Path | None = None
@@ -83,6 +107,7 @@ class SourceOptions:
     group_by: str | None = None
     download: bool = True
     unreadable: Literal["refuse", "skip"] = "refuse"
+    label_column: str | None = None
 
     def folder(self, source: str, layout: str) -> Path:
         """Return the folder of the source's files.
@@ -132,6 +157,8 @@ class RawImages:
         Further columns of the training images, which `group_by` may name.
     unreadable : tuple of (name, reason)
         Files that were left out because they cannot be read.
+    notes : tuple of str
+        Sentences about what was read that the owner should know.
     """
 
     name: str
@@ -144,6 +171,7 @@ class RawImages:
     default_n_audit: int | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +192,8 @@ class Dataset:
         What identifies each player where its name may change (files can be renamed); the names when absent.
     unreadable : tuple of (name, reason)
         Files of the source that were left out because they cannot be read.
+    notes : tuple of str
+        Sentences about what was read that the owner should know.
 
     Examples
     --------
@@ -182,6 +212,7 @@ class Dataset:
     player_names: tuple[str, ...]
     player_keys: tuple[str, ...] | None = None
     unreadable: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def n_players(self) -> int:
@@ -193,12 +224,13 @@ class Dataset:
         Returns
         -------
         str
-            SHA-256 (hex) of images, labels, source rows, the split, the players, their keys and the class names.
+            SHA-256 (hex) of images, labels, source rows (or the source's own numbers), the split, the players, their
+            keys and the class names.
             The data set's name and the examples' names are left out: who renames a folder has the same campaign.
         """
         digest = hashlib.sha256()
         for part in (self.train, self.targets, self.audit):
-            for array in (part.images, part.labels, part.source_index):
+            for array in (part.images, part.labels, part.identifiers):
                 _update(digest, array)
         _update(digest, self.players)
         keys = self.player_names if self.player_keys is None else self.player_keys

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import RawImages
+from training.data.dataset import RawImages, expanded
 from training.errors import TrainingInputError
 
 _HEADERS = (["group"], ["source_index", "group"], ["index", "group"])
+_ROWS, _OWN_NUMBERS = _HEADERS[1:]
 
 
 def attach_groups(raw: RawImages, group_by: str) -> RawImages:
@@ -35,26 +36,29 @@ def attach_groups(raw: RawImages, group_by: str) -> RawImages:
     """
     if group_by in raw.columns:
         return replace(raw, groups=raw.columns[group_by])
-    file = Path(group_by)
+    file = expanded(group_by)
     if not file.is_file():
         raise TrainingInputError(
             f"group_by = {group_by!r} is neither a column of the training files nor an index file. "
             f"Give a column, or a file with one group per training image or lines 'source_index,group'."
         )
-    return replace(raw, groups=read_index_file(file, raw.train.source_index))
+    return replace(raw, groups=read_index_file(file, raw.train.source_index, raw.train.source_ids))
 
 
-def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
+def read_index_file(file: Path, source_index: np.ndarray, source_ids: np.ndarray | None = None) -> np.ndarray:
     """Read the group of each training image from a text file.
 
     Parameters
     ----------
     file : Path
         Either one group name per line, as many lines as the source has training images and in their order; or
-        lines `source_index,group`, in any order, for as many images as will be used. A header line (`group` or
-        `source_index,group`) is passed over.
+        lines `source_index,group`, in any order, for as many images as will be used. A header line is optional
+        (`group`, or `source_index,group`), but where the source numbers its images itself (the column `index` of a
+        Parquet file) it decides: `index,group` means those numbers, `source_index,group` rows from 0.
     source_index : (n_train,) int64
         Rows of the training images in their source.
+    source_ids : (n_train,) int64, optional
+        The source's own numbers of them.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
             rows = [[cell.strip() for cell in row] for row in csv.reader(handle) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TrainingInputError(f"index file {file} cannot be read as text ({error}).") from error
-    if rows and [cell.lower() for cell in rows[0]] in _HEADERS:
+    header = [cell.lower() for cell in rows[0]] if rows else []
+    if header in _HEADERS:
         rows = rows[1:]
     widths = {len(row) for row in rows}
     if not rows or len(widths) != 1 or not widths <= {1, 2} or any("" in row for row in rows):
@@ -87,13 +92,21 @@ def read_index_file(file: Path, source_index: np.ndarray) -> np.ndarray:
             )
         groups[:] = [row[0] for row in rows]
         return groups
+    if source_ids is not None and not np.array_equal(source_ids, source_index):
+        if header not in (_ROWS, _OWN_NUMBERS):
+            raise TrainingInputError(
+                f"index file {file}: the training files number their images in a column index, which differs from "
+                f"their rows. Begin the file with 'index,group' for those numbers or 'source_index,group' for rows."
+            )
+        source_index = source_ids if header == _OWN_NUMBERS else source_index
     place: dict[int, list[int]] = {}
     for row, index in enumerate(source_index.tolist()):
         place.setdefault(index, []).append(row)
     named: dict[int, str] = {}
     for line, (text, group) in enumerate(rows, start=1):
         if not text.lstrip("-").isdigit() or int(text) not in place:
-            raise TrainingInputError(f"index file {file}, entry {line}: no training image has source_index {text!r}.")
+            what = header[0] if header in (_ROWS, _OWN_NUMBERS) else "source_index"
+            raise TrainingInputError(f"index file {file}, entry {line}: no training image has {what} {text!r}.")
         if named.setdefault(int(text), group) != group:
             raise TrainingInputError(
                 f"index file {file}, entry {line}: image {text} is in group {named[int(text)]!r} and in "

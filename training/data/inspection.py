@@ -13,7 +13,7 @@ from training.data.near_duplicates import NEAR_DUPLICATE_DISTANCE, components_of
 
 KINDS = (
     "leak", "two_labels", "duplicates", "no_audit", "small_audit", "class_missing", "small_class", "constant",
-    "unreadable",
+    "unreadable", "reading",
 )  # fmt: skip
 """Kinds of findings, the gravest first."""
 SPLITS = ("train", "target", "audit")
@@ -38,7 +38,7 @@ class Finding:
         One of `KINDS`. leak: one picture in two splits. two_labels: one picture under several labels, within a
         split. duplicates: one picture several times, within a split. constant: a picture without content.
         class_missing: a class without examples in a split. small_class, small_audit, no_audit: too few examples.
-        unreadable: files that were left out.
+        unreadable: files that were left out. reading: what the source read, passed over or chose.
     sentence : str
         The finding in words, with at most six names.
     names : tuple of str
@@ -97,6 +97,7 @@ def inspect_dataset(dataset: Dataset, threshold: float = NEAR_DUPLICATE_DISTANCE
         *_classes(parts, dataset.class_names),
         *_audit(len(dataset.audit)),
         *_unreadable(dataset.unreadable),
+        *(Finding(kind="reading", sentence=note) for note in dataset.notes),
     ]
     return tuple(sorted(found, key=lambda finding: KINDS.index(finding.kind)))
 
@@ -243,6 +244,7 @@ _WORDS = {
     "small_class": ("note on small classes", "notes on small classes"),
     "constant": ("constant picture", "constant pictures"),
     "unreadable": ("note on unreadable files", "notes on unreadable files"),
+    "reading": ("note on what was read", "notes on what was read"),
 }
 
 

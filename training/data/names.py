@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 
 from training.errors import TrainingInputError
 
@@ -104,6 +105,40 @@ def check_unique(names: Sequence[str], what: str, where: Sequence[str] | None = 
                 f"two {what} have the name {name!r}: {places[0]} and {places[1]}. Names tell people which example a "
                 f"decision is about: give each its own."
             )
+
+
+def composed(text: str) -> str:
+    """Return text in Unicode's composed form (NFC), in which names of classes and groups are compared.
+
+    Examples
+    --------
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_number(name: str) -> int | None:
+    """Return the whole number that a name is written as; None where it is none.
+
+    Examples
+    --------
+    >>> as_number("007"), as_number("cat")
+    (7, None)
+    """
+    return int(name) if re.fullmatch("-?[0-9]{1,18}", name) else None
+
+
+def natural_order(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+    """Return the sort key of class names: by number where all of them are numbers, else by text.
+
+    Examples
+    --------
+    >>> sorted(["10", "9"], key=natural_order(["10", "9"])), sorted(["10", "9", "x"], key=natural_order("x"))
+    (['9', '10'], ['10', '9', 'x'])
+    """
+    all_numbers = all(as_number(name) is not None for name in names)
+    return lambda name: ((as_number(name) or 0) if all_numbers else 0, name)
 
 
 def copy_name(original: str, number: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.data.dataset import ImageSet, RawImages, SourceOptions, text_array
-from training.data.names import as_name
+from training.data.names import as_name, composed, natural_order
+from training.data.parquet_columns import INDEX_COLUMN, Columns, find_columns, read_label, whole_number
+from training.data.parquet_files import hive_values, split_files
 from training.data.pictures import PictureReader, stack_pictures
 from training.errors import TrainingInputError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("label", "labels", "fine_label")
-INDEX_COLUMN = "index"
 _ROWS_AT_ONCE = 1_000
 
 
@@ -39,25 +36,27 @@ class _Half:
     pictures: list[np.ndarray] = field(default_factory=list)
     places: list[str] = field(default_factory=list)  # file:row
     paths: list[str | None] = field(default_factory=list)  # the path beside a picture's bytes
-    labels: list[int] = field(default_factory=list)
+    labels: list[int | str] = field(default_factory=list)
     source_index: list[int] = field(default_factory=list)
+    source_ids: list[int] = field(default_factory=list)  # of the column index, where there is one
     groups: list[Any] = field(default_factory=list)
-    class_names: tuple[str, ...] | None = None
+    found: Columns | None = None  # columns of the files read so far
     columns: list[str] = field(default_factory=list)
     n_rows: int = 0
 
 
 def read_parquet_folder(options: SourceOptions) -> RawImages:
-    """Read train*.parquet and test*.parquet (or validation*.parquet) in a folder or below it, in order of their names.
+    """Read train-*.parquet and test-*.parquet (or validation-*.parquet) in a folder or below it, in path order.
 
     The image column is `img` or `image` (or the one the `huggingface` metadata calls an Image), a struct with
-    `bytes` and perhaps `path`, or plain binary; the label column likewise, int, its class names in the metadata
-    (else numbers). A column `index` becomes source_index, otherwise the row number does.
+    `bytes` and perhaps `path`, or plain binary. The label column is a number, or text with the class's name; class
+    names are in the metadata, in the text, or are the numbers. source_index is the row in all files of the half, one
+    after the other; a whole-number column `index` becomes source_ids.
 
     Parameters
     ----------
     options : SourceOptions
-        `path` is the folder; `group_by` may name a column of the training files.
+        `path` is the folder; `group_by` may name a column of the training files, `label_column` names the labels.
 
     Returns
     -------
@@ -69,38 +68,29 @@ def read_parquet_folder(options: SourceOptions) -> RawImages:
     ------
     TrainingInputError
         For unreadable or truncated files, missing columns, null or out-of-range labels, pictures that cannot be
-        decoded (all in one error, unless they are to be left out) or differ in size, and class names that differ
-        between the files.
+        decoded (all in one error, unless they are to be left out) or differ in size, class names that differ
+        between the files, numbers in `index` that repeat, and files of more than one data set.
     """
     folder = options.folder("parquet", LAYOUT)
-    files = [_files(folder, names) for names in (("train",), ("test", "validation", "val"))]
+    (train_files, train_notes), (test_files, test_notes) = (split_files(folder, half) for half in ("train", "test"))
+    files = [train_files, test_files]
     reader = PictureReader(options.image_size, options.unreadable)
-    train, test = (_read_half(folder, part, reader, options.group_by) for part in files)
+    train, test = (_read_half(folder, part, reader, options) for part in files)
     unreadable = reader.finish(folder)
     for half, part in ((train, files[0]), (test, files[1])):
         if not half.labels:
             raise TrainingInputError(f"{part[0]} holds no picture that can be read: all of its rows were left out.")
-    if train.class_names != test.class_names:
-        raise TrainingInputError(
-            f"{folder}: training and test files name different classes ({train.class_names} and "
-            f"{test.class_names}). Write both from the same data set."
-        )
-    n_classes = 1 + max(max(train.labels), max(test.labels))
-    class_names = train.class_names or tuple(str(number) for number in range(n_classes))
-    if n_classes > len(class_names):
-        raise TrainingInputError(
-            f"{folder}: a label is {n_classes - 1} but only {len(class_names)} classes are named ("
-            f"{', '.join(class_names)}). Correct the labels or the class names."
-        )
+    class_names, labels = _classes(folder, train, test)
     images = stack_pictures(train.pictures + test.pictures, train.places + test.places)
     n_train = len(train.labels)
     names = _names(train.paths + test.paths, train.places + test.places)
     sets = [
         ImageSet(
             images[rows],
-            np.array(half.labels, dtype=np.int64),
+            labels[rows],
             np.array(half.source_index, dtype=np.int64),
             text_array(names[rows]),
+            np.array(half.source_ids, dtype=np.int64) if half.source_ids else None,
         )
         for rows, half in ((slice(None, n_train), train), (slice(n_train, None), test))
     ]
@@ -116,7 +106,49 @@ def read_parquet_folder(options: SourceOptions) -> RawImages:
         test=sets[1],
         columns=columns,
         unreadable=unreadable,
+        notes=(*_label_note(train), *train_notes, *test_notes),
     )
+
+
+def _classes(folder: Path, train: _Half, test: _Half) -> tuple[tuple[str, ...], np.ndarray]:
+    """Class names, and the class number of every label of both halves."""
+    declared = [None if half.found is None else half.found.names for half in (train, test)]
+    if _composed(declared[0]) != _composed(declared[1]):
+        raise TrainingInputError(
+            f"{folder}: training and test files name different classes ({declared[0]} and {declared[1]}). Write both "
+            f"from the same data set."
+        )
+    labels = [*train.labels, *test.labels]
+    named = {label for label in labels if isinstance(label, str)}
+    if named and any(isinstance(label, int) for label in labels):
+        raise TrainingInputError(
+            f"{folder}: labels are names in some files and numbers in others. Write all from the same data set."
+        )
+    if named:
+        class_names = tuple(sorted(named, key=natural_order(named)))
+        number = {name: at for at, name in enumerate(class_names)}
+        return tuple(map(as_name, class_names)), np.array([number[str(label)] for label in labels], dtype=np.int64)
+    numbers = np.array(labels, dtype=np.int64)
+    n_classes = 1 + int(numbers.max())
+    class_names = declared[0] or tuple(str(number) for number in range(n_classes))
+    if n_classes > len(class_names):
+        raise TrainingInputError(
+            f"{folder}: a label is {n_classes - 1} but only {len(class_names)} classes are named ("
+            f"{', '.join(class_names)}). Correct the labels or the class names."
+        )
+    return class_names, numbers
+
+
+def _composed(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(map(composed, names))
+
+
+def _label_note(half: _Half) -> list[str]:
+    """A sentence about the label column, where there was a choice."""
+    if half.found is None or not half.found.not_chosen:
+        return []
+    others = ", ".join(half.found.not_chosen)
+    return [f"Labels are column {half.found.label}; {others} could be too (dataset.label_column chooses)."]
 
 
 def _names(paths: list[str | None], places: list[str]) -> list[str]:
@@ -128,52 +160,54 @@ def _names(paths: list[str | None], places: list[str]) -> list[str]:
     ]
 
 
-def _files(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    for name in names:
-        found = sorted(
-            file
-            for file in folder.rglob("*.parquet")
-            if file.stem == name or file.name.startswith((f"{name}-", f"{name}_"))
-        )
-        if found:
-            return found
-    raise TrainingInputError(
-        f"{folder} has no {names[0]}-*.parquet. A folder of image Parquet files needs train-*.parquet and "
-        f"test-*.parquet."
-    )
-
-
-def _read_half(folder: Path, files: list[Path], reader: PictureReader, group_by: str | None) -> _Half:
+def _read_half(folder: Path, files: list[Path], reader: PictureReader, options: SourceOptions) -> _Half:
     half = _Half()
     for file in files:
-        _read_file(folder, file, half, reader, group_by)
+        _read_file(folder, file, half, reader, options)
     if not half.n_rows:
         raise TrainingInputError(f"{files[0]} holds no rows. Every half of the data set needs images.")
+    first: dict[int, int] = {}
+    for row, number in enumerate(half.source_ids):
+        if first.setdefault(number, row) != row:
+            raise TrainingInputError(
+                f"column {INDEX_COLUMN} must number every picture once, and {number} is at "
+                f"{half.places[first[number]]} and at {half.places[row]}. Number the rows through all files, or remove "
+                f"the column (rows are then counted)."
+            )
     return half
 
 
-def _read_file(folder: Path, file: Path, half: _Half, reader: PictureReader, group_by: str | None) -> None:
+def _read_file(folder: Path, file: Path, half: _Half, reader: PictureReader, options: SourceOptions) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file) as opened:
             schema = opened.schema_arrow
-            image_column, label_column, class_names = _layout(file, schema)
-            if half.n_rows and half.class_names != class_names:
+            hive = hive_values(folder, file)
+            columns = find_columns(file, schema, hive, options.label_column)
+            before = half.found
+            if before is not None and _composed(before.names) != _composed(columns.names):
                 raise TrainingInputError(f"{file} names other classes than the files before it.")
-            half.class_names, half.columns = class_names, schema.names
-            has_index = INDEX_COLUMN in schema.names and pa.types.is_integer(schema.field(INDEX_COLUMN).type)
-            wanted = [image_column, label_column] + [INDEX_COLUMN] * has_index
-            grouped = group_by is not None and group_by in schema.names
-            wanted += [str(group_by)] * (grouped and group_by not in wanted)
-            for row, record in enumerate(_records(opened, wanted)):
+            if before is not None and (before.label, before.has_index) != (columns.label, columns.has_index):
+                raise TrainingInputError(
+                    f"{file} has other columns than the files before it: the labels are {columns.label} (before: "
+                    f"{before.label}), a column {INDEX_COLUMN} is in some files only. Write all from the same data set."
+                )
+            half.found, half.columns = before or columns, [*schema.names, *hive]
+            group_by = options.group_by if options.group_by in half.columns else None
+            if group_by is not None and half.columns.count(group_by) > 1:
+                raise TrainingInputError(f"{file} has two columns named {group_by}. Rename or remove one of them.")
+            wanted = {columns.image, columns.label, group_by, *([INDEX_COLUMN] if columns.has_index else [])}
+            for row, record in enumerate(_records(opened, [name for name in schema.names if name in wanted])):
+                record = {**hive, **record}
                 where = f"{file}, row {row}"
-                label = _label(record[label_column], where)
-                index = _whole(record[INDEX_COLUMN] if has_index else half.n_rows, f"{where}: {INDEX_COLUMN}")
+                label = read_label(record[columns.label], columns, where)
+                index = half.n_rows
+                own = whole_number(record[INDEX_COLUMN], f"{where}: {INDEX_COLUMN}") if columns.has_index else None
                 half.n_rows += 1
                 place = as_name(f"{file.relative_to(folder).as_posix()}:{row}")
-                content, path = _content(record[image_column])
+                content, path = _content(record[columns.image])
                 picture = reader.read(content, place)
                 if picture is None:
                     continue
@@ -182,7 +216,9 @@ def _read_file(folder: Path, file: Path, half: _Half, reader: PictureReader, gro
                 half.paths.append(path)
                 half.labels.append(label)
                 half.source_index.append(index)
-                half.groups.append(record[str(group_by)] if grouped else None)
+                if own is not None:
+                    half.source_ids.append(own)
+                half.groups.append(None if group_by is None else record[group_by])
     except (pa.ArrowException, OSError) as error:
         raise TrainingInputError(
             f"{file} is not a readable Parquet file ({str(error).strip()}). It may be cut short: "
@@ -195,40 +231,6 @@ def _records(reader: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, A
         yield from batch.to_pylist()
 
 
-def _layout(file: Path, schema: pa.Schema) -> tuple[str, str, tuple[str, ...] | None]:
-    """Image column, label column and class names of a file, from its metadata and its column names."""
-    import pyarrow as pa
-
-    features: dict[str, Any] = {}
-    try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        features = {}  # metadata is optional: the column names decide then
-    declared = {
-        kind: [name for name, feature in features.items() if _kind(feature) == kind and name in schema.names]
-        for kind in ("Image", "ClassLabel")
-    }
-    image = next((name for name in [*declared["Image"], *IMAGE_COLUMNS] if name in schema.names), None)
-    label = next((name for name in [*declared["ClassLabel"], *LABEL_COLUMNS] if name in schema.names), None)
-    if image is None or label is None:
-        missing = "image column (img or image)" if image is None else "label column (label)"
-        raise TrainingInputError(f"{file} has no {missing}; its columns are {', '.join(schema.names)}.")
-    image_type = schema.field(image).type
-    plain = pa.types.is_binary(image_type) or pa.types.is_large_binary(image_type)
-    struct = pa.types.is_struct(image_type) and any(field.name == "bytes" for field in image_type)
-    if not (plain or struct) or not pa.types.is_integer(schema.field(label).type):
-        raise TrainingInputError(
-            f"{file}: column {image} must be a struct with bytes (or binary) and column {label} a number; "
-            f"they are {image_type} and {schema.field(label).type}."
-        )
-    names = features.get(label, {}).get("names") if isinstance(features.get(label), dict) else None
-    return image, label, tuple(str(name) for name in names) if names else None
-
-
-def _kind(feature: Any) -> str:
-    return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
-
-
 def _content(entry: Any) -> tuple[bytes | None, str | None]:
     """Bytes and path of a picture, None where there are none."""
     if not isinstance(entry, dict):
@@ -239,15 +241,3 @@ def _content(entry: Any) -> tuple[bytes | None, str | None]:
         as_name(path) if isinstance(path, str) and path else None,
     )
 
-
-def _label(value: Any, where: str) -> int:
-    label = _whole(value, f"{where}: label")
-    if label < 0:
-        raise TrainingInputError(f"{where}: label {label} is not a class. Remove images without a label.")
-    return label
-
-
-def _whole(value: Any, what: str) -> int:
-    if not isinstance(value, int):
-        raise TrainingInputError(f"{what} must be a whole number; got {value!r}.")
-    return value

@@ -101,6 +101,7 @@ def plant(
         return dataset, NOTHING
     images, labels = dataset.train.images.copy(), dataset.train.labels.copy()
     source = dataset.train.source_index.copy()
+    ids = None if dataset.train.source_ids is None else dataset.train.source_ids.copy()
     example_names, names = dataset.train.names.copy(), list(dataset.player_names)
     keys = list(dataset.player_names if dataset.player_keys is None else dataset.player_keys)
     order = permutation(word_rows("planting", seed, 0, 1, len(labels))[0])
@@ -114,6 +115,8 @@ def plant(
         for place, row in enumerate(group[1:], start=1):
             images[row] = _near_copy(original, spread, seed, row) if is_near else original
             source[row] = source[group[0]]
+            if ids is not None:
+                ids[row] = ids[group[0]]
             example_names[row] = copy_name(example_names[group[0]], place)
             if singletons:
                 names[dataset.players[row]] = copy_name(names[player], place)
@@ -125,7 +128,7 @@ def plant(
     labels[wrong] = (true_labels + 1 + (shift % np.uint64(n_classes - 1)).astype(np.int64)) % n_classes
     planted = replace(
         dataset,
-        train=ImageSet(images, labels, source, example_names),
+        train=ImageSet(images, labels, source, example_names, ids),
         player_names=tuple(names),
         player_keys=tuple(keys),
     )

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from training.data.cifar10_source import read_cifar10
-from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions
+from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions, expanded
 from training.data.digits_source import read_digits
 from training.data.folder_source import read_image_folder
 from training.data.groups import attach_groups
@@ -68,7 +68,7 @@ def read_source(source: str, options: SourceOptions) -> RawImages:
     elif _OWN_FUNCTION.fullmatch(source):
         raw = _checked(_own_function(source)(options), source)
     else:
-        raw = SOURCES[detect_source(source)](replace(options, path=Path(source)))
+        raw = SOURCES[detect_source(source)](replace(options, path=expanded(source)))
     raw = replace(
         raw, train=_reduced(raw.train, size), test=None if raw.test is None else _reduced(raw.test, size)
     )
@@ -92,7 +92,7 @@ def detect_source(path: str | Path) -> str:
     TrainingInputError
         When there is no such folder, or it has neither layout.
     """
-    folder = Path(path)
+    folder = expanded(path)
     if not folder.is_dir():
         raise TrainingInputError(
             f"{str(path)!r} is neither a source nor a folder. Sources: {', '.join(SOURCES)}, a function of your own "
@@ -170,6 +170,7 @@ def load_dataset(
     group_by: str | Path | None = None,
     download: bool = True,
     unreadable: Literal["refuse", "skip"] = "refuse",
+    label_column: str | None = None,
     seed: int = 0,
 ) -> Dataset:
     """Read a data set and split its test images into targets and audit examples.
@@ -184,7 +185,8 @@ def load_dataset(
     path : str or Path, optional
         Where the source's files are.
     classes : sequence of str or int, optional
-        Classes to keep, by name or number, in the order of their new labels.
+        Classes to keep, by name or number, in the order of their new labels. Where classes are named by numbers, a
+        number is a name.
     n_train, n_targets, n_audit : int, optional
         How many images of each. None takes the source's default (digits: 200, 400, 400; otherwise all training
         images, half of the test images as targets, the rest as audit examples). Training images are drawn class
@@ -199,6 +201,9 @@ def load_dataset(
     unreadable : {"refuse", "skip"}
         Whether files that cannot be read are an error (one that lists them all) or are left out and listed in
         `Dataset.unreadable`.
+    label_column : str, optional
+        The column of the Parquet files that holds the labels; `label`, `labels` or `fine_label` when absent, else the
+        one that the files declare a class label.
     seed : int
         Decides the choice of training images and the split of the test images, and nothing else.
 
@@ -218,11 +223,12 @@ def load_dataset(
     (('3', '8'), ('digits/28', 'digits/103'))
     """
     options = SourceOptions(
-        path=None if path is None else Path(path),
+        path=None if path is None else expanded(path),
         image_size=image_size,
         group_by=None if group_by is None else str(group_by),
         download=download,
         unreadable=unreadable,
+        label_column=label_column,
     )
     return choose_and_split(
         read_source(source, options),

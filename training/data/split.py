@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.dataset import Dataset, ImageSet, RawImages
-from training.data.names import as_name, check_unique
+from training.data.names import as_name, as_number, check_unique, composed
 from training.data.near_duplicates import near_duplicate_components
 from training.errors import TrainingInputError
 from training.randomness import permutation, word_rows
@@ -82,6 +82,7 @@ def choose_and_split(
         player_names=player_names,
         player_keys=player_keys,
         unreadable=raw.unreadable,
+        notes=raw.notes,
     )
 
 
@@ -92,7 +93,8 @@ def keep_classes(raw: RawImages, classes: Sequence[str | int] | None) -> RawImag
     ----------
     raw : RawImages
     classes : sequence of str or int, optional
-        Names or numbers; all classes when absent.
+        Names or numbers; all classes when absent. A number is the class of that name where classes are named by
+        numbers, else a position.
 
     Returns
     -------
@@ -128,14 +130,20 @@ def keep_classes(raw: RawImages, classes: Sequence[str | int] | None) -> RawImag
 
 
 def _class_number(entry: str | int, class_names: tuple[str, ...]) -> int:
-    if isinstance(entry, str) and entry in class_names:
-        return class_names.index(entry)
-    if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) and 0 <= entry < len(class_names):
-        return int(entry)
+    """Position of a class given by name or number; where classes are named by numbers, a number is a name."""
+    named = [composed(name) for name in class_names]
+    if isinstance(entry, str) and composed(entry) in named:
+        return named.index(composed(entry))
+    if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool):
+        numbers = [as_number(name) for name in class_names]
+        if numbers.count(int(entry)) == 1:
+            return numbers.index(int(entry))
+        if 0 <= entry < len(class_names) and all(number is None for number in numbers):
+            return int(entry)
     shown = ", ".join(class_names[:20]) + (", …" if len(class_names) > 20 else "")
     raise TrainingInputError(
-        f"unknown class {entry!r}. The data set has {len(class_names)} classes: {shown}; give names or "
-        f"numbers 0 to {len(class_names) - 1}."
+        f"unknown class {entry!r}. The data set has {len(class_names)} classes: {shown}; give names, or "
+        f"positions 0 to {len(class_names) - 1} where no class is named by a number."
     )
 
 
@@ -204,7 +212,7 @@ def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str,
     """Player of each chosen training image, the players' names and their keys; groups in order of first appearance."""
     if raw.groups is None:
         names = tuple(raw.train.names[chosen].tolist())
-        keys = tuple(str(index) for index in raw.train.source_index[chosen])
+        keys = tuple(str(index) for index in raw.train.identifiers[chosen])
         check_unique(names, "training examples", [f"row {key} of the training images" for key in keys])
         # Source rows and not names: renaming a file leaves a campaign what it is.
         return np.arange(len(chosen), dtype=np.int64), names, keys
@@ -215,5 +223,7 @@ def _players(raw: RawImages, chosen: np.ndarray) -> tuple[np.ndarray, tuple[str,
             f"is trained on."
         )
     number: dict[str, int] = {}
-    players = np.array([number.setdefault(str(group), len(number)) for group in raw.groups[chosen]], dtype=np.int64)
+    spelling: dict[str, str] = {}  # groups are compared in composed form, and keep the spelling they have first
+    groups = [spelling.setdefault(composed(str(group)), str(group)) for group in raw.groups[chosen]]
+    players = np.array([number.setdefault(group, len(number)) for group in groups], dtype=np.int64)
     return players, tuple(as_name(group) for group in number), tuple(number)

@@ -143,7 +143,8 @@ def test_a_hugging_face_folder_is_read_as_it_is(parquet_folder):
     dataset = load_dataset(str(parquet_folder))
     assert dataset.class_names == ("cat", "dog", "cow")
     assert dataset.train.images.shape == (24, 8, 8, 3)
-    assert dataset.train.source_index.tolist() == list(range(100, 124))
+    assert dataset.train.source_index.tolist() == list(range(24))
+    assert dataset.train.source_ids.tolist() == list(range(100, 124))
     assert sorted([*dataset.targets.source_index, *dataset.audit.source_index]) == list(range(12))
     original = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
     assert np.array_equal(dataset.train.images, original)
@@ -177,7 +178,8 @@ def test_real_cifar10_images(shared):
     assert dataset.class_names == ("automobile", "truck")
     assert dataset.train.images.shape == (200, 16, 16, 3)
     assert np.bincount(dataset.train.labels).tolist() == [100, 100]
-    assert dataset.train.source_index.max() > 5_000  # the column `index`: places in the full data set
+    assert dataset.train.source_index.max() < 5_000  # rows of the file
+    assert dataset.train.source_ids.max() > 5_000  # the column `index`: places in the full data set
     assert len(dataset.audit) > 50
 
 
@@ -336,12 +338,12 @@ def test_a_column_of_the_file_names_the_players(parquet_folder):
     assert dataset.fingerprint() != load_dataset(str(parquet_folder)).fingerprint()
 
 
-@pytest.mark.parametrize("header", [True, False])
-def test_an_index_file_names_the_players(parquet_folder, tmp_path, header):
+@pytest.mark.parametrize(("header", "first_row"), [("index,group\n", 100), ("source_index,group\n", 0)])
+def test_an_index_file_names_the_players(parquet_folder, tmp_path, header, first_row):
     by_line, by_index = tmp_path / "lines.csv", tmp_path / "index.csv"
-    by_line.write_text("group\n" * header + "".join(f"g{row % 7}\n" for row in range(24)))
-    lines = [f"{100 + row},g{row % 7}\n" for row in reversed(range(24))]
-    by_index.write_text("source_index,group\n" * header + "".join(lines))
+    by_line.write_text("group\n" + "".join(f"g{row % 7}\n" for row in range(24)))
+    lines = [f"{first_row + row},g{row % 7}\n" for row in reversed(range(24))]
+    by_index.write_text(header + "".join(lines))
     first = load_dataset(str(parquet_folder), group_by=by_line)
     assert first.n_players == 7 and np.array_equal(first.players, np.arange(24) % 7)
     assert load_dataset(str(parquet_folder), group_by=str(by_index)).fingerprint() == first.fingerprint()
@@ -351,10 +353,12 @@ def test_an_index_file_names_the_players(parquet_folder, tmp_path, header):
     ("content", "said"),
     [
         ("a\nb\n", "has 2 lines for 24 training images"),
-        ("100,a\n100,b\n", "image 100 is in group 'a' and in 'b'"),
-        ("100,a\n999,b\n", "no training image has source_index '999'"),
+        ("index,group\n100,a\n100,b\n", "image 100 is in group 'a' and in 'b'"),
+        ("index,group\n100,a\n999,b\n", "no training image has index '999'"),
+        ("source_index,group\n100,a\n", "no training image has source_index '100'"),
+        ("100,a\n101,b\n", "Begin the file with 'index,group'"),
         ("100,a\n101\n", "one group name per line, or lines 'source_index,group'"),
-        ("100,a\n", "names no group for 23 of 24 training images"),
+        ("index,group\n100,a\n", "names no group for 23 of 24 training images"),
         ("", "one group name per line"),
         (b"\xff\xfe\x00", "cannot be read as text"),
     ],

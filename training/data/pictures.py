@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.errors import TrainingInputError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+_ORIENTATION = 0x0112  # EXIF tag
 LISTED = 200  # unreadable pictures that an error lists by name
 
 
 def decode(content: bytes | Path, where: str, image_size: int | None = None) -> np.ndarray:
-    """Decode one picture; alpha is dropped, palettes become colours.
+    """Decode one picture as viewers show it: turned as its EXIF orientation demands, on white where it is transparent.
+
+    Palettes become colours.
 
     Parameters
     ----------
@@ -49,7 +57,7 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
                         f"{where}: pixels of mode {picture.mode!r} are not 8-bit grey or colour. Convert the "
                         f"picture to 8-bit grey or RGB."
                     )
-                pixels = np.asarray(picture.convert("L" if picture.mode in _GREY_MODES else "RGB"))
+                pixels = _turned(np.asarray(_on_white(picture)), _orientation(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise TrainingInputError(
             f"{where}: {error}. Pictures above {Image.MAX_IMAGE_PIXELS} pixels are refused; make it smaller."
@@ -60,6 +68,38 @@ def decode(content: bytes | Path, where: str, image_size: int | None = None) -> 
         raise TrainingInputError(f"{where}: not a readable picture ({error}).") from error
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     return pixels if image_size is None else reduce_area(pixels, image_size, where)
+
+
+def _on_white(picture: Picture) -> Picture:
+    """The picture in grey or RGB, its transparent parts in front of white; loads it."""
+    from PIL import Image
+
+    target = "L" if picture.mode in _GREY_MODES else "RGB"
+    picture.load()  # some formats know of transparency, or turn themselves, only then
+    if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
+        return picture.convert(target)
+    drawn = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert(target)
+
+
+def _orientation(picture: Picture) -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 where there is none."""
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error, OSError, EOFError):
+        return 1  # damaged tags of a picture whose pixels are whole: viewers show it as it is stored
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels that are stored in an EXIF orientation upright: orientations 5 to 8 swap rows and columns."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def reduce_area(pixels: np.ndarray, image_size: int, where: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from attribution.curation.near_duplicates import similarities
+from attribution.curation.feature_similarity import similarities
 from attribution.experiments.planted_truth import agreement, average_precision
 from conf.compose import compose
 from conf.schema import CampaignConfig

@@ -12,7 +12,7 @@ from prefect import flow
 from attribution.curation.baselines import balanced_random
 from attribution.curation.budget import choose, least_of_each_class, meet_budget
 from attribution.curation.evidence import Evidence
-from attribution.curation.near_duplicates import without_near_duplicates
+from attribution.curation.feature_similarity import without_near_duplicates
 from attribution.curation.redundancy import bundles_of, protected_sets
 from attribution.curation.rules import harmful_q_values
 from attribution.experiments.comparison import differing_share, smallest_difference

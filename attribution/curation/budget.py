@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.curation.coverage import Coverage, CoverageState
-from attribution.curation.near_duplicates import similarities, without_near_duplicates
+from attribution.curation.feature_similarity import similarities, without_near_duplicates
 from attribution.curation.surrogate import State, Surrogate
 from attribution.errors import AttributionError
 from attribution.randomness import Purpose, random_stream

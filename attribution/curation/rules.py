@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from attribution.curation.budget import Solution, meet_budget
 from attribution.curation.evidence import CurationRules, Decision, Evidence, PlayerEffects
-from attribution.curation.reasons import Reasons
 from attribution.curation.redundancy import (
     Cluster,
     bundles_of,
@@ -27,6 +26,7 @@ from attribution.curation.redundancy import (
     replaceability,
     same_class_copies,
 )
+from attribution.curation.rule_and_reason import Reasons
 from attribution.errors import AttributionError
 from attribution.statistics.detectability import smallest_detectable
 from attribution.statistics.false_discovery import adjust

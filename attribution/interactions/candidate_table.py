@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.interactions.setup import N_FOLDS, BlockSetup
+from attribution.levels import REPORTED_Q
 from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum
 from attribution.types import Array
 
 MIN_REPORTED_Z = 2.5  # |z| below which no set is reported, not even one in the spectrum: its sign is unreliable
-REPORTED_Q = 0.1  # q-value up to which every set of a screen is reported
 
 
 @dataclass(frozen=True, kw_only=True)

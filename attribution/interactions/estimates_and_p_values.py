@@ -79,8 +79,13 @@ def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) 
 
     Notes
     -----
-    F({i}) is estimated by the mean coefficient plus mean(phi_i r). `attribution.linear.main_effects` estimates the
-    same from a datamodel alone, without a block's setup.
+    F({i}) is estimated by the mean coefficient plus mean(phi_i r), and its variance is that of phi_i r. The residuals r
+    are the datamodel's while candidates are searched, and the spectrum's for the effects that are reported.
+
+    `attribution.linear.main_effects.main_effects` estimates the same effect for curation and the search for copies,
+    which have no block's setup. Its numbers differ: its residuals are always the datamodel's, without weights and not
+    centred; it averages b_i phi_i^2 over the rows where this function takes phi_i^2 = 1 and averages b_i over folds;
+    its standard error includes the variation of b_i phi_i^2 and the factor g / (g - 1) for g row groups.
     """
     share = setup.fold_weight / setup.fold_weight.sum()
     total = float(setup.weight.sum())

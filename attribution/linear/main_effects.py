@@ -75,7 +75,13 @@ def main_effects(
     -----
     b_i = fold coefficient + mean(phi_i r) with out-of-fold residuals r, divided by sigma: the debiased estimate of
     Chernozhukov et al. (2018) for an orthonormal design, whose correction needs no inverse. Its variance is that of
-    phi_i r, clustered by row group.
+    phi_i r + b_i phi_i^2, clustered by row group.
+
+    Curation and the search for copies use this estimate: it needs masks and outputs alone. The effects that a campaign
+    reports come from `attribution.interactions.estimates_and_p_values.one_step_main_effects`, whose numbers differ:
+    its residuals are those of whichever model it is given (for the reported effects the spectrum, whose interactions
+    leave smaller residuals; here always the datamodel), it centres and weights them, it takes phi_i^2 = 1 and the
+    fold coefficients as constants in the standard error, and it allows for several alphas and masks of fixed size.
     """
     labels = np.arange(len(masks), dtype=np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
     phi = basis(masks, alpha)

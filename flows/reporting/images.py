@@ -106,10 +106,6 @@ class Gallery:
             alt = f"test pictures of class {class_name}"
         return Picture(tuple(map(self._symbol, shown)) if drawn else (), 0, name, class_name, alt, shown)
 
-    def labels_of(self, split: str) -> list[int]:
-        """The labels of a split's examples."""
-        return [label for label, own in zip(self._labels, self._splits, strict=True) if own == split]
-
     def uri(self, row: int) -> str:
         """The image of a row of the examples table, as a data URI."""
         return _encode(self._images[row].as_py(), row, self._side)[0]

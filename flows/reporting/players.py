@@ -22,6 +22,7 @@ RULES = {
     "near_duplicate": "near-duplicate of one that stays",
     "budget": "adds least at this size",
     "synergy": "works together with others",
+    "representative": "does the work of pictures that go",
     "worth": "nothing speaks against it",
 }
 RANK = {"drop": 0, "review": 1, "keep": 2, "": 3}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attribution.curation.baselines import balanced_random, even_shares
-from attribution.curation.near_duplicates import without_near_duplicates
+from attribution.curation.feature_similarity import without_near_duplicates
 from attribution.errors import AttributionError
 from attribution.experiments.comparison import compare
 from attribution.experiments.planted_truth import agreement, average_precision
@@ -48,7 +48,7 @@ def test_near_duplicate_removal_heeds_quotas() -> None:
     keep = without_near_duplicates(features, classes, 7, {0: 5})
     assert keep[classes == 0].sum() >= 5
     assert without_near_duplicates(features, classes, 1).sum() == 1
-    with pytest.raises(AttributionError, match="no way to keep only 7"):
+    with pytest.raises(AttributionError, match="do not allow to keep only 7"):
         without_near_duplicates(features, classes, 7, {0: 6, 1: 6})
 
 

@@ -23,7 +23,7 @@ from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects
 from tests.games import all_masks, copies
 
-GOLDEN = Path(__file__).with_name("reasons.golden.txt")
+GOLDEN = Path(__file__).with_name("rule_and_reason.golden.txt")
 ROW = {"gate_open": True, "q_value": 0.001, "stderr": 0.2, "class_split": "target_class"}
 
 

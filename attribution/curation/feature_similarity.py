@@ -1,4 +1,7 @@
-"""Near-duplicates by features: similarities of players, and removal of the most similar first."""
+"""Compute similarities of players by their features, and drop the most similar players first.
+
+Near-duplicates by pixels are found in `training.data.near_duplicates`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def similarities(features: Array, rows: NDArray[np.int64]) -> Array:
 def without_near_duplicates(
     features: Array, player_classes: NDArray[np.int64], n_keep: int, least: Mapping[int, int] | None = None
 ) -> NDArray[np.bool_]:
-    """Drop near duplicates by features until n_keep are left: (n,) bool.
+    """Drop near-duplicates by features until n_keep are left: (n,) bool.
 
     features: (k, n, d) of k networks. Again and again the most similar pair of one class that is still whole loses the
     member that is more similar to what else is left of its class (after SemDeDup, Abbas et al. 2023, without its
@@ -50,7 +53,7 @@ def without_near_duplicates(
             left_of = {label: rows[keep[rows]] for label, (rows, _) in held.items()}
             spare = [rows for label, rows in left_of.items() if len(rows) > (least or {}).get(label, 0)]
             if not spare:
-                raise AttributionError(f"quotas leave no way to keep only {n_keep} of {n} players. Lower the quotas.")
+                raise AttributionError(f"quotas do not allow to keep only {n_keep} of {n} players. Lower the quotas.")
             keep[spare[0][0]] = False
             continue
         rows, matrix = held[chosen]

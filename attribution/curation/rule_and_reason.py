@@ -1,4 +1,7 @@
-"""Turns the evidence about a player into its decision and one or two plain sentences that give the reason."""
+"""Choose the rule that decides about each player, and write its reason in one or two plain sentences.
+
+rules.py computes the evidence that every rule needs, for all players together.
+"""
 
 from __future__ import annotations
 

@@ -46,6 +46,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
         if "=" not in text and not text.startswith("~"):
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
         key, _, value = text.partition("=")
+        if not key.strip("+~ "):
+            raise ConfigError(f"overrides are written key=value; got {text!r}, without a key. Example: sampler.alpha=0.3")
         if key in _groups() and not (CONF_FOLDER / key).is_dir():
             raise ConfigError(
                 f"{key} is a section without files of its own; got {text!r}. Set its keys one by one, {key}.KEY=VALUE"
@@ -183,6 +185,12 @@ def _groups() -> list[str]:
     return [key for key, field in CampaignConfig.model_fields.items() if field.annotation is not str]
 
 
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text (put a number into quotes of its own: '\"2024\"')",
+}
 _RANGES = {"gt": "greater than {gt}", "ge": "at least {ge}", "lt": "less than {lt}", "le": "at most {le}"}
 
 
@@ -219,5 +227,9 @@ def _explain_fault(fault: Mapping[str, Any]) -> str:
     allowed = _allowed(key)
     if fault["type"] == "finite_number":
         allowed = f"finite and {allowed}" if allowed else "finite"
+    kind, _, problem = fault["type"].partition("_")
+    if problem in ("type", "parsing", "from_float") and kind in _TYPES:
+        wanted_type = _TYPES[kind]
+        allowed = f"{wanted_type}, {allowed}" if allowed else wanted_type
     rule = f"must be {allowed}" if allowed else fault["msg"]
     return f"{key} {rule}; got {fault['input']!r}. Set {key}=… on the command line or in conf/"

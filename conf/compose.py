@@ -47,7 +47,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
         key, _, value = text.partition("=")
         if not key.strip("+~ "):
-            raise ConfigError(f"overrides are written key=value; got {text!r}, without a key. Example: sampler.alpha=0.3")
+            raise ConfigError(f"overrides are written key=value; got {text!r}. Name a key, e.g. sampler.alpha=0.3")
         if key in _groups() and not (CONF_FOLDER / key).is_dir():
             raise ConfigError(
                 f"{key} is a section without files of its own; got {text!r}. Set its keys one by one, {key}.KEY=VALUE"

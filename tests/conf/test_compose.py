@@ -136,7 +136,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("campaign.n_fit=512.5", "campaign.n_fit must be a whole number, at least 1 .*; got 512.5"),
         ("verify.second_architecture=7", "verify.second_architecture must be true or false; got 7"),
         ("dataset.path=2024", "dataset.path must be text .*quotes.*; got 2024"),
-        ("=3", "written key=value; got '=3', without a key"),
+        ("=3", "written key=value; got '=3'. Name a key"),
         ("campaign.n_replicates=-1", "campaign.n_replicates must be at least 0 .*; got -1"),
         ("dataset.n_targets=0", "dataset.n_targets .*; got 0"),
         ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 6; got 9"),

@@ -153,7 +153,7 @@ def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
         key, _, value = error.override.lstrip("+").partition("=")
         why = " ".join(message).split(" See https://")[0]
         return (
-            f"{key}: the value {value!r} cannot be read ({why}). Brackets, braces, commas, colons and quotes belong "
+            f"{key}: the value {value!r} cannot be read ({why}). Brackets, braces, commas, colons, ~ and quotes belong "
             f"to the grammar of overrides: put such a value into quotes, {key}='…'"
         )
     return f"the configuration could not be read: {' '.join(message) or first}"

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.decisions.originals import Pictures, pictures_of, what_is_counted
 from flows.errors import CoterieError, IncompleteCampaign
 from flows.storage.files import write_atomically, write_json, write_text
 from flows.store.campaign import Campaign
@@ -54,7 +55,8 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     formats : tuple of {"subset", "parquet", "csv", "lists"}
         subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
         `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet:
-        data/train-*.parquet with the kept images in the layout Hugging Face reads (`datasets.load_dataset(folder)`).
+        data/train-*.parquet with the kept images, as the source has them, in the layout Hugging Face reads
+        (`datasets.load_dataset(folder)`).
         csv: decisions.csv, a row a training example; text that a spreadsheet would run is escaped
         (`spreadsheet_cell`). lists: delete.txt, keep.txt and look.txt (what is kept and up for review), a name a
         line, for programs to read (`xargs -d '\\n' -a delete.txt rm --` in the pictures' folder). Names with line
@@ -89,15 +91,17 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     kept = [row for row in examples if decisions[row["player"]]["decision"] != "drop"]
     origin = provenance(campaign)
     paths: list[Path] = []
+    notes: tuple[str, ...] = () if origin["analysis_is_current"] else (OUTDATED,)
     if "subset" in formats:
-        paths.append(_write_subset(folder, kept, decisions, origin))
+        paths.append(_write_subset(folder, kept, decisions, origin, what_is_counted(campaign)))
     if "parquet" in formats:
-        paths += _write_parquet(folder, campaign, kept, decisions, origin)
+        pictures = pictures_of(campaign, kept)
+        paths += _write_parquet(folder, campaign, kept, decisions, origin, pictures)
+        notes += () if pictures.sentence is None else (pictures.sentence,)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
     if "lists" in formats:
         paths += _write_lists(folder, examples, decisions)
-    notes = () if origin["analysis_is_current"] else (OUTDATED,)
     return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
 
 
@@ -196,14 +200,19 @@ def provenance(campaign: Campaign) -> dict[str, Any]:
 
 
 def _write_subset(
-    folder: Path, kept: list[dict[str, Any]], decisions: dict[int, dict[str, Any]], origin: dict[str, Any]
+    folder: Path,
+    kept: list[dict[str, Any]],
+    decisions: dict[int, dict[str, Any]],
+    origin: dict[str, Any],
+    counted: str,
 ) -> Path:
     path = folder / "subset.json"
     write_json(
         path,
         {
             "how": "torch.utils.data.Subset(dataset, indices): `indices` for the campaign's own training set, "
-            "`source_indices` for the data set it was drawn from",
+            "`source_indices` for the data set it was drawn from, where it counts the same; `names` always do",
+            "source_indices_count": counted,
             "indices": [row["position"] for row in kept],
             "source_indices": [row["source_index"] for row in kept],
             "names": [row["name"] for row in kept],
@@ -220,12 +229,16 @@ def _write_parquet(
     kept: list[dict[str, Any]],
     decisions: dict[int, dict[str, Any]],
     origin: dict[str, Any],
+    pictures: Pictures,
 ) -> list[Path]:
     names = list(campaign.meta.class_names)
     table = pa.table(
         {
             "image": pa.array(
-                [{"bytes": row["image"], "path": f"{row['source_index']}.png"} for row in kept],
+                [
+                    {"bytes": content, "path": f"{row['source_index']}{suffix}"}
+                    for row, content, suffix in zip(kept, pictures.content, pictures.suffixes, strict=True)
+                ],
                 pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
             ),
             "label": pa.array([row["label"] for row in kept], pa.int64()),
@@ -250,14 +263,17 @@ def _write_parquet(
     stamped = table.replace_schema_metadata(metadata)
     write_atomically(path, lambda temporary: pq.write_table(stamped, temporary, compression="zstd"))
     card = folder / "README.md"
-    write_atomically(card, lambda temporary: _write_text(temporary, _card(campaign, len(kept), origin)))
+    write_atomically(card, lambda temporary: _write_text(temporary, _card(campaign, len(kept), origin, pictures)))
     return [path, card]
 
 
-def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any]) -> str:
+def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any], pictures: Pictures) -> str:
     told = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
     if not origin["analysis_is_current"]:
         told.append(OUTDATED)
+    if pictures.sentence is not None:
+        told.append(pictures.sentence)
+    size = "" if pictures.size is None else f", {pictures.size[0]} x {pictures.size[1]} pixels"
     names = ("identity", "decisions", "decided", "analysis", "settings")
     lines = [
         "---",
@@ -268,7 +284,7 @@ def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any]) -> str:
         "    path: data/train-*.parquet",
         "---",
         "",
-        f"# {campaign.meta.name}, curated",
+        f"# {campaign.meta.name}, curated{size}",
         "",
         f"{n_kept} of {campaign.meta.n_train} training examples, kept by coterie.",
         "",

@@ -154,6 +154,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("sampler.alpha", "key=value; got 'sampler.alpha'"),
         ("campaign.folder=", "campaign.folder .*; got ''"),
         ("name='a b'", "name .*; got 'a b'"),
+        ("dataset.path=~/pictures", r"'~/pictures' cannot be read .*commas, colons, ~ and quotes.*dataset.path='…'"),
         ("sampler.alpha=[1", r"sampler.alpha: the value '.1' cannot be read .*quotes, sampler.alpha='…'"),
         ("sampler.alpha={'a': 1}", r"sampler.alpha: the value .* cannot be read"),
         ("dataset.path=\0", "dataset.path: the value .* cannot be read"),

@@ -127,10 +127,11 @@ class SourceOptions:
         wanted = f"Give the folder that holds {layout}"
         if self.path is None:
             raise TrainingInputError(f"source {source!r} needs a path and none was given. {wanted} (dataset.path).")
-        if not self.path.is_dir():
-            state = "is a file" if self.path.exists() else "does not exist"
-            raise TrainingInputError(f"the folder of source {source!r}, {self.path}, {state}. {wanted} (dataset.path).")
-        return self.path
+        path = expanded(self.path)
+        if not path.is_dir():
+            state = "is a file" if path.exists() else "does not exist"
+            raise TrainingInputError(f"the folder of source {source!r}, {path}, {state}. {wanted} (dataset.path).")
+        return path
 
 
 @dataclass(frozen=True)

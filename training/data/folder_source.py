@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from training.data.dataset import ImageSet, RawImages, SourceOptions, text_array
-from training.data.names import as_name, composed, natural_order
+from training.data.names import as_name, composed, natural_order, original_name
 from training.data.pictures import PictureReader, stack_pictures
 from training.errors import TrainingInputError
 
@@ -91,6 +92,13 @@ def read_image_folder(options: SourceOptions) -> RawImages:
         unreadable=unreadable,
         notes=tuple(_passed_note(folder, passed)),
     )
+
+
+def folder_originals(options: SourceOptions, rows: Sequence[int], names: Sequence[str]) -> list[bytes | None]:
+    """Read the files of training pictures as they are, by their names; see `training.data.sources.read_originals`."""
+    folder = options.folder("image_folder", LAYOUT)
+    files = [folder / original_name(name) for name in names]
+    return [file.read_bytes() if file.is_file() else None for file in files]
 
 
 def _read_half(

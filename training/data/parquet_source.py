@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,22 @@ def read_parquet_folder(options: SourceOptions) -> RawImages:
         unreadable=unreadable,
         notes=(*_label_note(train), *train_notes, *test_notes),
     )
+
+
+def parquet_originals(options: SourceOptions, rows: Sequence[int], names: Sequence[str]) -> list[bytes | None]:
+    """Read the bytes of training pictures as they are, by their rows; see `training.data.sources.read_originals`."""
+    import pyarrow.parquet as pq
+
+    folder = options.folder("parquet", LAYOUT)
+    wanted, found, row = set(rows), {}, 0
+    for file in split_files(folder, "train")[0]:
+        with pq.ParquetFile(file) as opened:
+            columns = find_columns(file, opened.schema_arrow, hive_values(folder, file), options.label_column)
+            for record in _records(opened, [columns.image]):
+                if row in wanted:
+                    found[row] = _content(record[columns.image])[0]
+                row += 1
+    return [found.get(one) for one in rows]
 
 
 def _classes(folder: Path, train: _Half, test: _Half) -> tuple[tuple[str, ...], np.ndarray]:

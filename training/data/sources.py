@@ -18,10 +18,10 @@ import numpy as np
 from training.data.cifar10_source import read_cifar10
 from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions, expanded
 from training.data.digits_source import read_digits
-from training.data.folder_source import read_image_folder
+from training.data.folder_source import folder_originals, read_image_folder
 from training.data.groups import attach_groups
 from training.data.names import as_name
-from training.data.parquet_source import read_parquet_folder
+from training.data.parquet_source import parquet_originals, read_parquet_folder
 from training.data.pictures import reduce_all
 from training.data.split import choose_and_split
 from training.errors import TrainingInputError
@@ -31,6 +31,10 @@ SOURCES: dict[str, Callable[..., RawImages]] = {
     "cifar10": read_cifar10,
     "parquet": read_parquet_folder,
     "image_folder": read_image_folder,
+}
+_ORIGINALS: dict[str, Callable[..., list[bytes | None]]] = {
+    "parquet": parquet_originals,
+    "image_folder": folder_originals,
 }
 _OWN_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -73,6 +77,36 @@ def read_source(source: str, options: SourceOptions) -> RawImages:
         raw, train=_reduced(raw.train, size), test=None if raw.test is None else _reduced(raw.test, size)
     )
     return raw if options.group_by is None else attach_groups(raw, options.group_by)
+
+
+def read_originals(
+    source: str, options: SourceOptions, rows: Sequence[int], names: Sequence[str]
+) -> list[bytes | None]:
+    """Read the encoded bytes of training pictures as their owner keeps them: neither reduced nor re-encoded.
+
+    Parameters
+    ----------
+    source : str
+        A source whose pictures are files or bytes: `parquet` or `image_folder`.
+    options : SourceOptions
+    rows : sequence of int
+        source_index of each picture.
+    names : sequence of str
+        Name of each picture.
+
+    Returns
+    -------
+    list of bytes or None
+        None where the source holds no such picture, and for all pictures of other sources.
+
+    Raises
+    ------
+    TrainingInputError
+        When the source cannot be read any more.
+    """
+    if source not in _ORIGINALS:
+        return [None] * len(rows)
+    return _ORIGINALS[source](options, rows, names)
 
 
 def detect_source(path: str | Path) -> str:

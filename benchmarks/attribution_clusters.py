@@ -118,8 +118,8 @@ def by_search(given: argparse.Namespace) -> None:
                 others = [rng.choice(np.arange(k, n_players), k, replace=False) for _ in range(9)]
                 residuals = main_effects(masks, outputs[:, None], alpha).residuals
                 named += group_tests(masks, residuals, [cluster, *others], alpha)[0].q_value <= LEVEL
-            told = f"{tally} | {named / given.games:.2f} | {seconds / given.games:.2f}"
-            print(f"| {k} | {n_players} | {n_masks} | {alpha} | {told} |", flush=True)
+            cells = f"{tally} | {named / given.games:.2f} | {seconds / given.games:.2f}"
+            print(f"| {k} | {n_players} | {n_masks} | {alpha} | {cells} |", flush=True)
 
 
 def shared(given: argparse.Namespace) -> None:

@@ -133,10 +133,10 @@ def main() -> None:
         found = step(data, where, given.rounds)
         n_targets = data.outputs.shape[1]
         wall, cpu = (time.perf_counter() - wall) / n_targets, (time.process_time() - cpu) / n_targets
-        told = f"{found:.4f}" if abs(found) <= 1 else f"{found:,.0f}"
+        cell = f"{found:.4f}" if abs(found) <= 1 else f"{found:,.0f}"
         by = "LightGBM" if step is lightgbm else "NumPy" if where == "cpu" else f"torch, {where}"
         print(f"| {step.__name__.replace('lightgbm', 'booster')} | {by} | {wall:.5f} | {cpu:.5f} | "
-              f"{told} |", flush=True)  # fmt: skip
+              f"{cell} |", flush=True)  # fmt: skip
         return wall
 
     steps: dict[str, Any] = {step.__name__: step for step in (booster, lasso, pairs, triples, fit)}

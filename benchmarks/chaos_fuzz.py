@@ -42,8 +42,8 @@ def _table(n_models: int, n_targets: int) -> pa.Table:
         "reason": [""] * n_models, "outputs": outputs,
         **{name: rng.uniform(size=n_models).astype(np.float32)
            for name in ("train_accuracy", "target_accuracy", "audit_accuracy", "train_seconds")},
-        "shard": np.zeros(n_models, np.int64), "members": np.full(n_models, 32, np.int32),
-        **{name: [name] * n_models for name in ("way", "host", "device", "code_version")},
+        "shard": np.zeros(n_models, np.int64), "ensemble_size": np.full(n_models, 32, np.int32),
+        **{name: [name] * n_models for name in ("mode", "host", "device", "code_version")},
     }
     return pa.table(columns).select(outputs_schema(n_targets).names).cast(outputs_schema(n_targets))
 

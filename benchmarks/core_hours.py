@@ -1,10 +1,10 @@
 """Held-out R2 of the datamodel per second of training: one campaign against another of the same data.
 
-    OMP_NUM_THREADS=1 python benchmarks/core_hours.py BEFORE AFTER [--ways grouped native] [--path FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/core_hours.py BEFORE AFTER [--modes grouped native] [--path FOLDER]
 
 BEFORE and AFTER are campaign folders with the same players and targets and perhaps other recipes. The datamodel
 (LASSO) is fitted on more and more of each folder's fit masks and scored on its held-out masks. What a model costs is
-measured here, in processor seconds of one thread, both campaigns' recipes in turns in one run, each trained the way
+measured here, in processor seconds of one thread, both campaigns' recipes in turns in one run, each in the mode
 named for it. The last line is the ratio of the seconds that each needs for the R2 which BEFORE reaches with all it has.
 """
 
@@ -50,7 +50,7 @@ def learning_curve(folder: Path) -> list[tuple[int, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs=2)
-    parser.add_argument("--ways", nargs=2, default=["grouped", "grouped"])
+    parser.add_argument("--modes", nargs=2, default=["grouped", "grouped"])
     parser.add_argument("--path", default=None, help="folder of image Parquet files, where the data set needs one")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -62,16 +62,16 @@ def main() -> None:
         recipes.append(Recipe(**stored))
     masks = sample_masks(dataset.n_players, MEMBERS, 0.5, seed=0)
     for turn in range(ROUNDS + 1):  # the first turn loads kernels
-        for which, (recipe, way) in enumerate(zip(recipes, arguments.ways, strict=True)):
+        for which, (recipe, mode) in enumerate(zip(recipes, arguments.modes, strict=True)):
             start = time.process_time()
-            retrain(dataset, masks, range(MEMBERS), recipe, ensemble_size=MEMBERS, mode=way)
+            retrain(dataset, masks, range(MEMBERS), recipe, ensemble_size=MEMBERS, mode=mode)
             if turn:
                 seconds[which].append((time.process_time() - start) / MEMBERS)
     costs = [float(np.median(spent)) for spent in seconds]
     curves = [learning_curve(folder) for folder in arguments.folders]
-    print("| campaign | way | core-seconds a model | R2 by masks |\n|---|---|---|---|")
-    for folder, way, cost, curve in zip(arguments.folders, arguments.ways, costs, curves, strict=True):
-        print(f"| {folder.name} | {way} | {cost:.3f} | " + ", ".join(f"{n}: {r2:.3f}" for n, r2 in curve) + " |")
+    print("| campaign | mode | core-seconds a model | R2 by masks |\n|---|---|---|---|")
+    for folder, mode, cost, curve in zip(arguments.folders, arguments.modes, costs, curves, strict=True):
+        print(f"| {folder.name} | {mode} | {cost:.3f} | " + ", ".join(f"{n}: {r2:.3f}" for n, r2 in curve) + " |")
     wanted = curves[0][-1][1]
     sizes, scores = np.array(curves[1], dtype=float).T
     if scores[-1] < wanted:

@@ -29,8 +29,8 @@ def certification(campaign: Campaign) -> None:
         )
     for origin, share in shares(rows).items():
         if share["n"]:
-            told = f"{share['count']} of {share['n']} certified (95%: {share['low']:.2f} to {share['high']:.2f})"
-            print(f"\n{origin}: {told}")
+            text = f"{share['count']} of {share['n']} certified (95%: {share['low']:.2f} to {share['high']:.2f})"
+            print(f"\n{origin}: {text}")
     random = [row["measured"] for row in rows if row["origin"] == "random"]
     if random:
         print(f"\nrandom sets, mean measured {np.mean(random):+.2f}, mean size {np.mean(np.abs(random)):.2f}")
@@ -40,8 +40,8 @@ def certification(campaign: Campaign) -> None:
 
 
 def verification(campaign: Campaign) -> None:
-    told = about(campaign, "comparisons") or {}
-    for sentence in told.get("sentences", []):
+    made_from = about(campaign, "comparisons") or {}
+    for sentence in made_from.get("sentences", []):
         print(f"- {sentence}")
     rows = [row for row in read_derived(campaign, "comparisons").to_pylist() if row["class_name"] == ""]
     print("\n| kept | curated | − random | − main effects alone | − embedding |\n|---|---|---|---|---|")
@@ -56,20 +56,21 @@ def verification(campaign: Campaign) -> None:
 
 
 def brittleness(campaign: Campaign) -> None:
-    told = about(campaign, "brittleness") or {}
+    made_from = about(campaign, "brittleness") or {}
     rows = read_derived(campaign, "brittleness").to_pylist()
     by_target: dict[int, dict[str, dict]] = {}
     for row in rows:
-        by_target.setdefault(row["target"], {})[row["way"]] = row
+        by_target.setdefault(row["target"], {})[row["search"]] = row
     print("| target | gate | main effects: predicted, confirmed | interactions: predicted, confirmed |")
     print("|---|---|---|---|")
     for target, found in by_target.items():
         cells = [
-            f"{found[way]['predicted_removals']}, {found[way]['confirmed_removals']}"
-            for way in ("main_effects", "interactions")
+            f"{found[search]['predicted_removals']}, {found[search]['confirmed_removals']}"
+            for search in ("main_effects", "interactions")
         ]
         print(f"| {target} | {'open' if found['interactions']['gate_open'] else 'closed'} | {' | '.join(cells)} |")
-    print(f"\nflipped both ways: {told.get('n_flipped')} of {told.get('n_targets')}; ratio {told.get('ratio')}")
+    n_flipped, n_targets = made_from.get("n_flipped"), made_from.get("n_targets")
+    print(f"\nflipped by both searches: {n_flipped} of {n_targets}; ratio {made_from.get('ratio')}")
 
 
 def main(folder: str) -> None:

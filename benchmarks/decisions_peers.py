@@ -63,12 +63,12 @@ def out_of_sample(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
 
 
 def labels_table(
-    config: CampaignConfig, dataset: Dataset, planted: Planted, told: dict[str, Any], python: str | None
+    config: CampaignConfig, dataset: Dataset, planted: Planted, scores: dict[str, Any], python: str | None
 ) -> list[tuple[str, ...]]:
     wrong = np.zeros(len(dataset.train), bool)
     wrong[planted.flipped] = True
     truth = set(planted.flipped.tolist())
-    rows = [row("this tool", told["average_precision"], told["precision"], told["recall"])]
+    rows = [row("this tool", scores["average_precision"], scores["precision"], scores["recall"])]
     probabilities = out_of_sample(config, dataset)
     own = probabilities[np.arange(len(wrong)), dataset.train.labels]
     rows.append(row("own ResNet, probability of the given label", average_precision(wrong, -own)))
@@ -85,11 +85,11 @@ def labels_table(
 
 
 def copies_table(
-    config: CampaignConfig, dataset: Dataset, planted: Planted, told: dict[str, Any]
+    config: CampaignConfig, dataset: Dataset, planted: Planted, scores: dict[str, Any]
 ) -> list[tuple[str, ...]]:
     rows = [
-        row("this tool, looks (pixels)", None, told["precision"], told["recall"]),
-        row("this tool, interactions alone", None, None, told["recall_by_interactions"]),
+        row("this tool, looks (pixels)", None, scores["precision"], scores["recall"]),
+        row("this tool, interactions alone", None, None, scores["recall_by_interactions"]),
     ]
     seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(NETWORKS)]
     features, _ = embed(dataset, recipe_of(config, 1.0), seeds)
@@ -117,16 +117,16 @@ def main(arguments: list[str]) -> None:
         arguments = arguments[:at] + arguments[at + 2 :]
     config = compose(arguments[0], arguments[1:])
     dataset, planted = load_planted(config)
-    told = (about(Campaign(config.campaign.folder), "decisions") or {}).get("planted") or {}
-    if not told:
+    scores = (about(Campaign(config.campaign.folder), "decisions") or {}).get("planted") or {}
+    if not scores:
         sys.exit(f"{config.campaign.folder} has no decisions on planted truth. Run `coterie curate` there first")
-    if "labels" in told:
+    if "labels" in scores:
         print(f"\nWrong labels ({len(planted.flipped)} of {len(dataset.train)})\n")
-        print_table(labels_table(config, dataset, planted, told["labels"], python))
-    if "copies" in told:
+        print_table(labels_table(config, dataset, planted, scores["labels"], python))
+    if "copies" in scores:
         print(f"\nCopies ({len(planted.clusters)} clusters, {len(planted.pairs())} pairs); "
-              f"{told['copies']['n_matter']} clusters matter to an output\n")  # fmt: skip
-        print_table(copies_table(config, dataset, planted, told["copies"]))
+              f"{scores['copies']['n_matter']} clusters matter to an output\n")  # fmt: skip
+        print_table(copies_table(config, dataset, planted, scores["copies"]))
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

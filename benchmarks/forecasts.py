@@ -81,7 +81,7 @@ def cost(config: str, overrides: list[str]) -> dict[str, Any]:
     from flows.store.history import runs
 
     chosen = compose(config, overrides)
-    told = estimate(chosen)
+    forecast = estimate(chosen)
     command = [str(Path(sys.executable).with_name("coterie")), "run", config, *overrides]
     began = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -94,14 +94,15 @@ def cost(config: str, overrides: list[str]) -> dict[str, Any]:
         model: round(float(np.mean([row.r2(model).value for row in scores])), 4)
         for model in ("datamodel", "spectrum")
     }
-    assert told.time is not None
-    expected = next(row for row in told.faithfulness.rows if row["n_fit"] == chosen.campaign.n_fit)
+    assert forecast.time is not None
+    expected = next(row for row in forecast.faithfulness.rows if row["n_fit"] == chosen.campaign.n_fit)
     return {
-        "models": told.n_models,
+        "models": forecast.n_models,
         "forecast": {
-            "seconds_per_model": told.time.seconds_per_model, "training_seconds": told.time.training_seconds,
-            "all_seconds": told.time.training_seconds + told.time.other_seconds, "load": told.time.load,
-            "bytes": told.disk.total, "by_table": told.disk.by_table, "is_prior": told.faithfulness.is_prior,
+            "seconds_per_model": forecast.time.seconds_per_model, "training_seconds": forecast.time.training_seconds,
+            "all_seconds": forecast.time.training_seconds + forecast.time.other_seconds, "load": forecast.time.load,
+            "bytes": forecast.disk.total, "by_table": forecast.disk.by_table,
+            "is_prior": forecast.faithfulness.is_prior,
             **{model: expected[model] for model in came},
         },
         "came": {

@@ -1,6 +1,6 @@
 """What a second of training buys: held-out R2 of the datamodel at equal processor time, one way of spending it a row.
 
-    OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --recipe before --way grouped --models 768
+    OMP_NUM_THREADS=1 python benchmarks/information.py --data digits --recipe before --mode grouped --models 768
     OMP_NUM_THREADS=1 python benchmarks/information.py --data small16 --path FOLDER --models 1280
 
 Every arm trains until it has used the processor seconds that `--models` models of the base arm took, then the
@@ -101,7 +101,7 @@ class Spent:
 
 
 def train(
-    dataset: Dataset, arm: Arm, recipe: Recipe, way: str, budget: float | None, n_models: int | None
+    dataset: Dataset, arm: Arm, recipe: Recipe, mode: str, budget: float | None, n_models: int | None
 ) -> Spent:
     """Chunks of `MEMBERS` models until the budget (processor seconds) or the number of models is reached."""
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
@@ -116,7 +116,7 @@ def train(
             for row in rows
         ]
         start = time.process_time()
-        result = retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=way)
+        result = retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=mode)
         spent = time.process_time() - start
         after = used + spent * np.arange(1, MEMBERS + 1) / MEMBERS
         parts.append((masks, result.outputs, after, result.target_accuracy))
@@ -126,12 +126,12 @@ def train(
 
 
 def held_out(
-    dataset: Dataset, alpha: float, recipe: Recipe, way: str
+    dataset: Dataset, alpha: float, recipe: Recipe, mode: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Masks (h, n) and their outputs (h, t) from two seeds each, of ids that no arm fits on."""
     masks = sample_masks(dataset.n_players, N_HELD_OUT, alpha, seed=2)
     both = [
-        retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=way)
+        retrain(dataset, masks, seeds, recipe, ensemble_size=MEMBERS, mode=mode)
         for seeds in ([training_seed(2, row, at) for row in range(N_HELD_OUT)] for at in (0, 1))
     ]
     return masks, both[0].outputs.astype(np.float64), both[1].outputs.astype(np.float64)
@@ -159,17 +159,17 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(BEFORE), default="digits")
     parser.add_argument("--path", default=None, help="folder of image Parquet files (small16)")
     parser.add_argument("--recipe", choices=["before", "today"], default="today", help="of the base arm")
-    parser.add_argument("--way", default="native", help="see training/engine/modes.py")
+    parser.add_argument("--mode", default="native", help="see training/engine/modes.py")
     parser.add_argument("--models", type=int, default=1024, help="models of the base arm that set the budget")
     parser.add_argument("--arms", nargs="*", default=None, help="names; all of them without")
     parser.add_argument("--json", type=Path, default=None, help="append the rows to this file as they are made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load_dataset(**DATA[arguments.data], path=arguments.path)
-    base, way = (BEFORE if arguments.recipe == "before" else RECIPES)[arguments.data], arguments.way
+    base, mode = (BEFORE if arguments.recipe == "before" else RECIPES)[arguments.data], arguments.mode
     first_masks = sample_masks(dataset.n_players, 4, 0.5, seed=0)
-    retrain(dataset, first_masks, range(4), base, ensemble_size=4, mode=way)  # loads kernels
-    scored_on = {(0.5, base): held_out(dataset, 0.5, base, way)}
+    retrain(dataset, first_masks, range(4), base, ensemble_size=4, mode=mode)  # loads kernels
+    scored_on = {(0.5, base): held_out(dataset, 0.5, base, mode)}
     base_masks, base_first, _ = scored_on[0.5, base]
     budget = None
     print("| arm | models | s a model | accuracy | noise ceiling | R2 at 1/4 | 1/2 | budget | on base masks, r2 |")
@@ -179,9 +179,9 @@ def main() -> None:
             continue
         recipe = replace(base, **arm.changes)  # type: ignore[arg-type]
         if (arm.alpha, recipe) not in scored_on:
-            scored_on[arm.alpha, recipe] = held_out(dataset, arm.alpha, recipe, way)
+            scored_on[arm.alpha, recipe] = held_out(dataset, arm.alpha, recipe, mode)
         masks, first, second = scored_on[arm.alpha, recipe]
-        spent = train(dataset, arm, recipe, way, budget, arguments.models if budget is None else None)
+        spent = train(dataset, arm, recipe, mode, budget, arguments.models if budget is None else None)
         budget = float(spent.seconds[-1]) if budget is None else budget
         row: dict[str, object] = {
             "arm": arm.name,
@@ -204,7 +204,7 @@ def main() -> None:
         )
         if arguments.json:
             with open(arguments.json, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps({"data": arguments.data, "base": arguments.recipe, "mode": way, **row}) + "\n")
+                handle.write(json.dumps({"data": arguments.data, "base": arguments.recipe, "mode": mode, **row}) + "\n")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ class StageCost:
 
     models: int
     workers: int
-    way: str
+    mode: str
     members: int
     retrain: float
     unit: float
@@ -251,10 +251,10 @@ def run_stage(config: CampaignConfig) -> StageCost:
 # --- nothing around the training ---------------------------------------------------------------------------------
 
 
-def bare(config: CampaignConfig, first: int, models: int, way: str, members: int, evaluated: bool) -> float:
+def bare(config: CampaignConfig, first: int, models: int, mode: str, members: int, evaluated: bool) -> float:
     """Processor seconds of `training.retrain` alone on some shards of a campaign, in this process.
 
-    way, members: as the stage trained. evaluated: False cuts the targets and audit examples to one each, so that the
+    mode, members: as the stage trained. evaluated: False cuts the targets and audit examples to one each, so that the
     difference is their evaluation.
     """
     from dataclasses import replace
@@ -277,7 +277,7 @@ def bare(config: CampaignConfig, first: int, models: int, way: str, members: int
         masks = sample_masks(dataset.n_players, alpha=config.sampler.alpha, seed=config.campaign.seed, ids=ids)
         seeds = [training_seed(config.campaign.seed, group, 0) for group in ids]
         began = time.process_time()
-        retrain(dataset, masks, seeds, recipe, ensemble_size=members, device="cpu", mode=way)
+        retrain(dataset, masks, seeds, recipe, ensemble_size=members, device="cpu", mode=mode)
         # The first shard pays for what is loaded on first use; a worker pays it once in a campaign as well.
         spent += time.process_time() - began
     return spent
@@ -287,7 +287,7 @@ def run_bare(arguments: argparse.Namespace, cost: StageCost, evaluated: bool = T
     """Processor seconds a model of plain processes, as many at a time as the stage has workers."""
     each = arguments.bare_models // arguments.workers
     command = [sys.executable, __file__, "--config", arguments.config, "--bare", str(each), *arguments.overrides]
-    command += ["--way", cost.mode, "--members", str(cost.ensemble_size)]
+    command += ["--mode", cost.mode, "--members", str(cost.ensemble_size)]
     command += [] if evaluated else ["--unevaluated"]
     running = [
         subprocess.Popen([*command, "--first", str(number * each)], stdout=subprocess.PIPE, text=True)
@@ -307,13 +307,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--way", default="grouped", help=argparse.SUPPRESS)
+    parser.add_argument("--mode", default="grouped", help=argparse.SUPPRESS)
     parser.add_argument("--members", type=int, default=32, help=argparse.SUPPRESS)
     parser.add_argument("--unevaluated", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bare:
         config = quickstart_like(Path("unused"), arguments.bare, 1, arguments.config, arguments.overrides)
-        how = (arguments.way, arguments.members, not arguments.unevaluated)
+        how = (arguments.mode, arguments.members, not arguments.unevaluated)
         print(bare(config, arguments.first, arguments.bare, *how))
         return
     logging.getLogger("coterie").setLevel(logging.ERROR)

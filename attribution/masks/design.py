@@ -157,7 +157,7 @@ def _check_pairs(
             raise AttributionError(
                 f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
                 f"included independently would be in {expected:.1%}: their inclusions depend on each other, so their "
-                "effects cannot be told apart by standard errors that assume they do not. Draw every player "
+                "effects cannot be separated by standard errors that assume they do not. Draw every player "
                 "independently, or make what is drawn together one player."
             )
 

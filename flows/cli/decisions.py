@@ -112,9 +112,9 @@ def ask_before_much(stage: str, config: CampaignConfig, agreed: bool) -> None:
     own = own_models(campaign)
     if most <= ASK_ABOVE * own:
         return
-    told = f"{stage} may train {most} models, more than {ASK_ABOVE} times the campaign's {own} ({stage}.max_models)"
-    if not sys.stdin.isatty() or not typer.confirm(f"{told}. Go on?"):
-        raise ConfigError(f"{told}. Give --yes to go on, or lower {stage}.max_models")
+    question = f"{stage} may train {most} models, more than {ASK_ABOVE} times the campaign's {own} ({stage}.max_models)"
+    if not sys.stdin.isatty() or not typer.confirm(f"{question}. Go on?"):
+        raise ConfigError(f"{question}. Give --yes to go on, or lower {stage}.max_models")
 
 
 def _players(text: str) -> tuple[int, ...]:

@@ -268,11 +268,11 @@ def _write_parquet(
 
 
 def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any], pictures: Pictures) -> str:
-    told = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
+    sentences = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
     if not origin["analysis_is_current"]:
-        told.append(OUTDATED)
+        sentences.append(OUTDATED)
     if pictures.sentence is not None:
-        told.append(pictures.sentence)
+        sentences.append(pictures.sentence)
     size = "" if pictures.size is None else f", {pictures.size[0]} x {pictures.size[1]} pixels"
     names = ("identity", "decisions", "decided", "analysis", "settings")
     lines = [
@@ -288,7 +288,7 @@ def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any], pictures: Pic
         "",
         f"{n_kept} of {campaign.meta.n_train} training examples, kept by coterie.",
         "",
-        *[f"- {sentence}" for sentence in told],
+        *[f"- {sentence}" for sentence in sentences],
         "",
         "```json",
         json.dumps({name: origin[name] for name in names}, indent=2),

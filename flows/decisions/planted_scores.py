@@ -29,14 +29,14 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
         wrong[planted.flipped] = True
         z = evidence.overall.effect / evidence.overall.stderr
         flagged = {d.player for d in found.decisions if d.rule == "mislabelled"}
-        told = agreement(flagged, set(planted.flipped.tolist()))
+        score = agreement(flagged, set(planted.flipped.tolist()))
         scores["labels"] = {
             "n_planted": len(planted.flipped),
             "average_precision": average_precision(wrong, -z),
-            "n_flagged": told.flagged,
-            "n_found": told.found,
-            "precision": told.precision,
-            "recall": told.recall,
+            "n_flagged": score.flagged,
+            "n_found": score.found,
+            "precision": score.precision,
+            "recall": score.recall,
         }
     if planted.clusters:
         truth = planted.pairs()
@@ -47,14 +47,14 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
         }
         by_looks = {pair for test in evidence.look_alikes for pair in combinations(test.players, 2)}
         matter = {test.players for test in evidence.look_alikes if test.q_value <= 0.1}
-        told = agreement(by_looks, truth)
+        score = agreement(by_looks, truth)
         through = agreement(by_interaction, truth)
         scores["copies"] = {
             "n_clusters": len(planted.clusters),
             "n_pairs": len(truth),
-            "n_found": told.found,
-            "precision": told.precision,
-            "recall": told.recall,
+            "n_found": score.found,
+            "precision": score.precision,
+            "recall": score.recall,
             "n_found_by_interactions": through.found,
             "n_flagged_by_interactions": through.flagged,
             "recall_by_interactions": through.recall,

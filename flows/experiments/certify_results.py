@@ -47,7 +47,7 @@ def measure_sets(campaign: Campaign, rounds: Sequence[Plan]) -> dict[int, SetMea
 
 
 def publish_certification(campaign: Campaign, log: Any) -> list[dict[str, Any]]:
-    """Write the certification table anew from all plans whose models exist."""
+    """Write the certification table from all plans whose models exist."""
     by_key: dict[str, list[Plan]] = {}
     for plan in plans(campaign, "certify"):
         by_key.setdefault(plan.key, []).append(plan)
@@ -58,8 +58,8 @@ def publish_certification(campaign: Campaign, log: Any) -> list[dict[str, Any]]:
             rows += _rows(key, rounds, measure_sets(campaign, rounds))
         else:
             log.info("experiment %s is not complete and left out of the table", key)
-    told = {"shares": plain(shares(rows)), "experiments": [*by_key]}
-    publish(campaign, "certification", columns(rows, CERTIFICATION), told)
+    made_from = {"shares": plain(shares(rows)), "experiments": [*by_key]}
+    publish(campaign, "certification", columns(rows, CERTIFICATION), made_from)
     return rows
 
 
@@ -132,8 +132,8 @@ def _rows(key: str, rounds: Sequence[Plan], measured: dict[int, SetMeasurement])
 
 
 def _sentence(candidate: Candidate, found: SetMeasurement, verdict: str) -> str:
-    told = found.interaction
-    text = f"measured {told.mean:+.2f} [{told.low:+.2f}, {told.high:+.2f}] over {told.n} base masks"
+    interval = found.interaction
+    text = f"measured {interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] over {interval.n} base masks"
     if math.isfinite(candidate.predicted):
         text += f", predicted {candidate.predicted:+.2f}"
     if candidate.origin in ("kind", "exploratory"):
@@ -151,7 +151,7 @@ def _sentence(candidate: Candidate, found: SetMeasurement, verdict: str) -> str:
     return f"{text}: {why}"
 
 
-SHARES_TOLD = (
+SHARES_LOGGED = (
     ("reported", "of the top sets are certified"),
     ("kind", "of the sets asked for by kind are certified"),
     ("exploratory", "of the exploratory sets (above the false discovery rate, or behind a closed gate) are certified"),
@@ -164,7 +164,7 @@ def tell(rows: Sequence[dict[str, Any]], log: Any) -> None:
     for row in rows:
         members = ", ".join(map(str, row["members"]))
         log.info("%-11s %-9s %s -> %d: %s", row["origin"], row["verdict"], members, row["target"], row["reason"])
-    for origin, what in SHARES_TOLD:
+    for origin, what in SHARES_LOGGED:
         share = certified_share([row["verdict"] for row in rows if row["origin"] == origin])
         if share.n:
             low, high = 100 * share.low, 100 * share.high

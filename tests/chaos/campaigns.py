@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 class Small:
     """A campaign of `n_fit` + 2 × `n_holdout` models in shards of 4.
 
-    A shard takes about a third of a second of the compiled way: 32 of them are a third of a campaign's time, the rest
+    A shard takes about a third of a second of the compiled mode: 32 of them are a third of a campaign's time, the rest
     is Ray, Prefect and the analysis, and a kill can hit each.
     """
 

@@ -61,12 +61,14 @@ def cancelled(campaign: Small, worker: Worker) -> Found:
     cancel(run)
     idle = wait_for(lambda: not busy_workers(worker.pid), 120, 0.05)
     gone = wait_for(lambda: not _ray(worker), 120, 0.05)
-    told = time.monotonic() - began if wait_for(lambda: state_of(run) == "Cancelled", 120) is not None else None
+    is_cancelled = wait_for(lambda: state_of(run) == "Cancelled", 120) is not None
+    cancelled_after = time.monotonic() - began if is_cancelled else None
     middle = campaign.fragments()
     again = start_run("campaign/by-hand", parameters)
     wait_for(lambda: state_of(again) in ENDED, 600, 1)
-    found = {"idle_seconds": idle, "ray_gone_seconds": gone and (idle or 0) + gone, "cancelled_seconds": told,
-             "next_run": state_of(again), **_account(campaign, [at_cut, middle, campaign.fragments()])}
+    found = {"idle_seconds": idle, "ray_gone_seconds": gone and (idle or 0) + gone,
+             "cancelled_seconds": cancelled_after, "next_run": state_of(again),
+             **_account(campaign, [at_cut, middle, campaign.fragments()])}
     if idle is None or idle > 15 or found["next_run"] != "Completed":
         found["wrong"].append("not idle within 15 s, or the next run did not complete")
     return found
@@ -89,7 +91,7 @@ def lost(campaign: Small, worker: Worker, with_worker: bool) -> Found:
     new: list[Any] = []
 
     def resumed() -> bool:
-        # A crash may be told twice; the deployment's limit of one run then cancels the second of two new ones.
+        # A crash may be reported twice; the deployment's limit of one run then cancels the second of two new ones.
         new[:] = [r for r in runs_of_deployments() if r.id not in before]
         return bool(new) and all(r.state_name in ENDED for r in new)
 

@@ -95,9 +95,9 @@ def damaged(folder: Path, finished: Small, how: str) -> Result:
     command = ["audit", str(campaign.folder), "--sample", "0"]
     audit = subprocess.run(_coterie(*command), capture_output=True, text=True, check=False)
     result.check(audit.returncode == 9 and path.name in audit.stdout, f"audit: exit code {audit.returncode}")
-    mended = subprocess.run(_coterie(*command, "--repair"), capture_output=True, text=True, check=False)
+    repaired = subprocess.run(_coterie(*command, "--repair"), capture_output=True, text=True, check=False)
     aside = list((campaign.folder / "quarantine").glob(f"*/outputs/{path.name}"))
-    result.check(mended.returncode == 9 and len(aside) == 1, "the broken fragment is not in quarantine")
+    result.check(repaired.returncode == 9 and len(aside) == 1, "the broken fragment is not in quarantine")
     result.check(more.finish(folder / f"{path.stem}-{how}.log") == 0, "the rerun failed")
     result.wrong += more.faults()
     difference = _same_fit_rows(more, finished)
@@ -107,7 +107,7 @@ def damaged(folder: Path, finished: Small, how: str) -> Result:
 
 def _same_fit_rows(more: Small, finished: Small) -> str:
     now, then = more.campaign.training_pairs("fit").outputs, finished.campaign.training_pairs("fit").outputs
-    return "" if (now[: len(then)] == then).all() else "the rows made anew are not those that were there"
+    return "" if (now[: len(then)] == then).all() else "the recomputed rows are not those that were there"
 
 
 def _coterie(*arguments: str) -> list[str]:

@@ -20,16 +20,16 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.ray
 def test_a_unit_that_died_too_often_gets_a_last_try_when_the_others_are_done(cluster: Cluster, tmp_path: Path) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
 
     def tell(index: int, why: str) -> None:
-        told.append(why)
+        warnings.append(why)
 
     outcomes = cluster.map(units.die_three_times, str(tmp_path), range(6), Resources(max_retries=2), on_retry=tell)
     found = {outcome.index: outcome for outcome in outcomes}
     assert found[1].error is None and found[1].attempts == 4
     assert found[1].value == 5, "the others were not done yet"
-    assert len(told) == 3 and "once more at the end" in told[-1]
+    assert len(warnings) == 3 and "once more at the end" in warnings[-1]
 
 
 @pytest.mark.ray

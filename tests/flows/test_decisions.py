@@ -302,8 +302,8 @@ def test_exports_keep_what_was_decided_and_say_where_it_comes_from(folder: Path,
     assert features["image"] == {"_type": "Image"}
     assert features["label"]["names"] == campaign.meta["class_names"]
     with (out / "decisions.csv").open() as handle:
-        told = list(csv.DictReader(handle))
-    assert [row["decision"] for row in told] == [row["decision"] for row in rows]
+        exported = list(csv.DictReader(handle))
+    assert [row["decision"] for row in exported] == [row["decision"] for row in rows]
     with pytest.raises(BadExport, match="Formats: subset, parquet, csv, lists"):
         export(campaign, out, ("excel",))
 

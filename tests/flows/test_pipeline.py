@@ -128,7 +128,7 @@ def test_a_top_up_trains_the_missing_models_only(cluster: Cluster, tmp_path: Pat
     after = stamps(folder / "outputs")
     assert {name: after[name] for name in before} == before
     assert set(trained) < set(Campaign(folder).trained())
-    # The same rows as a campaign that asked for all of them at once, up to the way members are trained together.
+    # The same rows as a campaign that asked for all of them at once, up to how models are trained together.
     run_stages(large.model_copy(update={"campaign": large.campaign.model_copy(update={"folder": str(tmp_path / "b")})}),
                "plan", "retrain")
     topped, at_once = results(folder), results(tmp_path / "b")
@@ -155,7 +155,7 @@ def test_asking_for_fewer_models_deletes_nothing(finished: Path) -> None:
     ],
     ids=str,
 )
-def test_a_change_makes_anew_what_depends_on_it(change: tuple[str, ...], stages: list[str], finished: Path) -> None:
+def test_a_change_recomputes_what_depends_on_it(change: tuple[str, ...], stages: list[str], finished: Path) -> None:
     assert [state.stage for state in survey(toy(finished, *change)) if state.todo] == stages
 
 
@@ -253,7 +253,7 @@ def test_when_every_shard_fails_the_campaign_stops_early_and_says_why(cluster: C
     assert len(Campaign(tmp_path / "c").failed()) < 20
 
 
-def test_a_damaged_fragment_is_named_and_running_again_makes_its_rows_anew(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_damaged_fragment_is_named_and_running_again_recomputes_its_rows(cluster: Cluster, tmp_path: Path) -> None:
     config = toy(tmp_path / "c", "campaign.n_fit=16", "campaign.n_holdout=0")
     run_stages(config, "plan", "retrain")
     whole = results(tmp_path / "c")

@@ -32,7 +32,7 @@ TOY = (
     "campaign.n_fit=40",
     "campaign.n_holdout=8",
     "campaign.shard_size=8",
-    "compute.mode=grouped",  # nothing is measured, and every run of a test trains the same way
+    "compute.mode=grouped",  # nothing is measured, and every run of a test trains in the same mode
     "attribution.n_targets=2",
 )
 

@@ -156,8 +156,8 @@ def test_arrays_out_of_an_object_store_are_read_only(small_digits):
     )
 
 
-def test_every_row_is_accounted_for_and_progress_is_told(small_digits):
-    told: list[tuple[int, int]] = []
+def test_every_row_is_accounted_for_and_progress_is_reported(small_digits):
+    reported: list[tuple[int, int]] = []
     masks = sample_masks(40, 5, 0.5, 0)
     result = retrain(
         small_digits,
@@ -165,9 +165,9 @@ def test_every_row_is_accounted_for_and_progress_is_told(small_digits):
         range(5),
         SHORT,
         ensemble_size=2,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert reported == [(2, 5), (4, 5), (5, 5)]
     assert result.outputs.shape == (5, 30) and result.outputs.dtype == np.float32
     assert result.ensemble_size == 2 and result.device == "cpu"
     assert (result.train_seconds > 0).all()

@@ -92,5 +92,5 @@ def test_average_precision_is_scikit_learns() -> None:
 
 
 def test_agreement_counts() -> None:
-    told = agreement({1, 2, 3}, {2, 3, 4, 5})
-    assert (told.precision, told.recall) == (pytest.approx(2 / 3), 0.5)
+    score = agreement({1, 2, 3}, {2, 3, 4, 5})
+    assert (score.precision, score.recall) == (pytest.approx(2 / 3), 0.5)

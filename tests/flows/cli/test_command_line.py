@@ -121,7 +121,7 @@ def test_a_run_that_is_ended_in_the_middle_loses_nothing_and_leaves_nothing_runn
 
 
 def end_of(process: subprocess.Popen[str], again: signal.Signals) -> str:
-    """The whole output of a process that was told to end, and is told again every second, as people do."""
+    """The whole output of a process that is sent a signal to end, and again every second, as people do."""
     for _ in range(120):
         try:
             return process.communicate(timeout=1)[0]

@@ -56,8 +56,8 @@ def compared(folder: Path, config: CampaignConfig) -> None:
     campaign = Campaign(folder)
     key = verification_key(config, current_decisions(config, campaign)["key"])
     freeze(campaign, "verify", key, 2, {"blocks": [], "settings": config.verify.model_dump(mode="json")})
-    told = {"key": key, "sentences": ["It beats random."], "warning": ""}
-    publish(campaign, "comparisons", columns([], COMPARISONS), told)
+    made_from = {"key": key, "sentences": ["It beats random."], "warning": ""}
+    publish(campaign, "comparisons", columns([], COMPARISONS), made_from)
 
 
 def experiments(campaign: Campaign) -> Experiments:
@@ -73,16 +73,16 @@ def test_verify_says_which_setting_of_curate_differs(folder: Path) -> None:
         current_decisions(other, campaign)
 
 
-def test_a_comparison_of_earlier_decisions_is_not_told_of_the_present_ones(folder: Path, tmp_path: Path) -> None:
+def test_a_comparison_of_earlier_decisions_is_not_reported_for_the_present_ones(folder: Path, tmp_path: Path) -> None:
     config, campaign = decided_config(folder, *CURATE), Campaign(folder)
     compared(folder, config)
     assert current_comparison(campaign)["sentences"] == ["It beats random."]
     assert provenance(campaign)["verification"] == ["It beats random."]
     curate.fn(decided_config(folder, *CURATE, "curate.keep_count=20"))
     assert current_comparison(campaign) == {}
-    told = experiments(campaign)
-    assert told.sentences == () and told.decided["kept"] == 20
-    assert "of earlier decisions only" in told.outdated[0]
+    found = experiments(campaign)
+    assert found.sentences == () and found.decided["kept"] == 20
+    assert "of earlier decisions only" in found.outdated[0]
     export(campaign, tmp_path / "out", ("parquet",))
     card = (tmp_path / "out" / "README.md").read_text()
     assert "has not been verified" in card and "beats" not in card
@@ -108,7 +108,7 @@ def test_a_table_whose_description_was_not_written_is_not_taken_for_the_former_o
         export(campaign, folder / "out")
 
 
-def test_decisions_that_cannot_be_read_are_made_anew(folder: Path) -> None:
+def test_decisions_that_cannot_be_read_are_recomputed(folder: Path) -> None:
     path, campaign = folder / "decisions.parquet", Campaign(folder)
     whole = read_derived(campaign, "decisions")
     path.write_bytes(path.read_bytes()[:1000])

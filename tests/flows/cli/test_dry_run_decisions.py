@@ -33,7 +33,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "campaign"))
 
 
-def told(stage: str, folder: Path, *overrides: str) -> list[str]:
+def dry_run(stage: str, folder: Path, *overrides: str) -> list[str]:
     """What a dry run says; it must leave the folder as it is."""
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     lines = describe(stage, decided_config(folder, *overrides), Campaign(folder))
@@ -42,7 +42,7 @@ def told(stage: str, folder: Path, *overrides: str) -> list[str]:
 
 
 def test_certify_says_sets_base_masks_models_and_time(folder: Path) -> None:
-    lines = told("certify", folder, *CERTIFY)
+    lines = dry_run("certify", folder, *CERTIFY)
     assert lines[0] == "reported    0, 1 -> 0: -2.00 predicted (redundancy), q 1e-06; 3 base masks, 12 models"
     assert lines[2].startswith("random")
     assert lines[3:] == [
@@ -52,39 +52,39 @@ def test_certify_says_sets_base_masks_models_and_time(folder: Path) -> None:
 
 
 def test_certify_says_when_nothing_is_eligible(folder: Path) -> None:
-    assert told("certify", folder, "certify.orders=[3]") == [
+    assert dry_run("certify", folder, "certify.orders=[3]") == [
         "the campaign reports no set of any kind of 3 members on an individual target: nothing to certify"
     ]
-    (line,) = told("certify", folder, "attribution.fdr_level=1e-9")
+    (line,) = dry_run("certify", folder, "attribution.fdr_level=1e-9")
     assert line.startswith("no interaction is eligible")
 
 
 def test_certify_planned_by_power_says_what_a_second_round_may_add(folder: Path) -> None:
-    lines = told("certify", folder, "certify.top=2", "certify.n_random=0", "certify.max_models=400")
+    lines = dry_run("certify", folder, "certify.top=2", "certify.n_random=0", "certify.max_models=400")
     assert lines[-1].startswith("then, where intervals are wider than planned, up to")
 
 
 def test_curate_says_the_budget_and_whether_anything_would_change(folder: Path) -> None:
-    lines = told("curate", folder, *CURATE)
+    lines = dry_run("curate", folder, *CURATE)
     assert lines[1].startswith("20 of 24 players are kept; of the classes at least 0: 0, 1: 0, 2: 0, 3: 1, 4: 0")
     assert lines[2] == "there are no decisions yet"
     curate.fn(decided_config(folder, *CURATE))
-    assert "up to date" in told("curate", folder, *CURATE)[2]
-    assert "would be replaced" in told("curate", folder, "curate.keep_count=10", "curate.similarity=false")[2]
+    assert "up to date" in dry_run("curate", folder, *CURATE)[2]
+    assert "would be replaced" in dry_run("curate", folder, "curate.keep_count=10", "curate.similarity=false")[2]
 
 
 def test_what_the_stage_would_refuse_the_dry_run_refuses(folder: Path) -> None:
     with pytest.raises(AttributionError, match="only 24 players"):
-        told("curate", folder, "curate.keep_count=25")
+        dry_run("curate", folder, "curate.keep_count=25")
     with pytest.raises(AttributionError, match="class quotas ask for"):
-        told("curate", folder, "curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}")
+        dry_run("curate", folder, "curate.keep_count=4", "curate.class_quotas={0: 2, 1: 2, 2: 2}")
     with pytest.raises(IncompleteCampaign, match="Run `coterie curate .*` first"):
-        told("verify", folder)
+        dry_run("verify", folder)
 
 
 def test_verify_says_arms_sizes_and_models(folder: Path) -> None:
     curate.fn(decided_config(folder, *CURATE))
-    lines = told("verify", folder, *CURATE, "verify.n_seeds=20", "verify.curve=[0.25,0.5]", "verify.curve_seeds=5")
+    lines = dry_run("verify", folder, *CURATE, "verify.n_seeds=20", "verify.curve=[0.25,0.5]", "verify.curve_seeds=5")
     assert lines[0].startswith("20 of 24 players are kept (declared): 4 arms")
     assert lines[1] == "removal curve: 6, 12 kept, 5 seeds an arm"
     # Four arms of two networks and the full set of both, twenty seeds each; four arms of five at two other
@@ -93,6 +93,6 @@ def test_verify_says_arms_sizes_and_models(folder: Path) -> None:
 
 
 def test_brittleness_gives_a_ceiling(folder: Path) -> None:
-    lines = told("brittleness", folder, "brittleness.n_targets=1", "brittleness.n_seeds=2")
+    lines = dry_run("brittleness", folder, "brittleness.n_targets=1", "brittleness.n_seeds=2")
     assert lines[0].startswith("2 of 2 models to train")
     assert "at most 40 models" in lines[1]

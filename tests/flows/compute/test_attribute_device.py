@@ -1,4 +1,4 @@
-"""The attribute stage on a GPU: what it asks of Ray, and what a machine without one is told."""
+"""The attribute stage on a GPU: what it asks of Ray, and the error of a machine without one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_device_reaches_the_blocks_and_gives_the_tables_of_the_cpu(trained: 
         assert np.allclose(found.scores[name].value, score.value, rtol=1e-4, atol=1e-6, equal_nan=True), name
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="what is told is that there is no GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests the error of a machine without a GPU")
 def test_a_gpu_that_is_not_there_stops_the_stage_at_once_and_names_the_way_out(trained: Path) -> None:
     with pytest.raises(ClusterError, match="asks for 1 CPU, 0.25 GPU, .* 0 GPU.*attribution.device=cpu"):
         run_stages(toy(trained, "attribution.device=cuda"), "attribute")

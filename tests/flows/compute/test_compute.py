@@ -1,4 +1,4 @@
-"""A campaign chooses its way of training once and keeps it."""
+"""A campaign chooses its execution mode once and keeps it."""
 
 from __future__ import annotations
 
@@ -89,6 +89,6 @@ def test_a_calibration_that_fails_is_said_and_grouped_convolutions_are_used(
     assert "calibration failed (ValueError: no)" in caplog.text
 
 
-def test_a_way_that_does_not_exist_is_refused_before_anything_runs() -> None:
+def test_a_mode_that_does_not_exist_is_refused_before_anything_runs() -> None:
     with pytest.raises(Exception, match="compute.mode"):
         compose("quickstart", ["compute.mode=magic"])

@@ -143,12 +143,12 @@ def played(folder: Path, share: float) -> CampaignConfig:
 
 def test_a_campaigns_own_masks_tell_what_more_of_them_would_give(tmp_path: Path) -> None:
     found = estimate(played(tmp_path / "c", share=0.6), cache=tmp_path)
-    told = found.faithfulness
-    assert (told.is_prior, told.source, told.n_masks_used) == (False, "this campaign", 256)
-    assert [row["n_fit"] for row in told.rows] == [64, 128, 256, 512, 1024]
-    value, low, high = told.rows[-1]["datamodel"]
+    forecast = found.faithfulness
+    assert (forecast.is_prior, forecast.source, forecast.n_masks_used) == (False, "this campaign", 256)
+    assert [row["n_fit"] for row in forecast.rows] == [64, 128, 256, 512, 1024]
+    value, low, high = forecast.rows[-1]["datamodel"]
     assert low <= 0.6 <= high and high - low < 0.3
-    values = [row["datamodel"][0] for row in told.rows]
+    values = [row["datamodel"][0] for row in forecast.rows]
     assert values == sorted(values)
     assert found.n_missing == 0 and found.time is not None and found.time.training_seconds == 0
 

@@ -137,8 +137,8 @@ def test_recurring_sets_are_counted_over_individual_targets(page: Page) -> None:
     assert "2 targets, mean I −0.65" in page.text
 
 
-def test_what_was_run_is_told(page: Page) -> None:
-    for told in (
+def test_what_was_run_is_reported(page: Page) -> None:
+    for sentence in (
         "alpha = 0.3",
         "campaign 11, data set 3, attribution 5",
         "torch 2.15.0",
@@ -149,7 +149,7 @@ def test_what_was_run_is_told(page: Page) -> None:
         "22 fitted on, 4 held out, 2 excluded",
         "At alpha = 0.3 groups of copies that together change an output by 2 residual standard deviations are",
     ):
-        assert told in page.text
+        assert sentence in page.text
 
 
 def test_nothing_is_loaded_from_outside(html: str, page: Page) -> None:

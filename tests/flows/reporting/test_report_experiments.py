@@ -47,7 +47,7 @@ def test_verdicts_stand_beside_their_sets_and_in_a_table_of_all_that_was_tried(t
     assert "(random)" in html and ">refuted<" in html
 
 
-def test_a_comparison_is_told_in_its_own_words_and_a_decision_without_one_says_so(tmp_path: Path) -> None:
+def test_a_comparison_is_reported_in_its_own_words_and_a_decision_without_one_is_marked(tmp_path: Path) -> None:
     campaign = make_campaign(tmp_path)
     counts = {"kept": 7, "dropped": 3, "to_review": 2}
     analysis = (campaign.analysis or {})["key"]
@@ -57,8 +57,8 @@ def test_a_comparison_is_told_in_its_own_words_and_a_decision_without_one_says_s
     said = "The decided set of 7 players did not beat class-balanced random removal."
     key = comparison_key("d", {})
     freeze(campaign, "verify", key, 1, {"settings": {}})
-    told = {"key": key, "sentences": [said], "warning": "Extrapolates."}
-    publish(campaign, "comparisons", columns([], COMPARISONS), told)
+    made_from = {"key": key, "sentences": [said], "warning": "Extrapolates."}
+    publish(campaign, "comparisons", columns([], COMPARISONS), made_from)
     html = render(campaign)
     assert said in html and "Extrapolates." in html and "Not yet compared" not in html
     # Other decisions since, from another analysis: what was compared is not said of them.

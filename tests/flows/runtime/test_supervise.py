@@ -66,7 +66,7 @@ def test_a_signal_to_the_parent_ends_the_child_and_nothing_is_started_again(tmp_
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
 
 
-def test_a_child_that_aborts_while_it_is_told_to_end_is_not_started_again(tmp_path: Path) -> None:
+def test_a_child_that_aborts_while_it_is_asked_to_end_is_not_started_again(tmp_path: Path) -> None:
     process = start("aborts", tmp_path / "starts")
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)

@@ -113,7 +113,7 @@ def test_a_writer_that_fails_half_way_leaves_no_object(bucket: str) -> None:
     assert not path.exists() and list(path.parent.glob("*")) == []
 
 
-def test_a_second_driver_is_told_who_holds_the_lease(bucket: str) -> None:
+def test_a_second_driver_learns_who_holds_the_lease(bucket: str) -> None:
     path = ObjectPath.from_uri(f"{bucket}/lease/.lock")
     with lease(path, "the campaign"), pytest.raises(CampaignBusy, match="is being written by process"):
         with lease(path, "the campaign"):

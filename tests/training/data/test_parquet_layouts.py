@@ -67,7 +67,7 @@ def test_an_index_in_some_files_only_is_an_error(tmp_path: Path) -> None:
 
 
 def test_own_numbers_identify_the_campaign_as_they_did(tmp_path: Path) -> None:
-    """The same pictures with another numbering, and in another file order, are told apart by their numbers."""
+    """The same pictures with another numbering, and in another file order, are distinguished by their numbers."""
     prints = []
     for ids in (range(8), range(10, 18)):
         write_parquet(tmp_path / "train.parquet", random_pictures(8), LABELS, index=list(ids))

@@ -72,7 +72,9 @@ def main() -> None:
         used = time.process_time()
         with tempfile.TemporaryDirectory() as cache:
             found.append(
-                calibrate(dataset, recipe, modes=modes, max_ensemble_size=32, seconds=arguments.seconds, cache=Path(cache))
+                calibrate(
+                    dataset, recipe, modes=modes, max_ensemble_size=32, seconds=arguments.seconds, cache=Path(cache)
+                )
             )
         last, used = found[-1], time.process_time() - used
         print(

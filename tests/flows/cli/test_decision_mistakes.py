@@ -220,7 +220,7 @@ def test_a_campaign_that_is_being_written_is_found_before_anything_starts(folder
 def test_what_cannot_be_done_is_said_before_ray_and_prefect_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, override: str, error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(drive, "_run", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr(drive, "run_flow", lambda *_, **__: pytest.fail("started"))
     with pytest.raises(error):
         drive_decision(stage, decided_config(folder, *CURATE, override))
 

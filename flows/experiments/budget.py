@@ -12,12 +12,32 @@ ASK_ABOVE = 10  # times the campaign's own models
 
 
 def own_models(campaign: Campaign) -> int:
-    """Models the campaign itself trained, experiments left out."""
+    """Count the models that the campaign itself trained, without those of experiments.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    int
+    """
     return count_rows(rows for rows in campaign.trained() if rows.role in ("fit", "holdout"))
 
 
 def allowed_models(campaign: Campaign, configured: int | None) -> int:
-    """Models an experiment may train: what the configuration names, else the campaign's own number."""
+    """Return how many models an experiment may train.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    configured : int or None
+        The configured number; None for as many as the campaign itself trained.
+
+    Returns
+    -------
+    int
+    """
     return own_models(campaign) if configured is None else configured
 
 
@@ -53,12 +73,18 @@ def plan_verification(
 
     Parameters
     ----------
-    sizes, architectures
-        Everything that is wanted.
-    n_declared
+    config : CampaignConfig
+    campaign : Campaign
+    sizes, architectures : list
+        All sizes of the removal curve and all networks that are wanted.
+    n_declared : int
         Players kept at the declared size; the curve's sizes nearest to it come first.
-    n_arms
+    n_arms : int
         Arms that are compared at one size; at the declared size the full set is trained beside them.
+
+    Returns
+    -------
+    VerifyPlan
     """
     settings, most = config.verify, allowed_models(campaign, config.verify.max_models)
     whole = (n_arms + 1) * settings.n_seeds * len(architectures) + n_arms * settings.curve_seeds * len(sizes)

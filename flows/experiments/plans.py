@@ -33,7 +33,19 @@ MasksOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Plan:
-    """A frozen plan: rows [first, last) of its role, and its content (plain JSON)."""
+    """A frozen plan: the rows of its role and its content.
+
+    Attributes
+    ----------
+    kind : str
+        Experiment, a key of ROLE.
+    key : str
+        Name of the experiment: a digest of its settings.
+    first, last : int
+        Rows [first, last) of its role.
+    content : dict
+        What is trained and why, as plain JSON.
+    """
 
     kind: str
     key: str
@@ -47,7 +59,23 @@ class Plan:
 
 
 def plans(campaign: Campaign, kind: str) -> list[Plan]:
-    """Return every plan of a kind, oldest first. Raises StoreError for a file that is none."""
+    """Return every plan of a kind, oldest first.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    kind : str
+        A key of ROLE.
+
+    Returns
+    -------
+    list of Plan
+
+    Raises
+    ------
+    StoreError
+        For a file in plans/ that holds no plan.
+    """
     found = []
     for path in sorted((campaign.folder / "plans").glob(f"{kind}-*.json")):
         content = read_json(path)
@@ -60,7 +88,24 @@ def plans(campaign: Campaign, kind: str) -> list[Plan]:
 
 
 def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[str, Any]) -> Plan:
-    """Write a plan of n_rows models to rows of its role that no plan holds yet. Call with the campaign locked."""
+    """Write a plan to rows of its role that no plan holds yet; the campaign must be locked.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    kind : str
+        A key of ROLE.
+    key : str
+        Name of the experiment.
+    n_rows : int
+        Models to train.
+    content : dict
+        What is trained and why, as plain JSON.
+
+    Returns
+    -------
+    Plan
+    """
     role = ROLE[kind]
     # An empty plan has a name of its own too: it takes a shard's place, so that no other plan begins where it does.
     frozen = [plan for other, of in ROLE.items() if of == role for plan in plans(campaign, other)]
@@ -76,7 +121,15 @@ def freeze(campaign: Campaign, kind: str, key: str, n_rows: int, content: dict[s
 
 
 def draw_masks(campaign: Campaign, plan: Plan, masks_of: MasksOf) -> None:
-    """Write the plan's masks where they are missing: masks_of(mask_ids) -> (masks, seed_groups), a pure function."""
+    """Write the masks of a plan where they are missing.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    plan : Plan
+    masks_of : callable
+        Pure function from mask_ids (m,) to masks (m, n_players) bool and seed groups (m,) int64.
+    """
     for rows in missing_shards([plan.rows], campaign.planned(), max(1, len(plan.rows))):
         ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
         masks, groups = masks_of(np.arange(plan.rows.mask_ids.start, plan.rows.mask_ids.stop, dtype=np.int64))

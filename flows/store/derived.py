@@ -19,7 +19,17 @@ from flows.store.schemas import CERTIFICATION
 
 
 def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, Any]]:
-    """(target, members) -> row of the certification table, of reported and named sets; the last experiment counts."""
+    """Return the certification of every reported or named set; of several experiments on a set the last one counts.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        (target, members) to the set's row of the certification table.
+    """
     path = campaign.folder / "certification.parquet"
     if not path.is_file():
         return {}
@@ -28,18 +38,52 @@ def verdicts(campaign: Campaign) -> dict[tuple[int, tuple[int, ...]], dict[str, 
 
 
 def about(campaign: Campaign, name: str) -> dict[str, Any] | None:
-    """What a derived table was made from, or None where there is none."""
+    """Read what a derived table was made from.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        Table, e.g. "decisions".
+
+    Returns
+    -------
+    dict or None
+        None without such a table.
+    """
     path = campaign.folder / f"{name}.json"
     return read_json(path) if path.is_file() and (campaign.folder / f"{name}.parquet").is_file() else None
 
 
 def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
-    """Names a comparison by the decisions it compares and by how (settings of section verify)."""
+    """Name a comparison by the decisions it compares and by its settings.
+
+    Parameters
+    ----------
+    decisions_key : str
+    settings : dict
+        Section verify of the configuration.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     return digest({"decisions": decisions_key, "verify": settings})[:16]
 
 
 def current_comparison(campaign: Campaign) -> dict[str, Any]:
-    """What verify found of the decisions that stand now; empty when they have not been compared (earlier ones may)."""
+    """Read what verify found of the current decisions.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        Empty if only earlier decisions, or none, were compared.
+    """
     compared, decided = about(campaign, "comparisons"), about(campaign, "decisions")
     if compared is None or decided is None:
         return {}
@@ -51,7 +95,17 @@ def current_comparison(campaign: Campaign) -> dict[str, Any]:
 
 
 def experiment_keys(campaign: Campaign) -> dict[str, Any]:
-    """What the tables of experiments and decisions were made from: changes when one of them does."""
+    """Read what the tables of experiments and decisions were made from; it changes when one of them does.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        Table to the content of its JSON file.
+    """
     found = {name: campaign.folder / f"{name}.json" for name in EXPERIMENT_TABLES}
     return {name: read_json(path) for name, path in found.items() if path.is_file()}
 
@@ -60,12 +114,31 @@ FIXED_TABLES = EXPERIMENT_TABLES
 
 
 def finished(campaign: Campaign) -> list[RowRange]:
-    """Return the rows of `results` that have an outcome."""
+    """Return the rows of `results` that have an outcome.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    list of RowRange
+    """
     return campaign.trained("results")
 
 
 def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any]) -> None:
-    """Write a derived table and then what it was made from."""
+    """Write a derived table and then what it was made from.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        Table, e.g. "decisions".
+    table : pyarrow.Table
+    about : dict
+        What the table was made from, as plain JSON.
+    """
     schema = FIXED_TABLES.get(name, table.schema)
     # Interrupted between the two writes, the new table must not be read with the old description.
     (campaign.folder / f"{name}.json").unlink(missing_ok=True)
@@ -74,19 +147,58 @@ def publish(campaign: Campaign, name: str, table: pa.Table, about: dict[str, Any
 
 
 def keep_history(campaign: Campaign, name: str, found: dict[str, Any]) -> None:
-    """Keep what a stage found beside what it found earlier: past/<name>-<key>.json. found: holds its key."""
+    """Write what a stage found to past/<name>-<key>.json, beside its earlier findings.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        Table, e.g. "decisions".
+    found : dict
+        The finding, with its `key`.
+    """
     write_json(campaign.folder / "past" / f"{name}-{found['key']}.json", {"created": timestamp(), **found})
 
 
 def history(campaign: Campaign, name: str) -> list[dict[str, Any]]:
-    """What a stage (decisions, comparisons) found so far, oldest first; empty when it never ran."""
+    """Read everything that a stage has found so far.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        "decisions" or "comparisons".
+
+    Returns
+    -------
+    list of dict
+        Oldest first; empty if the stage never ran.
+    """
     folder = campaign.folder / "past"
     found = [read_json(path) for path in folder.glob(f"{name}-*.json")] if folder.is_dir() else []
     return sorted(found, key=lambda entry: (entry["created"], entry["key"]))
 
 
 def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None) -> pa.Table:
-    """A derived table. Raises IncompleteCampaign when its stage has not run."""
+    """Read a derived table.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    name : str
+        Table, e.g. "decisions".
+    schema : pyarrow.Schema or None
+        None for the schema of that name.
+
+    Returns
+    -------
+    pyarrow.Table
+
+    Raises
+    ------
+    IncompleteCampaign
+        If the table's stage has not run.
+    """
     path = campaign.folder / f"{name}.parquet"
     if not path.is_file():
         stage = EXPERIMENT_STAGES[name]
@@ -95,12 +207,37 @@ def read_derived(campaign: Campaign, name: str, schema: pa.Schema | None = None)
 
 
 def columns(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of `schema`; an empty one for none."""
+    """Make a table of rows.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    schema : pyarrow.Schema
+
+    Returns
+    -------
+    pyarrow.Table
+        Empty for no rows.
+    """
     return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def plain(value: Any) -> Any:
-    """`value` as plain JSON types, NaN as null."""
+    """Convert a value to plain JSON types, NaN to null.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    TypeError
+        For a type without a JSON form.
+    """
     return json.loads(json.dumps(value, default=_plain_numpy), parse_constant=lambda _: None)
 
 

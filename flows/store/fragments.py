@@ -12,28 +12,85 @@ OUTCOME_TABLES = ("outputs", "results")
 
 
 def fragment_path(folder: Path, rows: RowRange, *, failed: bool = False) -> Path:
-    """Return the path of a fragment: `<rows>.parquet`, or `<rows>.failed.parquet` for rows of a failed shard."""
+    """Return the path of a fragment: `<rows>.parquet`, or `<rows>.failed.parquet` for rows of a failed shard.
+
+    Parameters
+    ----------
+    folder : Path
+    rows : RowRange
+    failed : bool
+
+    Returns
+    -------
+    Path
+    """
     return folder / f"{rows.name}{FAILED if failed else ''}.parquet"
 
 
 def is_failure(path: Path) -> bool:
-    """Whether a fragment holds the rows of a failed shard."""
+    """Check whether a fragment holds the rows of a failed shard.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     return path.name.endswith(f"{FAILED}.parquet")
 
 
 def rows_of(path: Path) -> RowRange:
-    """Return the rows that a fragment's name promises. Raises ValueError for another name."""
+    """Return the rows that a fragment's name promises.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    RowRange
+
+    Raises
+    ------
+    ValueError
+        If the name is not a fragment's.
+    """
     return RowRange.parse(path.name.removesuffix(".parquet").removesuffix(FAILED))
 
 
 def fragment_paths(folder: Path) -> list[Path]:
-    """Return every Parquet file of a folder of fragments, whatever its name; temporary files are left out."""
+    """List every Parquet file of a folder of fragments, whatever its name; temporary files are left out.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+    """
     found = folder.glob("*.parquet") if folder.is_dir() else ()
     return sorted(path for path in found if not path.name.startswith("."))
 
 
 def list_fragments(folder: Path) -> list[tuple[RowRange, Path]]:
-    """Return the fragments of a folder with their rows. Raises StoreError for a file with another name."""
+    """List the fragments of a folder with their rows.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of (RowRange, Path)
+
+    Raises
+    ------
+    StoreError
+        For a file whose name is not a fragment's.
+    """
     found = []
     for path in fragment_paths(folder):
         try:
@@ -44,9 +101,21 @@ def list_fragments(folder: Path) -> list[tuple[RowRange, Path]]:
 
 
 def current_fragments(folder: Path) -> list[tuple[RowRange, Path]]:
-    """Return the fragments of a folder of outcomes; a failure is dropped once a retry succeeded, whole or in parts.
+    """List the fragments of a folder of outcomes; a failure is dropped once a retry succeeded, whole or in parts.
 
-    Raises StoreError when two fragments hold an outcome of the same row.
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    list of (RowRange, Path)
+        Sorted by rows.
+
+    Raises
+    ------
+    StoreError
+        If two fragments hold an outcome of the same row.
     """
     found = list_fragments(folder)
     outcomes = sorted((rows, path) for rows, path in found if not is_failure(path))
@@ -57,7 +126,18 @@ def current_fragments(folder: Path) -> list[tuple[RowRange, Path]]:
 
 
 def refuse_overlap(fragments: list[tuple[RowRange, Path]]) -> None:
-    """Raise StoreError when two of the fragments (sorted) hold the same row, because no row may count twice."""
+    """Check that no row is in two fragments, because no row may count twice.
+
+    Parameters
+    ----------
+    fragments : list of (RowRange, Path)
+        Sorted by rows.
+
+    Raises
+    ------
+    StoreError
+        If two of them hold the same row.
+    """
     for (rows, path), (after, other) in zip(fragments, fragments[1:], strict=False):
         if (rows.role, rows.replicate) == (after.role, after.replicate) and after.first < rows.last:
             raise StoreError(

@@ -14,12 +14,36 @@ IDS_PER_ROLE = 1_000_000_000
 
 
 def first_id(role: str) -> int:
-    """The lowest mask_id of a role."""
+    """Return the lowest mask_id of a role.
+
+    Parameters
+    ----------
+    role : str
+        One of ROLES.
+
+    Returns
+    -------
+    int
+    """
     return ROLES.index(role) * IDS_PER_ROLE
 
 
 def role_of(mask_id: int) -> str:
-    """The role of a mask_id. Raises ValueError for an id outside every range."""
+    """Return the role of a mask_id.
+
+    Parameters
+    ----------
+    mask_id : int
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        For an id outside every range.
+    """
     index = mask_id // IDS_PER_ROLE
     if not 0 <= index < len(ROLES):
         raise ValueError(f"mask_id must lie in [0, {len(ROLES) * IDS_PER_ROLE}); got {mask_id}")
@@ -28,7 +52,17 @@ def role_of(mask_id: int) -> str:
 
 @dataclass(frozen=True, order=True)
 class RowRange:
-    """Rows [first, last) of one role and replicate; `first` and `last` count within the role, from 0."""
+    """Rows [first, last) of one role and replicate.
+
+    Attributes
+    ----------
+    role : str
+        One of ROLES.
+    replicate : int
+        0, or n for the n-th further training of the same masks.
+    first, last : int
+        Positions within the role, from 0.
+    """
 
     role: str
     replicate: int
@@ -49,7 +83,21 @@ class RowRange:
 
     @classmethod
     def parse(cls, stem: str) -> RowRange:
-        """The inverse of `name`. Raises ValueError for anything else."""
+        """Read a range from a file name stem; the inverse of `name`.
+
+        Parameters
+        ----------
+        stem : str
+
+        Returns
+        -------
+        RowRange
+
+        Raises
+        ------
+        ValueError
+            For any other text.
+        """
         parts = stem.split("-")
         if len(parts) != 4 or parts[0] not in ROLES or not parts[1].startswith("r"):
             raise ValueError(f"not the name of a fragment: {stem!r}")
@@ -57,16 +105,40 @@ class RowRange:
 
 
 def wanted_ranges(n_fit: int, n_holdout: int, n_replicates: int) -> list[RowRange]:
-    """The rows a configuration asks for: fit masks, held-out masks, and each held-out mask again."""
+    """Return the rows that a configuration asks for: fit masks, held-out masks, and each held-out mask again.
+
+    Parameters
+    ----------
+    n_fit, n_holdout : int
+        Masks of each role.
+    n_replicates : int
+        Further trainings of every held-out mask.
+
+    Returns
+    -------
+    list of RowRange
+    """
     wanted = [RowRange("fit", 0, 0, n_fit)]
     wanted += [RowRange("holdout", replicate, 0, n_holdout) for replicate in range(n_replicates + 1)]
     return [rows for rows in wanted if len(rows)]
 
 
 def missing_shards(wanted: Iterable[RowRange], present: Iterable[RowRange], shard_size: int) -> list[RowRange]:
-    """Ranges to train: what is wanted less what is present, cut at shard boundaries.
+    """Return the rows that are wanted and not present, cut at shard boundaries.
 
-    Linear in the number of fragments, so that a campaign of 300,000 models is listed in a moment.
+    Parameters
+    ----------
+    wanted, present : iterable of RowRange
+    shard_size : int
+        Rows in a shard.
+
+    Returns
+    -------
+    list of RowRange
+
+    Notes
+    -----
+    The time is linear in the number of fragments.
     """
     taken: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for rows in present:
@@ -98,5 +170,14 @@ def _cut(first: int, last: int, shard_size: int) -> Iterator[tuple[int, int]]:
 
 
 def count_rows(ranges: Iterable[RowRange]) -> int:
-    """Rows in a list of ranges that do not overlap."""
+    """Count the rows of ranges that do not overlap.
+
+    Parameters
+    ----------
+    ranges : iterable of RowRange
+
+    Returns
+    -------
+    int
+    """
     return sum(len(rows) for rows in ranges)

@@ -9,18 +9,48 @@ from flows.store.roles import RowRange, missing_shards, wanted_ranges
 
 
 def wanted(config: CampaignConfig) -> list[RowRange]:
-    """Return the rows that a configuration asks for."""
+    """Return the rows that a configuration asks for.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    list of RowRange
+    """
     settings = config.campaign
     return wanted_ranges(settings.n_fit, settings.n_holdout, settings.n_replicates)
 
 
 def missing_models(config: CampaignConfig, campaign: Campaign) -> list[RowRange]:
-    """Return the shards that a configuration asks for and that have no outcome."""
+    """Return the shards that a configuration asks for and that have no outcome.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    list of RowRange
+    """
     return missing_shards(wanted(config), campaign.trained(), campaign.shard_size)
 
 
 def analysis_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Return a name for an analysis: a digest of its settings, the rows it was made from, and the code."""
+    """Name an analysis: a digest of its settings, the rows it was made from, and the code.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     return digest(
         {
             "attribution": config.attribution.model_dump(mode="json"),

@@ -172,6 +172,12 @@ def _checked(raw: RawImages, source: str) -> RawImages:
                 f"rows and names; got {part.images.dtype} {part.images.shape} with {n} labels, "
                 f"{len(part.source_index)} rows and {len(part.names)} names."
             )
+        values, counts = np.unique(part.source_index, return_counts=True)
+        if counts.max() > 1:
+            raise TrainingInputError(
+                f"source {source!r}, {half}: source_index {values[counts.argmax()]} is {counts.max()} times there. It "
+                f"must be a row of its own for each image."
+            )
         if part.labels.min() < 0 or part.labels.max() >= len(raw.class_names):
             raise TrainingInputError(
                 f"source {source!r}, {half}: labels run from {part.labels.min()} to {part.labels.max()}; "

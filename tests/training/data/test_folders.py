@@ -109,3 +109,15 @@ def test_the_home_folder_is_written_as_a_tilde(picture_folder: Path, monkeypatch
     assert load_dataset(short, group_by=f"{short}/groups.csv").n_players == 2
     with pytest.raises(TrainingInputError, match="the home folder in '~nobody-of-this-name/x' is not known"):
         load_dataset("image_folder", path="~nobody-of-this-name/x")
+
+
+def test_a_folder_of_plain_pictures_keeps_the_fingerprint_it_had(tmp_path: Path) -> None:
+    """Campaigns of earlier versions go on: the hash is of the code before sub-folders and orientations were read."""
+    for half, count, seed in (("train", 40, 0), ("test", 30, 1)):
+        for row, picture in enumerate(random_pictures(count, seed=seed)):
+            file = tmp_path / half / ("bee", "ant", "cow")[row % 3] / f"{row:03d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture)
+    dataset = load_dataset("image_folder", path=tmp_path, image_size=4, n_targets=9)
+    assert dataset.fingerprint().startswith("219b10047df9")
+    assert load_dataset("digits").fingerprint().startswith("97e8ecff472e")

@@ -47,6 +47,10 @@ def lines_in_a_name(options: SourceOptions) -> RawImages:
     return RawImages("own", ("a", "b"), ImageSet(PIXELS, ROWS % 2, ROWS, names), None)
 
 
+def rows_twice(options: SourceOptions) -> RawImages:
+    return RawImages("own", ("a", "b"), ImageSet(PIXELS, ROWS % 2, ROWS // 2, NAMES), None)
+
+
 NOT_A_FUNCTION = 3
 
 
@@ -76,6 +80,7 @@ def test_one_line_adds_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
         ("no_images", "returned a list; it must return a RawImages"),
         ("labels_out_of_range", "train: labels run from 0 to 2; 2 class names allow 0 to 1"),
         ("float_pixels", r"images must be .* uint8 .*; got float64 \(30, 8, 8, 3\)"),
+        ("rows_twice", "train: source_index 0 is 2 times there"),
         ("two_of_one_name", "two training examples .*4.png': row 4 of the .* and row 17 of"),
         ("missing", "cannot be imported .*no attribute 'missing'.* the other sources are digits,"),
         ("NOT_A_FUNCTION", "is a int, not a function"),

@@ -89,7 +89,7 @@ def _class_sentences(rows: list[dict[str, Any]]) -> list[str]:
     shown = [row for row in rows if row["verdict"] in ("better", "worse")]
     if not shown:
         smallest = [row["smallest"] for row in rows if math.isfinite(row["smallest"])]
-        beside = f" (differences below {100 * min(smallest):.1f} points could not have been shown)" if smallest else ""
+        beside = f" (one above {100 * max(smallest):.1f} points would have been)" if smallest else ""
         return [f"By class, against {BASELINES['random']}: no difference shown for any of {len(rows)} classes{beside}."]
     listed = ", ".join(
         f"“{row['class_name']}” {_points(row['difference'])} [{_points(row['low'])}, {_points(row['high'])}]"
@@ -136,7 +136,7 @@ def _warning(headline: dict[str, Any], alpha: float, n: int) -> str:
     if not extrapolates(headline["n_keep"] / n, alpha, n):
         return ""
     return (
-        f"the decision keeps {headline['share']:.0%} of the players, the effects were measured on sets of about "
+        f"the decision keeps {headline['n_keep']} of {n} players, the effects were measured on sets of about "
         f"{alpha:.0%}: the surrogate extrapolates. Masks at sampler.other_alphas=[{headline['share']:.2g}] would not"
     )
 

@@ -29,6 +29,7 @@ class Progress:
         self.total, self.noun, self.done = total, noun, done
         self._at_start = done
         self._began = self._last_line = time.monotonic()
+        self._shown = False
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -36,7 +37,10 @@ class Progress:
         return self
 
     def show(self) -> None:
-        """The first unit runs: show the bar and begin to measure the rate."""
+        """Show the bar and begin to measure the rate when the first unit runs; later batches change neither."""
+        if self._shown:
+            return
+        self._shown = True
         self._began = time.monotonic()
         if sys.stderr.isatty():
             self._start_bar()

@@ -24,7 +24,7 @@ from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import session
 from flows.experiments.budget import allowed_models
-from flows.experiments.certify_results import candidate_of, measure_sets, publish_certification, tell
+from flows.experiments.certify_results import candidate_of, log_verdicts, measure_sets, publish_certification
 from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_eligible
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
@@ -80,7 +80,7 @@ def certify(config: CampaignConfig) -> CertifySummary:
             _train(config, campaign, cluster, rounds[1:], game, log)
         rows = publish_certification(campaign, log)
     own = [row for row in rows if row["experiment"] == key]
-    tell(own, log)
+    log_verdicts(own, log)
     tried = [row["verdict"] for row in own if row["origin"] != "random"]
     random = [row["verdict"] for row in own if row["origin"] == "random"]
     return CertifySummary(

@@ -34,7 +34,18 @@ OUTPUTS_AT_ONCE = 64  # targets whose residuals are held at a time
 
 
 def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Names decisions by all they depend on."""
+    """Name decisions by everything they depend on.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     return digest(
         {
             "analysis": (campaign.analysis or {}).get("key"),
@@ -47,9 +58,24 @@ def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
 
 
 def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
-    """Players to keep (None without a budget), and of each class at least.
+    """Compute how many players are kept, and how many of each class at least.
 
-    Raises AttributionError for a budget that keeps nobody or too many, or that its quotas cannot meet.
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    n_keep : int or None
+        None without a budget.
+    least : dict of int to int
+        Label to players; empty without a budget.
+
+    Raises
+    ------
+    AttributionError
+        For a budget of too many players, or one that its quotas cannot meet.
     """
     n_keep, quotas = budget(config, campaign.n_players), class_quotas(config, campaign)
     if n_keep is None:
@@ -59,9 +85,24 @@ def limits(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict
 
 
 def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | None, dict[int, int]]:
-    """Check, before anything is fitted, that a decision can be made; return `limits`.
+    """Check that a decision can be made, before anything is fitted.
 
-    Raises AttributionError for too few masks or a budget out of reach, NothingLearnt for models at chance.
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    n_keep, least
+        As `limits`.
+
+    Raises
+    ------
+    AttributionError
+        For too few masks or a budget out of reach.
+    NothingLearnt
+        For models that are not above chance.
     """
     require_learnt(campaign, config.curate.allow_unlearnable)
     check_enough_masks(n_fit_masks(campaign), campaign.n_players, campaign.meta.alpha)
@@ -73,7 +114,23 @@ def n_fit_masks(campaign: Campaign) -> int:
 
 
 def budget(config: CampaignConfig, n_players: int) -> int | None:
-    """Players to keep, or None without a budget. Raises AttributionError for one that keeps nobody or too many."""
+    """Compute the number of players to keep.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    n_players : int
+
+    Returns
+    -------
+    int or None
+        None without a budget.
+
+    Raises
+    ------
+    AttributionError
+        If more players are to be kept than there are.
+    """
     chosen = config.curate
     if chosen.keep_count is not None:
         if chosen.keep_count > n_players:
@@ -121,7 +178,22 @@ def curate_campaign(
 
 
 def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
-    """The user's quotas, by label. Raises AttributionError for a class that does not exist."""
+    """Return the user's quotas by label.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    dict of int to int
+
+    Raises
+    ------
+    AttributionError
+        For a class that does not exist.
+    """
     names = list(campaign.meta.class_names)
     unknown = [name for name in config.curate.class_quotas or {} if name not in names]
     if unknown:
@@ -130,7 +202,23 @@ def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
 
 
 def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evidence:
-    """Read what decisions rest on. Raises AttributionError for a campaign too small to decide from."""
+    """Read the evidence for decisions from a campaign's tables and data.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    dataset : Dataset
+
+    Returns
+    -------
+    Evidence
+
+    Raises
+    ------
+    AttributionError
+        For a campaign too small to decide from.
+    """
     alpha, n_classes = campaign.meta.alpha, len(campaign.meta.class_names)
     interactions = campaign.read("interactions").to_pydict()
     effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
@@ -183,7 +271,23 @@ def _needs_features(config: CampaignConfig, campaign: Campaign) -> bool:
 def look_alikes(
     dataset: Dataset, masks: np.ndarray, outputs: np.ndarray, alpha: float, groups: np.ndarray | None
 ) -> list[GroupTest]:
-    """Groups of players that look alike (pixels), tested on every target. Players that are groups are left alone."""
+    """Test groups of near-duplicates by pixels on every target.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    masks : (m, n_players) bool
+    outputs : (m, n_targets) float32
+    alpha : float
+        Inclusion probability.
+    groups : (m,) int64 or None
+        Row groups.
+
+    Returns
+    -------
+    list of GroupTest
+        Empty where players are groups of examples.
+    """
     if dataset.n_players != len(dataset.train):
         return []
     component = near_duplicate_components(dataset.train.images)

@@ -22,7 +22,17 @@ from flows.store.schemas import CERTIFICATION
 
 
 def candidate_of(block: dict[str, Any]) -> Candidate:
-    """A set as its plan froze it."""
+    """Read a set to certify from its plan.
+
+    Parameters
+    ----------
+    block : dict
+        The set's entry in the plan.
+
+    Returns
+    -------
+    Candidate
+    """
     names = Candidate.__dataclass_fields__
     held = {name: block[name] for name in names}
     held["members"] = tuple(held["members"])
@@ -32,7 +42,19 @@ def candidate_of(block: dict[str, Any]) -> Candidate:
 
 
 def measure_sets(campaign: Campaign, rounds: Sequence[Plan]) -> dict[int, SetMeasurement]:
-    """Measurement of every set of an experiment, over all its rounds."""
+    """Measure the interaction of every set of an experiment, over all its rounds.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    rounds : sequence of Plan
+        The experiment's plans, the first one first.
+
+    Returns
+    -------
+    dict
+        Number of a set to its SetMeasurement.
+    """
     classes = target_classes(campaign)
     alpha, level = campaign.meta.alpha, float(rounds[0].content["level"])
     cells: dict[int, list[np.ndarray]] = {}
@@ -47,7 +69,19 @@ def measure_sets(campaign: Campaign, rounds: Sequence[Plan]) -> dict[int, SetMea
 
 
 def publish_certification(campaign: Campaign, log: Any) -> list[dict[str, Any]]:
-    """Write the certification table from all plans whose models exist."""
+    """Write the certification table from all plans whose models exist.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    log : logger
+        Reports the experiments that are left out because models are missing.
+
+    Returns
+    -------
+    list of dict
+        Rows of the table.
+    """
     by_key: dict[str, list[Plan]] = {}
     for plan in plans(campaign, "certify"):
         by_key.setdefault(plan.key, []).append(plan)
@@ -64,8 +98,20 @@ def publish_certification(campaign: Campaign, log: Any) -> list[dict[str, Any]]:
 
 
 def shares(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Certified sets by origin: {origin: count, n, low, high}.
+    """Compute the share of certified sets by origin.
 
+    Parameters
+    ----------
+    rows : sequence of dict
+        Rows of the certification table.
+
+    Returns
+    -------
+    dict
+        Origin to count, n, low and high, the 95% interval.
+
+    Notes
+    -----
     The headline, "reported", and the "random" sets beside it are those of the last experiment on the top sets alone:
     no other experiment adds to them or takes away, and an earlier one on the same sets does not count twice.
     """
@@ -159,8 +205,15 @@ SHARES_LOGGED = (
 )
 
 
-def tell(rows: Sequence[dict[str, Any]], log: Any) -> None:
-    """Log every verdict of an experiment, and the shares of its sets that are certified, random ones apart."""
+def log_verdicts(rows: Sequence[dict[str, Any]], log: Any) -> None:
+    """Log every verdict of an experiment, and the share of certified sets by origin.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Rows of the certification table.
+    log : logger
+    """
     for row in rows:
         members = ", ".join(map(str, row["members"]))
         log.info("%-11s %-9s %s -> %d: %s", row["origin"], row["verdict"], members, row["target"], row["reason"])

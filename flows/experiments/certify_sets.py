@@ -23,7 +23,22 @@ class BadRequest(CoterieError):
 
 
 def choose_sets(config: CampaignConfig, campaign: Campaign) -> list[Candidate]:
-    """The sets of this experiment, random ones last. Raises BadRequest for a set or target that does not exist."""
+    """Choose the sets of an experiment, random ones last.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    list of Candidate
+
+    Raises
+    ------
+    BadRequest
+        For a set or target that does not exist.
+    """
     settings = config.certify
     table = campaign.read("interactions")
     rows = table.to_pydict()
@@ -97,7 +112,16 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
 
 
 def nothing_eligible(config: CampaignConfig) -> str:
-    """Why there is no set to try."""
+    """Write why there is no set to try.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    str
+    """
     settings = config.certify
     if settings.kinds or settings.orders:
         kinds = " or ".join(settings.kinds or ("any kind",)).replace("_", " ")

@@ -18,9 +18,26 @@ from flows.store.roles import RowRange
 
 
 def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Outputs (rows, n_examples) float32 with NaN where diverged, train_seconds (rows,), status of a plan's rows.
+    """Read the outcomes of a plan's rows from `results`.
 
-    Raises IncompleteCampaign when some are missing.
+    Parameters
+    ----------
+    campaign : Campaign
+    plan : Plan
+    n_examples : int
+        Examples that each model was evaluated on.
+
+    Returns
+    -------
+    outputs : (rows, n_examples) float32
+        NaN where a model diverged.
+    train_seconds : (rows,) float32
+    status : list of str
+
+    Raises
+    ------
+    IncompleteCampaign
+        If models of the plan are missing.
     """
     rows = plan.rows
     outputs = np.full((len(rows), n_examples), np.nan, np.float32)
@@ -44,7 +61,21 @@ def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.nd
 
 
 def read_cells(campaign: Campaign, rows: RowRange, targets: Sequence[int], target_classes: np.ndarray) -> np.ndarray:
-    """Outputs of certify rows on a few targets, (rows, len(targets)), NaN without one; pooled targets are means."""
+    """Read the outputs of certify rows on a few targets.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    rows : RowRange
+    targets : sequence of int
+        Ids of targets; a pooled target's output is the mean over its targets.
+    target_classes : (n_targets,) int64
+
+    Returns
+    -------
+    (rows, len(targets)) float64
+        NaN without an output.
+    """
     values = np.full((len(rows), len(targets)), np.nan)
     for ids, outputs, _ in campaign.output_blocks(rows.role, rows.replicate):
         at = ids - rows.mask_ids.start

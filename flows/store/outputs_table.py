@@ -21,7 +21,20 @@ Columns = Mapping[str, Any]
 
 
 def outputs_table(campaign: Campaign, rows: RowRange, columns: Columns) -> pa.Table:
-    """Build one shard's rows of `outputs`. A model that diverged keeps its status and has no number."""
+    """Build one shard's rows of `outputs`.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    rows : RowRange
+    columns : dict
+        The shard's columns as arrays.
+
+    Returns
+    -------
+    pyarrow.Table
+        A model that diverged keeps its status and has no number.
+    """
     diverged = _diverged(columns)
     return pa.table(
         {
@@ -36,7 +49,19 @@ def outputs_table(campaign: Campaign, rows: RowRange, columns: Columns) -> pa.Ta
 
 
 def results_table(rows: RowRange, columns: Columns) -> pa.Table:
-    """Build one shard's rows of `results`. A model that diverged keeps its status and has no number."""
+    """Build one shard's rows of `results`.
+
+    Parameters
+    ----------
+    rows : RowRange
+    columns : dict
+        The shard's columns as arrays.
+
+    Returns
+    -------
+    pyarrow.Table
+        A model that diverged keeps its status and has no number.
+    """
     n_examples = columns["outputs"].shape[1]
     known = {"mask_id": _mask_ids(rows), **_outcome(rows, columns, n_examples)}
     schema = results_schema(n_examples)
@@ -44,12 +69,35 @@ def results_table(rows: RowRange, columns: Columns) -> pa.Table:
 
 
 def failed_outputs_table(campaign: Campaign, rows: RowRange, reason: str) -> pa.Table:
-    """Build the rows of `outputs` of a shard that failed: a status and a reason, no numbers."""
+    """Build the rows of `outputs` of a shard that failed: a status and a reason, no numbers.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    rows : RowRange
+    reason : str
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     return _failed({**_keys(campaign, rows), **_failure(rows, reason)}, campaign.schema("outputs"), len(rows))
 
 
 def failed_results_table(rows: RowRange, reason: str, n_examples: int) -> pa.Table:
-    """Build the rows of `results` of a shard that failed: a status and a reason, no numbers."""
+    """Build the rows of `results` of a shard that failed: a status and a reason, no numbers.
+
+    Parameters
+    ----------
+    rows : RowRange
+    reason : str
+    n_examples : int
+        Examples that the models were to be evaluated on.
+
+    Returns
+    -------
+    pyarrow.Table
+    """
     return _failed({"mask_id": _mask_ids(rows), **_failure(rows, reason)}, results_schema(n_examples), len(rows))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from conf.compose import compose
 from conf.schema import CampaignConfig
@@ -55,9 +56,13 @@ NOT_RESULTS = ("train_seconds", "host")
 
 
 def results(folder: Path, table: str = "outputs") -> pa.Table:
-    """A table in the order of its keys, without what is not a result."""
+    """A table in the order of its keys, without what is not a result; NaN as null, so that equal tables are equal."""
     read = Campaign(folder).read(table)
     read = read.drop_columns([name for name in NOT_RESULTS if name in read.column_names])
+    for place, field in enumerate(read.schema):
+        if pa.types.is_floating(field.type):
+            column = read[field.name]
+            read = read.set_column(place, field, pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column))
     keys = [name for name in ("mask_id", "replicate") if name in read.column_names]
     return (read.sort_by([(name, "ascending") for name in keys]) if keys else read).combine_chunks()
 

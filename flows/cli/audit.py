@@ -42,9 +42,11 @@ def run_audit(where: str, overrides: list[str], sample: int, seed: int, mend: bo
     )
     aside = repair(campaign, report) if mend else None
     if aside is not None:
-        console.print(f"set aside in {aside}; `coterie run` makes what is missing now")
+        console.print(f"set aside in {aside}; `coterie run {campaign.folder}` makes what is missing now")
     if report.findings:
-        remedy = "Run the campaign again" if mend else "`coterie audit --repair` sets broken files aside"
+        remedy = (
+            "Run the campaign again" if mend else f"`coterie audit {campaign.folder} --repair` sets broken files aside"
+        )
         raise AuditFailed(f"{len(report.findings)} faults in {campaign.folder}. {remedy}")
 
 

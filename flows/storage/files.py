@@ -19,7 +19,7 @@ from flows.errors import CampaignBusy, StoreError
 from flows.storage.checksums import damaged_columns, recorded_identity, stamp
 from flows.storage.object_store import ObjectPath, lease
 
-REMEDY = "`coterie audit --repair` sets it aside; running again recomputes its rows"
+REMEDY = "`coterie audit CAMPAIGN --repair` sets it aside; running again recomputes its rows"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

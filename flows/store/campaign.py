@@ -16,7 +16,7 @@
     compute.json             the execution mode chosen for every network (flows/compute/execution_mode.py)
     report.html report.json  the report, and what it was drawn from
     logs/                    tracebacks of failed shards
-    quarantine/              files that `coterie audit --repair` set aside (flows/audit/fragments.py)
+    quarantine/              files that `coterie audit CAMPAIGN --repair` set aside (flows/audit/fragments.py)
     .lock                    held while a process writes
 
 A fragment's name holds its rows, so a listing of names answers what is missing.

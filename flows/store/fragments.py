@@ -142,5 +142,5 @@ def refuse_overlap(fragments: list[tuple[RowRange, Path]]) -> None:
         if (rows.role, rows.replicate) == (after.role, after.replicate) and after.first < rows.last:
             raise StoreError(
                 f"{path.name} and {other.name} in {path.parent} hold the same rows. "
-                "`coterie audit --repair` sets one of them aside"
+                "`coterie audit CAMPAIGN --repair` sets one of them aside"
             )

@@ -76,7 +76,7 @@ def test_rows_that_exist_twice_are_never_read_and_one_copy_is_set_aside(folder: 
     path = outputs(folder)[0]
     content = read_table(path, Campaign(folder).schema("outputs"))
     write_table(path.with_name("fit-r0-000000000-000000004.parquet"), content.slice(0, 4))
-    with pytest.raises(StoreError, match="hold the same rows.*audit --repair"):
+    with pytest.raises(StoreError, match="hold the same rows.*audit CAMPAIGN --repair"):
         Campaign(folder).training_pairs()
     report = audit(Campaign(folder), small_config(folder))
     assert [finding.kind for finding in report.findings] == ["twice"]

@@ -179,7 +179,7 @@ def test_a_file_without_checksums_is_refused(campaign: Campaign) -> None:
     path = campaign.folder / "outputs" / f"{rows.name}.parquet"
     path.parent.mkdir()
     pq.write_table(outputs(rows).cast(campaign.schema("outputs")), path)
-    with pytest.raises(StoreError, match=f"{path.name} .*carries no checksums.*audit --repair"):
+    with pytest.raises(StoreError, match=f"{path.name} .*carries no checksums.*audit CAMPAIGN --repair"):
         campaign.read("outputs")
 
 

@@ -79,7 +79,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         basis=_basis(campaign, data, found),
         learnt=found is None or found.learnt,
         piles=tuple(_drawn(pile, data) for pile in piles if pile.count),
-        steps=_steps(campaign, tried, decided),
+        steps=_steps(campaign, tried, decided, found is None or found.learnt),
     )
 
 
@@ -198,10 +198,12 @@ def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> 
     return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 
-def _steps(campaign: Campaign, tried: Experiments, decided: bool) -> tuple[Step, ...]:
+def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) -> tuple[Step, ...]:
     folder = shlex.quote(str(campaign.folder))
+    if not learnt:  # curate, verify and export would decline; the basis names what may help
+        return ()
     if not decided:
-        return (Step(f"coterie curate {folder}", "decides what to keep, drop and look at; trains nothing"),)
+        return (Step(f"coterie curate {folder}", "trains models that check labels; decides what to keep"),)
     steps = []
     if tried.outdated:
         steps.append(Step(f"coterie curate {folder}", "decides again: the analysis has changed since"))

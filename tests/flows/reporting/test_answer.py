@@ -127,6 +127,7 @@ def test_models_that_learnt_nothing_decide_nothing(tmp_path: Path) -> None:
     decide(campaign)
     html = render(campaign)
     assert "<h1>The models learnt too little from these pictures" in html and "not shown to be above chance" in html
+    assert "What to do next" not in html
 
 
 def test_every_player_and_target_is_in_the_lists_with_its_evidence(tmp_path: Path) -> None:

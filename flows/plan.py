@@ -151,9 +151,9 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
         log.warning(
             "%s. Few interactions of real campaigns were that large: expect to see few or none. "
-            "About %d fit masks would do (campaign.n_fit), or fewer players (dataset.n_train), "
-            "or groups (dataset.group_by)",
-            text, enough,
+            "About %d fit masks (campaign.n_fit) would detect %.2f; fewer players (dataset.n_train) or groups "
+            "(dataset.group_by) help as well",
+            text, enough, HOPELESS,
         )
     else:
         log.info(text)

@@ -17,6 +17,7 @@ from flows.reporting.images import Picture
 from flows.reporting.players import Estimate, PlayerView
 from flows.reporting.text import fixed, is_number, percent, plural, signed
 from flows.store.campaign import Campaign
+from flows.store.examples import leaked_audit_sentence
 from flows.store.learnability import campaign_learnability, learnability_sentence
 
 SHOWN = 12  # thumbnails in each pile of the first screen
@@ -122,9 +123,12 @@ def _decided_piles(players: Sequence[PlayerView], refuted: bool) -> list[Pile]:
     helping = [view for view in kept if view.effect.low > 0]
     rules = Counter(view.rule_name for view in dropped).most_common()
     why = "; ".join(f"{n:,}: {name}" for name, n in rules)
-    stay = Pile("keep", "Stay", len(kept), "None of them helps by more than chance on its own.", _items(kept))
+    stay = Pile("keep", "Stay", len(kept), "No picture’s own effect has a 95% interval above 0.", _items(kept))
     if helping:
-        note = f"They help by more than chance. {len(kept):,} stay in all."
+        note = (
+            f"The 95% interval of each one’s own effect lies above 0; of those without an effect 1 in 40 gets here by "
+            f"chance. {len(kept):,} stay in all."
+        )
         stay = Pile("keep", "Must stay", len(helping), note, _items(helping))
     return [
         Pile("drop", "Proposed to go" if refuted else "Can go", len(dropped), why, _items(dropped)),
@@ -194,8 +198,9 @@ def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
 
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
-    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each on another random part of the training pictures."
-    return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
+    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each on a random part of the training pictures."
+    sentences = [text, "" if found is None else learnability_sentence(campaign, found), leaked_audit_sentence(campaign)]
+    return " ".join(filter(None, sentences))
 
 
 def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) -> tuple[Step, ...]:

@@ -106,6 +106,34 @@ def inspection(campaign: Campaign) -> tuple[Finding, ...] | None:
     return tuple(found)
 
 
+def leaked_audit_sentence(campaign: Campaign) -> str:
+    """Report how many audit examples are in training or among the targets as well; empty where none is known to be.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        Its `inspection.json` is what counts.
+
+    Returns
+    -------
+    str
+    """
+    leaked = {
+        position
+        for finding in inspection(campaign) or ()
+        if finding.kind == "leak"
+        for split, position in zip(finding.splits, finding.positions, strict=True)
+        if split == "audit"
+    }
+    if not leaked:
+        return ""
+    verb = "is" if len(leaked) == 1 else "are"
+    return (
+        f"{len(leaked)} of the {campaign.meta.n_audit} audit examples {verb} also in training or among the targets "
+        f"({INSPECTION} names them), so every accuracy here counts pictures that were not held back."
+    )
+
+
 def _finding(content: dict[str, Any]) -> Finding:
     """A finding out of JSON, which has lists for tuples."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conf.compose import compose
 from flows.reporting.key import report_key
-from flows.store.examples import inspect_examples
+from flows.store.examples import inspect_examples, leaked_audit_sentence
 from tests.flows.report_campaign import make_campaign, render
 from training.data.inspection import Finding
 
@@ -28,6 +28,21 @@ def test_findings_are_shown_with_their_names_and_escaped(tmp_path: Path) -> None
     part = section(render(campaign))
     assert "test/cat/&lt;b&gt;.png" in part and "<b>.png" not in part
     assert "all 9 names" in part and "<code>train/dog/8.png</code>" in part
+
+
+def test_audit_examples_that_are_in_training_too_are_counted_on_the_first_screen(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path, n_audit=90)
+    places = ((("train", "audit"), (3, 4)), (("target", "audit", "audit"), (0, 4, 5)), (("train", "target"), (1, 2)))
+    inspect_examples(
+        campaign,
+        lambda: tuple(
+            Finding(kind="leak", sentence="One picture is in two splits.", splits=splits, positions=positions)
+            for splits, positions in places
+        ),
+    )
+    said = "2 of the 90 audit examples are also in training or among the targets"
+    assert said in leaked_audit_sentence(campaign)
+    assert said in render(campaign).split("</header>")[0]
 
 
 def test_no_finding_is_a_statement_with_its_limits(tmp_path: Path) -> None:

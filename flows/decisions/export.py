@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attribution.experiments.learnability import Learnability
 from flows.decisions.originals import Pictures, pictures_of, what_is_counted
 from flows.errors import CoterieError, IncompleteCampaign
 from flows.storage.files import write_atomically, write_json, write_text
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison, read_derived
-from flows.store.learnability import require_learnt
+from flows.store.learnability import learnability_sentence, require_learnt
 
 FORMATS = ("subset", "parquet", "csv", "lists")
 PARQUET_NAME = "train-00000-of-00001.parquet"
@@ -82,9 +83,7 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
     if about(campaign, "decisions") is None:
         raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate {campaign.folder}`")
-    settings = (about(campaign, "decisions") or {}).get("settings") or {}
-    if not settings.get("allow_unlearnable"):
-        require_learnt(campaign)
+    learnt = _learnt(campaign)
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
     _refuse_strangers(folder, formats, {row["name"] for row in examples})
@@ -96,13 +95,25 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
         paths.append(_write_subset(folder, kept, decisions, origin, what_is_counted(campaign)))
     if "parquet" in formats:
         pictures = pictures_of(campaign, kept)
-        paths += _write_parquet(folder, campaign, kept, decisions, origin, pictures)
+        paths += _write_parquet(folder, campaign, kept, decisions, origin, pictures, learnt)
         notes += () if pictures.sentence is None else (pictures.sentence,)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
     if "lists" in formats:
         paths += _write_lists(folder, examples, decisions)
     return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
+
+
+def _learnt(campaign: Campaign) -> str:
+    """The sentence about chance; what curate recorded where it was allowed to decide from models at chance."""
+    decided = about(campaign, "decisions") or {}
+    if not (decided.get("settings") or {}).get("allow_unlearnable"):
+        return require_learnt(campaign)
+    recorded = dict(decided.get("learnability") or {})
+    if not recorded:
+        return "Whether the models are above chance was not recorded."
+    recorded.pop("learnt")
+    return learnability_sentence(campaign, Learnability(**recorded))
 
 
 def spreadsheet_cell(text: str) -> str:
@@ -230,6 +241,7 @@ def _write_parquet(
     decisions: dict[int, dict[str, Any]],
     origin: dict[str, Any],
     pictures: Pictures,
+    learnt: str,
 ) -> list[Path]:
     names = list(campaign.meta.class_names)
     table = pa.table(
@@ -263,12 +275,13 @@ def _write_parquet(
     stamped = table.replace_schema_metadata(metadata)
     write_atomically(path, lambda temporary: pq.write_table(stamped, temporary, compression="zstd"))
     card = folder / "README.md"
-    write_atomically(card, lambda temporary: _write_text(temporary, _card(campaign, len(kept), origin, pictures)))
+    text = _card(campaign, len(kept), origin, pictures, learnt)
+    write_atomically(card, lambda temporary: _write_text(temporary, text))
     return [path, card]
 
 
-def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any], pictures: Pictures) -> str:
-    sentences = [*(origin["verification"] or ["The decision has not been verified by retraining."])]
+def _card(campaign: Campaign, n_kept: int, origin: dict[str, Any], pictures: Pictures, learnt: str) -> str:
+    sentences = [learnt, *(origin["verification"] or ["The decision has not been verified by retraining."])]
     if not origin["analysis_is_current"]:
         sentences.append(OUTDATED)
     if pictures.sentence is not None:

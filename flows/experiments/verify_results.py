@@ -14,7 +14,6 @@ from flows.experiments.results import read_results
 from flows.experiments.verify_sentences import summary
 from flows.store.campaign import Campaign
 from flows.store.derived import columns, keep_history, plain, publish
-from flows.store.examples import leaked_audit_sentence
 from flows.store.schemas import COMPARISONS, verification_schema
 from training import Dataset
 
@@ -30,8 +29,6 @@ def publish_verification(campaign: Campaign, plan: Plan, dataset: Dataset) -> di
     publish(campaign, "verification", table, {"key": plan.key})
     rows = comparisons(plan, correct, labels, list(campaign.meta.class_names))
     found = {"key": plan.key, "decisions": plan.content.get("decisions"), **summary(plan, rows)}
-    if leaked := leaked_audit_sentence(campaign):
-        found["sentences"].append(leaked)
     publish(campaign, "comparisons", columns(rows, COMPARISONS), plain(found))
     keep_history(campaign, "comparisons", plain(found))
     return found

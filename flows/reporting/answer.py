@@ -17,7 +17,6 @@ from flows.reporting.images import Picture
 from flows.reporting.players import Estimate, PlayerView
 from flows.reporting.text import fixed, is_number, percent, plural, signed
 from flows.store.campaign import Campaign
-from flows.store.examples import leaked_audit_sentence
 from flows.store.learnability import campaign_learnability, learnability_sentence
 
 SHOWN = 12  # thumbnails in each pile of the first screen
@@ -199,8 +198,7 @@ def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
     text = f"{plural(data.outcomes['ok'], 'model')} were trained, each on a random part of the training pictures."
-    sentences = [text, "" if found is None else learnability_sentence(campaign, found), leaked_audit_sentence(campaign)]
-    return " ".join(filter(None, sentences))
+    return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 
 def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) -> tuple[Step, ...]:

@@ -130,7 +130,7 @@ def leaked_audit_sentence(campaign: Campaign) -> str:
     verb = "is" if len(leaked) == 1 else "are"
     return (
         f"{len(leaked)} of the {campaign.meta.n_audit} audit examples {verb} also in training or among the targets "
-        f"({INSPECTION} names them), so every accuracy here counts pictures that were not held back."
+        f"({INSPECTION} names them), so every accuracy on audit examples counts pictures that were not held back."
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from attribution.experiments.learnability import Learnability, learnability
 from flows.errors import NothingLearnt
 from flows.store.campaign import Campaign
+from flows.store.examples import leaked_audit_sentence
 
 
 def campaign_learnability(campaign: Campaign) -> Learnability:
@@ -47,7 +48,7 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
         f"always naming the largest class is right on {found.chance:.1%}"
     )
     if found.learnt:
-        return f"{measured}."
+        return " ".join(filter(None, [f"{measured}.", leaked_audit_sentence(campaign)]))
     more = f" {found.examples_needed} {split} would show this accuracy to be above chance." * bool(
         found.examples_needed
     )

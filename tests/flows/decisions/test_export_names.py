@@ -58,6 +58,18 @@ def campaign(folder: Path, tmp_path: Path) -> Campaign:
     return made
 
 
+def test_the_card_of_an_export_at_chance_states_chance(campaign: Campaign, tmp_path: Path) -> None:
+    at_chance = {
+        "accuracy": 0.51, "low": 0.43, "high": 0.6, "chance": 0.55, "n_models": 9, "n_examples": 4,
+        "examples_needed": None, "learnt": False,
+    }  # fmt: skip
+    rows = [{"player": at, "decision": DECIDED[at % 4], "reason": ""} for at in range(campaign.n_players)]
+    publish(campaign, "decisions", columns(rows, DECISIONS), {**ABOUT, "learnability": at_chance})
+    export(campaign, tmp_path / "out", ("parquet",))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "right on 51.0% of the 4 audit examples [43.0%, 60.0%]" in card and "not shown to be above chance" in card
+
+
 def test_every_name_is_the_path_of_its_file(campaign: Campaign, folder: Path) -> None:
     names = player_names(campaign)
     assert len(names) == 16 and names == example_names(campaign, "train")

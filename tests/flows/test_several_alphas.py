@@ -16,7 +16,7 @@ from flows.store.roles import RowRange
 from tests.flows.small_campaign import small_config, train_missing
 from training import sample_masks
 
-SEVERAL = ("sampler.other_alphas=[0.2]", "campaign.n_fit=40", "campaign.n_holdout=12")
+SEVERAL = ("sampler.other_alphas=[0.2]", "campaign.n_fit=104", "campaign.n_holdout=12")
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def test_the_plan_says_the_alpha_of_every_mask(campaign) -> None:
     table = stored.read("masks")
     ids = table["mask_id"].to_numpy()
     assert table["alpha"].to_pylist() == np.where(ids % 2 == 0, 0.5, 0.2).tolist()
-    masks, _ = stored.masks(RowRange("fit", 0, 0, 40))
-    assert np.array_equal(masks, sample_masks(20, 40, (0.5, 0.2), config.campaign.seed))
+    masks, _ = stored.masks(RowRange("fit", 0, 0, 104))
+    assert np.array_equal(masks, sample_masks(20, 104, (0.5, 0.2), config.campaign.seed))
     assert stored.meta["alphas"] == [0.5, 0.2] and stored.meta["alpha"] == 0.5
-    assert stored.training_pairs("fit", one_alpha=True).mask_ids.tolist() == list(range(0, 40, 2))
-    assert len(stored.training_pairs("fit").mask_ids) == 40
+    assert stored.training_pairs("fit", one_alpha=True).mask_ids.tolist() == list(range(0, 104, 2))
+    assert len(stored.training_pairs("fit").mask_ids) == 104
 
 
 @pytest.mark.filterwarnings("ignore::attribution.errors.AttributionWarning")

@@ -226,11 +226,11 @@ def bad_data(kind: str, folder: Path) -> list[str]:
     ("kind", "message"),
     [
         ("truncated Parquet file", r"train-00000-of-00001.parquet is not a readable Parquet file"),
-        ("no such folder", r"no folder .*nowhere"),
+        ("no such folder", r"nowhere, does not exist"),
         ("more targets than test images", r"n_targets = 4000.*only \d+ test images"),
         ("a class without test images", r"test/dog holds no pictures"),
         ("a class missing from the test images", r"test has no class dog"),
-        ("truncated picture", r"train/cat/\d+.png: not a readable picture"),
+        ("truncated picture", r"1 picture in .* cannot be read"),
     ],
 )
 def test_bad_data_end_with_8_before_anything_is_made(run: Run, tmp_path: Path, kind: str, message: str) -> None:

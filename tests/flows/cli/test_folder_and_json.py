@@ -35,7 +35,8 @@ def test_a_folder_that_moved_is_its_own_campaign_still(planned: Path, tmp_path: 
 
 
 def test_overrides_apply_to_a_folder_as_to_a_configuration(planned: Path) -> None:
-    overrides = ["campaign.n_fit=64", "certify.kinds=[synergy]", "curate.class_quotas={zero: 3}", "report.n_targets=5"]
+    quotas = ["curate.class_quotas={zero: 3}", "curate.keep_share=0.5"]
+    overrides = ["campaign.n_fit=64", "certify.kinds=[synergy]", *quotas]
     assert configuration(str(planned), overrides) == toy(planned, "sampler.alpha=0.3", *overrides)
 
 

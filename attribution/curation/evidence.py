@@ -13,6 +13,7 @@ from attribution.curation.coverage import Coverage
 from attribution.curation.label_check import LabelCheck
 from attribution.curation.surrogate import Surrogate
 from attribution.duplicates.any_present_test import GroupTest
+from attribution.levels import LABEL_RATE
 from attribution.types import Array
 
 
@@ -111,7 +112,7 @@ class CurationRules:
     fdr_level: float = 0.1
     level: float = 0.1
     drop_level: float = 0.01
-    label_rate: float = 0.2
+    label_rate: float = LABEL_RATE
     replaceable: float = 0.5
     drop_redundant: bool = True
     n_keep: int | None = None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
+from attribution.levels import LABEL_RATE
 from attribution.statistics.false_discovery import adjust
 from attribution.types import Array
 
@@ -33,9 +34,9 @@ class LabelCheck:
     q_value: Array
     n_held_back: int
 
-    def fewest_wrong(self) -> int:
-        """Wrong labels there must be before one can be found at the rate .2, however clear they are."""
-        return int(np.ceil(len(self.score) / (0.2 * (self.n_held_back + 1))))
+    def fewest_wrong(self, rate: float = LABEL_RATE) -> int:
+        """Return how many labels must be wrong before one can be found at a false discovery rate, however clear."""
+        return int(np.ceil(len(self.score) / (rate * (self.n_held_back + 1))))
 
 
 def leave_out_masks(

@@ -17,6 +17,7 @@ from flows.experiments.training import Batch, train_missing
 from flows.games.retraining import Retraining
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
+from flows.store.examples import inspection
 from training import Dataset
 from training.data.dataset import ImageSet
 from training.data.near_duplicates import near_duplicate_components
@@ -56,15 +57,28 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
     margins, _, _ = read_results(campaign, plan, n_train + len(dataset.targets))
     masks, _ = campaign.masks(plan.rows)
     row_of = np.argsort(dataset.players)
+    held_back = _not_in_training(campaign, len(dataset.targets))
     found = check_labels(
-        masks, margins[:, :n_train][:, row_of], margins[:, n_train:], dataset.train.labels[row_of],
-        dataset.targets.labels, N_FOLDS, _generator(plan, 1),
+        masks, margins[:, :n_train][:, row_of], margins[:, n_train:][:, held_back], dataset.train.labels[row_of],
+        dataset.targets.labels[held_back], N_FOLDS, _generator(plan, 1),
     )  # fmt: skip
     log.info(
         "labels: compared with %d targets that no model was trained on; with so many, at least %d of %d labels must be "
         "wrong before one can be called so", found.n_held_back, found.fewest_wrong(), len(found.score),
     )  # fmt: skip
     return found
+
+
+def _not_in_training(campaign: Campaign, n_targets: int) -> np.ndarray:
+    """Rows of the targets that are no picture of the training set as well, by what `plan` found in the data."""
+    leaked = {
+        position
+        for finding in inspection(campaign) or ()
+        if finding.kind == "leak" and "train" in finding.splits
+        for split, position in zip(finding.splits, finding.positions, strict=True)
+        if split == "target"
+    }
+    return np.array([row for row in range(n_targets) if row not in leaked], dtype=np.int64)
 
 
 def _plan(config: CampaignConfig, campaign: Campaign, n_repeats: int) -> Plan:

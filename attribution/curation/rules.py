@@ -3,7 +3,7 @@
 Rules, strongest first: synergistic sets are never dropped singly and are protected from every other rule; a label that
 is probably wrong is dropped; a picture under two labels, or whose presence lowers the utility, is put up for review; of
 a redundant cluster, and of every group of copies, one stays; a budget is met by optimising the surrogate (budget.py),
-not by a ranking.
+not by a ranking. rule_and_reason.py chooses the rule of each player and words its reason.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 from conf.compose import compose
@@ -19,7 +21,7 @@ MANY = Finding(
 
 
 def section(page: str) -> str:
-    return page.split('<section id="data">')[1].split("</section>")[0]
+    return page.split('<section id="inspected">')[1].split("</section>")[0]
 
 
 def test_findings_are_shown_with_their_names_and_escaped(tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_no_finding_is_a_statement_with_its_limits(tmp_path: Path) -> None:
 
 
 def test_a_campaign_that_was_not_inspected_claims_nothing(tmp_path: Path) -> None:
-    assert '<section id="data">' not in render(make_campaign(tmp_path))
+    assert '<section id="inspected">' not in render(make_campaign(tmp_path))
 
 
 def test_another_finding_makes_another_report(tmp_path: Path) -> None:
@@ -62,3 +64,11 @@ def test_another_finding_makes_another_report(tmp_path: Path) -> None:
     before = report_key(config, campaign)
     inspect_examples(campaign, lambda: (LEAK,))
     assert report_key(config, campaign) != before
+
+
+def test_no_two_parts_of_the_page_share_an_id(tmp_path: Path) -> None:
+    """The script finds its data by id: a second element of that name would leave every list empty."""
+    campaign = make_campaign(tmp_path)
+    inspect_examples(campaign, lambda: (LEAK, MANY))
+    shared = [name for name, n in Counter(re.findall(r'\sid="([^"]+)"', render(campaign))).items() if n > 1]
+    assert shared == []

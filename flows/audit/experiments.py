@@ -19,7 +19,16 @@ from flows.store.schemas import results_schema, verification_schema
 def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[RowRange, Path]]:
     """Check that every plan, every fragment of results and every table of experiments and decisions can be read.
 
-    Returns the sound fragments of results with their rows.
+    Parameters
+    ----------
+    campaign : Campaign
+    report : AuditReport
+        Gets a finding for each file that cannot be read.
+
+    Returns
+    -------
+    list of (RowRange, Path)
+        The sound fragments of results with their rows; empty where `examples` cannot be read.
     """
     folder = campaign.folder
     try:

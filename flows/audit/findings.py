@@ -8,7 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: its kind, where, what; `path` is what a repair would set aside."""
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    kind : str
+    where : str
+    what : str
+    path : Path or None
+        The file that a repair would set aside.
+    """
 
     kind: str
     where: str
@@ -21,7 +30,17 @@ class Finding:
 
 @dataclass
 class AuditReport:
-    """What an audit looked at, and what it found."""
+    """What an audit looked at, and what it found.
+
+    Attributes
+    ----------
+    findings : list of Finding
+    notes : list of str
+    n_fragments : int
+    n_rows : int
+    n_retrained : int
+        Models trained again.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

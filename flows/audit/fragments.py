@@ -37,9 +37,28 @@ class AuditFailed(CoterieError):
 
 
 def audit(campaign: Campaign, config: CampaignConfig | None = None, *, sample: int = 0, seed: int = 0) -> AuditReport:
-    """Check a campaign; `sample` shards are trained again and compared (needs `config`, for the data).
+    """Check a campaign.
 
-    Without a configuration the planned rows are what should exist. Raises IncompleteCampaign where there is none.
+    Parameters
+    ----------
+    campaign : Campaign
+    config : CampaignConfig, optional
+        Without one the planned rows are what should exist.
+    sample : int
+        Shards that are trained again and compared; needs `config`, for the data.
+    seed : int
+        Chooses the sample.
+
+    Returns
+    -------
+    AuditReport
+
+    Raises
+    ------
+    IncompleteCampaign
+        Where there is no campaign.
+    StoreError
+        For a sample without a configuration.
     """
     report = AuditReport()
     campaign.meta  # noqa: B018  raises where there is no campaign
@@ -213,9 +232,22 @@ def _note_leftovers(campaign: Campaign, report: AuditReport) -> None:
 
 
 def repair(campaign: Campaign, report: AuditReport) -> Path | None:
-    """Move what the findings name into quarantine; the folder it went to, or None when there is nothing to move.
+    """Move what the findings name into quarantine.
 
-    Raises CampaignBusy while a driver writes to the campaign.
+    Parameters
+    ----------
+    campaign : Campaign
+    report : AuditReport
+
+    Returns
+    -------
+    Path or None
+        The folder it went to; None when there is nothing to move.
+
+    Raises
+    ------
+    CampaignBusy
+        While a driver writes to the campaign.
     """
     moving = {finding.path: finding for finding in report.findings if finding.path is not None}
     if not moving:

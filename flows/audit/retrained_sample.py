@@ -32,7 +32,20 @@ def check_sample(
     seed: int,
     report: AuditReport,
 ) -> None:
-    """Train `n_shards` of the fragments again, chosen by `seed`, and add to the report what differs."""
+    """Train some shards again, and add to the report what differs.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : CampaignConfig
+    fragments : list of (RowRange, Path)
+        Sound fragments of outputs to choose from.
+    n_shards : int
+        Fragments to train again.
+    seed : int
+        Chooses them.
+    report : AuditReport
+    """
     from flows.games.table import full_identity, make_game
 
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -78,10 +91,24 @@ def _evaluate_again(
 
 
 def compare(stored: pa.Table, again: dict[str, Any], between_seeds: float | None) -> tuple[str, str]:
-    """(what is wrong, what is worth noting) of a shard trained again; both empty when it is equal bit for bit.
+    """Compare a shard with what training it again gave.
 
-    between_seeds: the largest root mean square difference, over targets, of one mask trained with two seeds; None when
-    the campaign has no replicates.
+    Parameters
+    ----------
+    stored : pyarrow.Table
+        The fragment of outputs.
+    again : dict
+        Columns of the same rows, trained again.
+    between_seeds : float or None
+        Largest root mean square difference, over targets, of one mask trained with two seeds; None when the
+        campaign has no replicates.
+
+    Returns
+    -------
+    fault : str
+        What is wrong.
+    note : str
+        What is worth noting. Both are empty when the shard is equal bit for bit.
     """
     ok = np.asarray(stored["status"].to_pylist()) == "ok"
     new_ok = np.asarray(again["status"]) == "ok"

@@ -28,7 +28,17 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Choice:
-    """How models are trained. ensemble_size: the K of a full chunk."""
+    """How models are trained.
+
+    Attributes
+    ----------
+    mode : str
+        The execution mode.
+    ensemble_size : int
+        The K of a full chunk, in networks.
+    threads : int
+        Threads of one worker.
+    """
 
     mode: str
     ensemble_size: int
@@ -36,7 +46,17 @@ class Choice:
 
 
 def resources(compute: ComputeConfig) -> Resources:
-    """What one shard asks of Ray."""
+    """Compute what one shard asks of Ray.
+
+    Parameters
+    ----------
+    compute : ComputeConfig
+
+    Returns
+    -------
+    Resources
+        One processor, the configured GPUs and retries, and the memory in bytes where it is configured.
+    """
     memory = None if compute.memory_gb_per_shard is None else int(compute.memory_gb_per_shard * 2**30)
     return Resources(1.0, compute.gpus_per_shard, memory, compute.max_retries)
 
@@ -105,7 +125,17 @@ def _measure(
 
 
 def threads_of_a_worker(config: CampaignConfig) -> int:
-    """Threads one worker may use on this machine: one, unless fewer workers were asked for than there are cores."""
+    """Compute the threads that one worker may use on this machine.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    int
+        The configured number; else one, unless fewer workers are configured than there are cores here.
+    """
     if config.compute.threads is not None:
         return config.compute.threads
     if config.compute.workers is None or config.compute.ray_address or "RAY_ADDRESS" in os.environ:
@@ -114,7 +144,18 @@ def threads_of_a_worker(config: CampaignConfig) -> int:
 
 
 def recorded_mode(campaign: Campaign, game: HasModes) -> dict[str, Any] | None:
-    """Return what this campaign chose for a game's network and measured (mode, threads, seconds_per_model …)."""
+    """Return what this campaign chose for a game's network, and measured.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    game : HasModes
+
+    Returns
+    -------
+    dict or None
+        mode, threads, seconds_per_model and others; None where nothing is recorded.
+    """
     found = _kept(campaign).get(game.network())
     return None if found is None else dict(found)
 

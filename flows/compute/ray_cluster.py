@@ -36,8 +36,12 @@ class ClusterError(CoterieError):
 class Cluster:
     """A connection to Ray. `start` may run in a thread while something else is waited for.
 
-    address: a cluster's address; None means RAY_ADDRESS, or Ray inside this process.
-    cpus: worker processes at a time when Ray runs here; None means every core this process may use.
+    Parameters
+    ----------
+    address : str, optional
+        A cluster's address; None means RAY_ADDRESS, or Ray inside this process.
+    cpus : int, optional
+        Worker processes at a time when Ray runs here; None means every core this process may use.
     """
 
     def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
@@ -54,6 +58,12 @@ class Cluster:
 
     @property
     def is_local(self) -> bool:
+        """Whether Ray runs inside this process.
+
+        Returns
+        -------
+        bool
+        """
         return self.address == "local"
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -74,7 +84,18 @@ class Cluster:
         self._stopped.wait()
 
     def start(self) -> float:
-        """Return when Ray is ready; seconds spent waiting. Raises ClusterError when it cannot be reached."""
+        """Return when Ray is ready.
+
+        Returns
+        -------
+        float
+            Seconds spent waiting.
+
+        Raises
+        ------
+        ClusterError
+            When Ray cannot be started or reached.
+        """
         began = time.monotonic()
         if self._in_background:
             self._tried.wait()
@@ -277,7 +298,20 @@ _session: Cluster | None = None
 
 
 def start_session_in_background(address: str | None, cpus: int | None) -> Cluster:
-    """Begin to start the process-wide cluster that every stage in this process then shares."""
+    """Begin to start the process-wide cluster that every stage in this process then shares.
+
+    Parameters
+    ----------
+    address : str or None
+        As in `Cluster`.
+    cpus : int or None
+        As in `Cluster`.
+
+    Returns
+    -------
+    Cluster
+        The one that exists already, where there is one.
+    """
     global _session
     if _session is None:
         _session = Cluster(address, cpus)
@@ -295,7 +329,15 @@ def stop_session() -> None:
 
 @contextmanager
 def session(address: str | None, cpus: int | None) -> Iterator[Cluster]:
-    """The process-wide cluster where there is one, else one of its own that ends with the block."""
+    """Yield the process-wide cluster where there is one, else one of its own that ends with the block.
+
+    Parameters
+    ----------
+    address : str or None
+        As in `Cluster`; of no effect on a process-wide cluster.
+    cpus : int or None
+        As `address`.
+    """
     if _session is not None:
         yield _session
         return

@@ -44,12 +44,28 @@ class Resources:
     max_retries: int = 3
 
     def options(self) -> dict[str, Any]:
-        """Return the keyword arguments of ray.remote; Ray itself retries nothing."""
+        """Return the keyword arguments of ray.remote; Ray itself retries nothing.
+
+        Returns
+        -------
+        dict
+            num_cpus, num_gpus, max_retries (0), and memory in bytes where it is limited.
+        """
         options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0}
         return options if self.memory_bytes is None else {**options, "memory": self.memory_bytes}
 
     def slots_of(self, offered: dict[str, float]) -> int:
-        """Return the tasks that fit on a node at a time, given its resources by Ray's names."""
+        """Compute the tasks that fit on a node at a time.
+
+        Parameters
+        ----------
+        offered : dict of str to float
+            The node's resources by Ray's names; memory in bytes.
+
+        Returns
+        -------
+        int
+        """
         fits = [offered.get("CPU", 0.0) / self.cpus] if self.cpus else []
         if self.gpus >= 1:
             fits.append(offered.get("GPU", 0.0) // self.gpus)
@@ -105,7 +121,28 @@ class _Task:
 def run_task(
     function: Callable[[Any, Any], Any], shared: Any, content: Any
 ) -> tuple[Any, str | None, str, float, str]:
-    """Run on a node; return (value, error, log, seconds, host). An exception becomes an error, with its traceback."""
+    """Run one task on a node. An exception becomes an error, with its traceback in the log.
+
+    Parameters
+    ----------
+    function : callable
+        Called as function(shared, content).
+    shared : object
+        What all tasks share.
+    content : object
+        The task.
+
+    Returns
+    -------
+    value : object or None
+        What the function returned.
+    error : str or None
+        One line; None for a task that succeeded.
+    log : str
+        Host, node and traceback of an error, else empty.
+    seconds : float
+    host : str
+    """
     import socket
 
     import ray
@@ -185,7 +222,13 @@ class StreamingMap:
         return self._slots
 
     def refresh_nodes(self) -> int:
-        """Query the nodes; return the tasks that can run at a time now (0 while no node could take one)."""
+        """Query the nodes for their resources.
+
+        Returns
+        -------
+        int
+            Tasks that can run at a time now; 0 while no node could take one.
+        """
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         self._slots = sum(self._resources.slots_of(node["Resources"]) for node in nodes)
         self._refreshed = time.monotonic()

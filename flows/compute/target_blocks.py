@@ -37,6 +37,16 @@ class TargetBlocks:
 
     The first pass reads every fragment whole, and so checks it. Further passes read some targets each: from the
     compacted copies where they are current.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : CampaignConfig
+
+    Raises
+    ------
+    IncompleteCampaign
+        If no model of role "fit" is trained.
     """
 
     def __init__(self, campaign: Campaign, config: CampaignConfig) -> None:
@@ -81,11 +91,26 @@ class TargetBlocks:
 
     @property
     def n_targets(self) -> int:
-        """Targets to explain, pooled ones included."""
+        """Targets to explain, pooled ones included.
+
+        Returns
+        -------
+        int
+        """
         return len(self.chosen) + len(self.pooled_ids)
 
     def job(self, config: CampaignConfig) -> AnalysisJob:
-        """Return what all blocks share."""
+        """Return what all blocks share.
+
+        Parameters
+        ----------
+        config : CampaignConfig
+
+        Returns
+        -------
+        AnalysisJob
+            The masks, their groups, and the settings of the analysis.
+        """
         return AnalysisJob(
             fit_masks=PackedMasks.pack(self.fit_masks),
             holdout_masks=PackedMasks.pack(self.holdout_masks) if len(self.holdout_ids) else None,

@@ -49,13 +49,27 @@ class Batch:
 
     @property
     def table(self) -> str:
-        """Folder of the fragments that hold the outcomes."""
+        """Folder of the fragments that hold the outcomes.
+
+        Returns
+        -------
+        str
+            "outputs" or "results".
+        """
         return "outputs" if self.to_outputs else "results"
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """Models trained by one call, by status."""
+    """Models trained by one call, by status.
+
+    Attributes
+    ----------
+    trained : int
+    diverged : int
+    failed : int
+        Models of the shards that failed.
+    """
 
     trained: int = 0
     diverged: int = 0
@@ -63,7 +77,17 @@ class TrainingSummary:
 
 
 def missing_of(campaign: Campaign, batch: Batch) -> list[RowRange]:
-    """Return the shards of a batch that have no outcome; failed ones are among them."""
+    """Return the shards of a batch that have no outcome; failed ones are among them.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    batch : Batch
+
+    Returns
+    -------
+    list of RowRange
+    """
     return missing_shards(batch.rows, campaign.trained(batch.table), campaign.shard_size)
 
 
@@ -127,7 +151,24 @@ def keep_outcomes(
     progress: Progress,
     log: Log,
 ) -> TrainingSummary:
-    """Write the rows of each shard that has ended; a failed shard leaves a log and rows that name it."""
+    """Write the rows of each shard that has ended; a failed shard leaves a log and rows that name it.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    batch : Batch
+    shards : sequence of RowRange
+        The shards that were submitted; an outcome's index counts in them.
+    outcomes : iterable of Outcome
+    progress : Progress
+        Advanced by the rows of each shard.
+    log : Log
+        Reports the shards that failed.
+
+    Returns
+    -------
+    TrainingSummary
+    """
     trained = diverged = failed = 0
     for outcome in outcomes:
         rows = shards[outcome.index]

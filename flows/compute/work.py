@@ -36,12 +36,35 @@ class Shard:
 
 
 def evaluate_shard(game: Game, shard: Shard) -> dict[str, Any]:
-    """Evaluate one shard; return the columns of `flows.store.outputs_table`, as arrays."""
+    """Evaluate one shard.
+
+    Parameters
+    ----------
+    game : Game
+    shard : Shard
+        Masks and seeds of its rows.
+
+    Returns
+    -------
+    dict
+        Columns of `flows.store.outputs_table`, as arrays.
+    """
     return game.evaluate(shard.masks.unpack(), [int(seed) for seed in shard.seeds]).columns()
 
 
 def calibrate_here(game: HasModes, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure the execution modes of a game on the machine this runs on; wanted: its settings."""
+    """Measure the execution modes of a game on the machine this runs on.
+
+    Parameters
+    ----------
+    game : HasModes
+    wanted : mapping
+        Settings of the calibration.
+
+    Returns
+    -------
+    dict
+    """
     return game.calibrate(wanted)
 
 
@@ -87,7 +110,20 @@ class TargetBlock:
 
 
 def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
-    """Fit, test and score one block of targets; return an `attribution.analysis.block_tables.BlockAnalysis`."""
+    """Fit, test and score one block of targets.
+
+    Parameters
+    ----------
+    job : AnalysisJob
+        What all blocks share.
+    block : TargetBlock
+        Outputs of the block's targets.
+
+    Returns
+    -------
+    attribution.analysis.block_tables.BlockAnalysis
+        Without q-values: the driver assigns them over all blocks.
+    """
     from attribution.analysis.block_tables import analyse_targets
 
     return analyse_targets(

@@ -110,6 +110,16 @@ def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | Non
 
 
 def n_fit_masks(campaign: Campaign) -> int:
+    """Count the trained masks of role "fit".
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    int
+    """
     return count_rows(rows for rows in campaign.trained() if rows.role == "fit")
 
 

@@ -38,7 +38,19 @@ class BadExport(CoterieError):
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written, how many training examples they keep, and what a reader should know."""
+    """What an export wrote.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Files written.
+    n_kept : int
+        Training examples that they keep.
+    n_dropped : int
+        Training examples that they leave out.
+    notes : tuple of str
+        What a reader should know.
+    """
 
     paths: tuple[Path, ...]
     n_kept: int
@@ -195,7 +207,16 @@ def _holds(path: Path, words: str) -> bool:
 
 
 def provenance(campaign: Campaign) -> dict[str, Any]:
-    """What the decisions were made from, and what retraining said of them; of earlier decisions' comparison nothing."""
+    """Collect what the decisions were made from, and what retraining measured of them, earlier decisions' left out.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+    """
     decided = about(campaign, "decisions") or {}
     verified = current_comparison(campaign)
     return {

@@ -13,7 +13,19 @@ from training.engine.features import embed
 
 
 def player_features(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> np.ndarray:
-    """(k, n_players, d): features of the campaign's own recipe trained on everything; a group has its mean's."""
+    """Compute features of the players by the campaign's own recipe, trained on everything.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    dataset : Dataset
+
+    Returns
+    -------
+    (k, n_players, d)
+        Of k networks; a group has the mean of its examples.
+    """
     recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
     seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
     features, _ = embed(

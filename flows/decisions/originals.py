@@ -31,7 +31,17 @@ _OTHERS = "the rows of the source's training images, from 0"
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encoded pictures, their file suffixes, and a sentence about their size where it is not the source's."""
+    """Encoded pictures.
+
+    Attributes
+    ----------
+    content : tuple of bytes
+    suffixes : tuple of str
+        File suffix of each picture.
+    size : (int, int) or None
+    sentence : str or None
+        About their size, where it is not the source's.
+    """
 
     content: tuple[bytes, ...]
     suffixes: tuple[str, ...]
@@ -40,7 +50,16 @@ class Pictures:
 
 
 def what_is_counted(campaign: Campaign) -> str:
-    """Say in words what the campaign's source_index counts."""
+    """Write in words what the campaign's source_index counts.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+    """
     source = _dataset(campaign).get("source")
     return _COUNTED.get(str(source), _OTHERS)
 

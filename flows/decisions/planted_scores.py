@@ -13,12 +13,24 @@ from training.data.planting import Planted
 
 
 def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dict[str, Any]:
-    """Scores of a campaign with planted truth; an empty dictionary without one.
+    """Compute the scores of a campaign with planted truth; an empty dictionary without one.
 
-    labels: average precision of the score "how surely its presence lowers the utility", and precision and recall of
-    the labels that are called wrong. copies: pairs found through interactions, through looking alike,
-    and through both; and how many clusters matter to any output. Rows and players are the same where every example is
-    its own player; planted truth is scored only there.
+    Rows and players are the same where every example is its own player; planted truth is scored only there.
+
+    Parameters
+    ----------
+    planted : Planted
+    evidence : Evidence
+    found : Curation
+
+    Returns
+    -------
+    labels : dict
+        Key of the result where labels were flipped: average precision of the score "how surely its presence
+        lowers the utility", and precision and recall of the labels that are called wrong.
+    copies : dict
+        Key of the result where copies were planted: pairs found through interactions and through
+        near-duplicates, and how many clusters matter to any output.
     """
     import numpy as np
 

@@ -55,6 +55,12 @@ class Plan:
 
     @property
     def rows(self) -> RowRange:
+        """Rows of the plan's models.
+
+        Returns
+        -------
+        RowRange
+        """
         return RowRange(ROLE[self.kind], 0, self.first, self.last)
 
 

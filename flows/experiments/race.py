@@ -57,7 +57,12 @@ class Race:
 
     @property
     def sentence(self) -> str:
-        """The outcome for people."""
+        """Write the outcome for people.
+
+        Returns
+        -------
+        str
+        """
         found = self.against_random
         listed = ", ".join(f"{name.replace('_', ' ')} {100 * value:.1f}%" for name, value in self.accuracy.items())
         verdict = {
@@ -74,7 +79,24 @@ class Race:
 def candidate_rules(
     config: CampaignConfig, evidence: Evidence, n_keep: int, least: dict[int, int], features: np.ndarray
 ) -> dict[str, NDArray[np.bool_]]:
-    """Who is kept by each rule: coverage, the mixture with near-duplicates, main effects alone, near-duplicates."""
+    """Choose who is kept by each rule: coverage, the mixture with near-duplicates, main effects, near-duplicates.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    evidence : Evidence
+    n_keep : int
+        Players to keep.
+    least : dict of int to int
+        Label to the least number of its players to keep.
+    features : (k, n_players, d)
+        Features of the players.
+
+    Returns
+    -------
+    dict of str to (n_players,) bool
+        Name of the rule to who is kept.
+    """
     classes, settings = evidence.player_classes, config.curate
     surely = harmful_q_values(evidence.overall) <= settings.drop_level
     protected = protected_sets(evidence.interactions, config.attribution.fdr_level, surely)

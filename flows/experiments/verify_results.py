@@ -21,7 +21,19 @@ ARMS_COMPARED = ("random", "main_effects", "embedding")
 
 
 def publish_verification(campaign: Campaign, plan: Plan, dataset: Dataset) -> dict[str, Any]:
-    """Write verification.parquet and comparisons.parquet; return the headline and the sentences."""
+    """Write verification.parquet and comparisons.parquet.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    plan : Plan
+    dataset : Dataset
+
+    Returns
+    -------
+    dict
+        The headline, the sentences and what else `summary` returns; the keys of the plan and its decisions.
+    """
     labels = dataset.audit.labels
     outputs, seconds, status = read_results(campaign, plan, len(labels))
     correct = np.where(np.isfinite(outputs), (outputs > 0).astype(np.float64), np.nan)
@@ -67,6 +79,19 @@ def comparisons(plan: Plan, correct: np.ndarray, labels: np.ndarray, class_names
 
     Intervals are over seeds and audit examples together and simultaneous (Bonferroni) over what is claimed together:
     the comparisons of one network at the declared size, all comparisons of the removal curve, and the classes.
+
+    Parameters
+    ----------
+    plan : Plan
+    correct : (n_models, n_audit) float64
+        1 where the model is right, 0 where not, NaN where it diverged.
+    labels : (n_audit,) int64
+    class_names : list of str
+
+    Returns
+    -------
+    list of dict
+        One row for each comparison.
     """
     level = float(plan.content["settings"]["level"])
     arms: dict[tuple[str, int], dict[str, np.ndarray]] = {}
@@ -125,7 +150,14 @@ def _row(keys: dict[str, Any], against: str, class_name: str, found: Difference,
 
 
 def report_comparison(found: dict[str, Any], log: Any) -> None:
-    """Log what was found, the bad with the good."""
+    """Log what was found, the bad with the good.
+
+    Parameters
+    ----------
+    found : dict
+        As `publish_verification` returns it.
+    log : logger
+    """
     for sentence in found["sentences"]:
         log.info(sentence)
     if found["warning"]:

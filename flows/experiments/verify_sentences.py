@@ -16,7 +16,19 @@ BASELINES = {
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The headline, one sentence for each comparison, and the surrogate's prediction beside what was measured."""
+    """Write the headline, one sentence for each comparison, and the surrogate's prediction beside what was measured.
+
+    Parameters
+    ----------
+    plan : Plan
+    rows : list of dict
+        Rows of `comparisons`.
+
+    Returns
+    -------
+    dict
+        headline, sentences, surrogate_check and warning.
+    """
     own = [row for row in rows if row["declared"] and row["class_name"] == "" and row["architecture"] == "first"]
     headline = next(row for row in own if row["against"] == "random")
     n, alpha = len(plan.content["classes"]), float(plan.content["alpha"])
@@ -32,12 +44,36 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def extrapolates(share: float, alpha: float, n_players: int) -> bool:
-    """Whether a size lies outside what the campaign's masks covered (three standard deviations of their size)."""
+    """Check whether a size lies outside what the campaign's masks covered.
+
+    Parameters
+    ----------
+    share : float
+        Players kept over all players.
+    alpha : float
+        Probability that a mask contains a player.
+    n_players : int
+
+    Returns
+    -------
+    bool
+        True beyond three standard deviations of the masks' size.
+    """
     return abs(share - alpha) > 3 * math.sqrt(alpha * (1 - alpha) / n_players)
 
 
 def sentence(row: dict[str, Any]) -> str:
-    """One comparison at the declared size: the verdict, both accuracies, the interval and what it covers."""
+    """Write one comparison at the declared size: the verdict, both accuracies, the interval and what it covers.
+
+    Parameters
+    ----------
+    row : dict
+        A row of `comparisons`.
+
+    Returns
+    -------
+    str
+    """
     verdicts = {
         "better": "beats",
         "worse": "is worse than",

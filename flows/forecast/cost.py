@@ -40,10 +40,34 @@ TARGET_SECONDS_PER_MASK_AND_PLAYER = 2e-7
 class TimeForecast:
     """How long what is missing will take.
 
-    seconds_per_model: of one worker; core_hours: workers' threads times their hours; gpu_hours: 0 on a processor;
-    training_seconds: wall time with `workers` at work on cores of their own; other_seconds: start, attribution and
-    report; load: programs that want a core now, besides this one; training_seconds_at_load: wall time if they stay and
-    share the cores evenly; seconds_per_model_so_far: of the models that this campaign has, by the clock, or None.
+    Attributes
+    ----------
+    mode : str
+        The execution mode.
+    ensemble_size : int
+    threads : int
+        Threads of one worker.
+    device : str
+    device_name : str
+    seconds_per_model : float
+        Of one worker.
+    models_per_second : float
+        Of all workers together.
+    workers : int
+    training_seconds : float
+        Wall time with `workers` at work on cores of their own.
+    other_seconds : float
+        Start, attribution and report.
+    core_hours : float
+        Workers' threads times their hours.
+    gpu_hours : float
+        0 on a processor.
+    load : float
+        Programs that want a core now, besides this one.
+    training_seconds_at_load : float
+        Wall time if they stay and share the cores evenly.
+    seconds_per_model_so_far : float or None
+        Of the models that this campaign has, by the clock.
     """
 
     mode: str
@@ -65,7 +89,26 @@ class TimeForecast:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Everything `coterie plan --estimate` prints. time is None where it cannot be forecast here; time_unknown: why."""
+    """Everything `coterie plan --estimate` prints.
+
+    Attributes
+    ----------
+    name : str
+    folder : str
+    n_players : int
+    n_targets : int
+    n_models : int
+        Models of the campaign as configured.
+    n_missing : int
+        Models that are not trained yet.
+    time : TimeForecast or None
+        None where it cannot be forecast here.
+    time_unknown : str
+        Why there is no time; else empty.
+    disk : DiskSpace
+    smallest_detectable : float
+    faithfulness : FaithfulnessForecast
+    """
 
     name: str
     folder: str
@@ -80,14 +123,32 @@ class Estimate:
     faithfulness: FaithfulnessForecast
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the estimate as plain data.
+
+        Returns
+        -------
+        dict
+        """
         return {**asdict(self), "disk": {**asdict(self.disk), "total": self.disk.total}}
 
 
 def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
-    """Forecast a campaign. cache: folder of calibrations, the user's by default.
+    """Forecast a campaign. Errors of loading the data are passed on.
 
-    Raises what loading the data raises, and CampaignMismatch for a folder of another campaign.
+    Parameters
+    ----------
+    config : CampaignConfig
+    cache : Path, optional
+        Folder of calibrations, the user's by default.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    CampaignMismatch
+        For a folder of another campaign.
     """
     campaign, game = Campaign(config.campaign.folder), require_retraining(config, "plan --estimate")
     dataset = game.dataset
@@ -123,7 +184,19 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
 
 
 def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None) -> Calibration:
-    """Calibrate the execution mode that this campaign has or would choose, on this machine."""
+    """Calibrate the execution mode that this campaign has or would choose, on this machine.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    dataset : Dataset
+    cache : Path, optional
+        Folder of calibrations, the user's by default.
+
+    Returns
+    -------
+    Calibration
+    """
     compute, campaign = config.compute, Campaign(config.campaign.folder)
     device, most = resolve_device(compute.device), min(compute.ensemble_size, config.campaign.shard_size)
     values = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
@@ -146,7 +219,20 @@ def measured(config: CampaignConfig, dataset: Dataset, cache: Path | None = None
 def forecast_time(
     config: CampaignConfig, dataset: Dataset, n_missing: int, calibration: Calibration
 ) -> TimeForecast:
-    """From seconds a model to hours: whole shards, shared out over the workers, the last round included."""
+    """Forecast hours from seconds a model: whole shards, shared out over the workers, the last round included.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    dataset : Dataset
+    n_missing : int
+        Models to train.
+    calibration : Calibration
+
+    Returns
+    -------
+    TimeForecast
+    """
     compute = config.compute
     on_gpu = calibration.device != "cpu"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -195,7 +281,18 @@ def _workers_here(config: CampaignConfig, cores: int, on_gpu: bool) -> int:
 
 
 def attribution_seconds(config: CampaignConfig, dataset: Dataset) -> float:
-    """Processor seconds of the attribute stage; measured up to 1,800 masks of 200 players, rough beyond."""
+    """Forecast the processor seconds of the attribute stage; measured up to 1,800 masks of 200 players, rough beyond.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    dataset : Dataset
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     n_targets = min(config.attribution.n_targets or len(dataset.targets), len(dataset.targets))
     n_targets += (1 + len(dataset.class_names)) if config.attribution.pooled_targets else 0
     each = TARGET_SECONDS + TARGET_SECONDS_PER_MASK_AND_PLAYER * config.campaign.n_fit * dataset.n_players

@@ -33,13 +33,27 @@ IMAGES_WEIGHED = 500
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """Bytes by table, of the whole campaign as configured; per_model: of masks and outputs, for one model more."""
+    """Bytes of the whole campaign as configured.
+
+    Attributes
+    ----------
+    by_table : dict of str to int
+        Bytes by table.
+    per_model : float
+        Bytes of masks and outputs, for one model more.
+    """
 
     by_table: dict[str, int]
     per_model: float
 
     @property
     def total(self) -> int:
+        """Bytes of all tables together.
+
+        Returns
+        -------
+        int
+        """
         return sum(self.by_table.values())
 
 
@@ -55,7 +69,17 @@ class _Weight:
 
 
 def disk_space(config: CampaignConfig, dataset: Dataset) -> DiskSpace:
-    """Forecast of the campaign's folder; writes a few small files to a temporary folder."""
+    """Forecast the bytes of the campaign's folder; writes a few small files to a temporary folder.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    dataset : Dataset
+
+    Returns
+    -------
+    DiskSpace
+    """
     ranges = wanted(config)
     n_models = sum(map(len, ranges))
     shards = missing_shards(ranges, [], config.campaign.shard_size)
@@ -161,7 +185,18 @@ def _first(dataset: Dataset, count: int) -> Dataset:
 
 
 def as_bytes(count: float) -> str:
-    """A number of bytes as people read it."""
+    """Write a number of bytes as people read it.
+
+    Parameters
+    ----------
+    count : float
+        Bytes.
+
+    Returns
+    -------
+    str
+        In B, KB, MB, GB or TB, each 1,000 of the one before.
+    """
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"

@@ -33,8 +33,16 @@ HELD_BACK = 0.2  # of the fit masks, where there are no held-out ones yet
 class FaithfulnessForecast:
     """Expected held-out R², averaged over the targets explained, by number of fit masks.
 
-    source: "this campaign" or the recorded campaigns it was taken from; rows: n_fit and (value, low, high) of
-    datamodel and spectrum, None where not forecast.
+    Attributes
+    ----------
+    source : str
+        "this campaign", or the recorded campaigns it was taken from.
+    is_prior : bool
+        Whether it was taken from recorded campaigns.
+    n_masks_used : int
+        Masks that the curve was measured on; 0 for a prior.
+    rows : tuple of dict
+        n_fit and (value, low, high) of datamodel and spectrum, None where not forecast.
     """
 
     source: str
@@ -45,7 +53,17 @@ class FaithfulnessForecast:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A campaign's learning curves as they were measured: limit and effective players of `ridge_curve`."""
+    """A campaign's learning curves as they were measured.
+
+    Attributes
+    ----------
+    name : str
+    n_players : int
+    datamodel : (float, float)
+        Limit and effective players of `ridge_curve`.
+    spectrum : (float, float)
+        As `datamodel`.
+    """
 
     name: str
     n_players: int
@@ -64,7 +82,18 @@ PRIOR_MARGIN = 0.05
 
 
 def forecast_faithfulness(config: CampaignConfig, campaign: Campaign, n_players: int) -> FaithfulnessForecast:
-    """The campaign's own curve, or the prior where it has too few trained models."""
+    """Return the campaign's own curve, or the prior where it has too few trained models.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    n_players : int
+
+    Returns
+    -------
+    FaithfulnessForecast
+    """
     sizes = sizes_to_tell(config.campaign.n_fit)
     if campaign.exists:
         try:
@@ -75,12 +104,35 @@ def forecast_faithfulness(config: CampaignConfig, campaign: Campaign, n_players:
 
 
 def sizes_to_tell(n_fit: int) -> list[int]:
-    """Numbers of fit masks to forecast for: a quarter, half, as configured, twice and four times."""
+    """Choose the numbers of fit masks to forecast for: a quarter, half, as configured, twice and four times.
+
+    Parameters
+    ----------
+    n_fit : int
+        Fit masks as configured.
+
+    Returns
+    -------
+    list of int
+        In ascending order, without repeats.
+    """
     return sorted({max(1, n_fit // 4), max(1, n_fit // 2), n_fit, 2 * n_fit, 4 * n_fit})
 
 
 def prior(sizes: list[int], n_players: int) -> FaithfulnessForecast:
-    """What recorded campaigns gave at as many masks a player: their mean, and the lowest and highest with a margin."""
+    """Forecast from what recorded campaigns gave at as many masks a player.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Numbers of fit masks.
+    n_players : int
+
+    Returns
+    -------
+    FaithfulnessForecast
+        The mean of the recorded campaigns, and their lowest and highest with a margin.
+    """
     rows = []
     for n_fit in sizes:
         row: dict[str, Any] = {"n_fit": n_fit}
@@ -96,7 +148,26 @@ def prior(sizes: list[int], n_players: int) -> FaithfulnessForecast:
 
 
 def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> FaithfulnessForecast:
-    """Curves through subsets of what is trained. Raises IncompleteCampaign or AttributionError with too little."""
+    """Fit learning curves through subsets of what is trained.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    sizes : list of int
+        Numbers of fit masks to forecast for.
+
+    Returns
+    -------
+    FaithfulnessForecast
+
+    Raises
+    ------
+    IncompleteCampaign
+        With too few trained fit masks.
+    AttributionError
+        With too little to fit a curve.
+    """
     moments = RunningVariance(campaign.n_targets)
     for _, outputs, _ in campaign.output_blocks("fit"):
         moments.add(outputs)
@@ -139,6 +210,19 @@ def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> F
 
 
 def level(scores: np.ndarray, few: slice) -> float:
-    """Mean R² of all targets over that of a few of them; 1 where their mean R² is at most 0.05."""
+    """Divide the mean R² of all targets by that of a few of them.
+
+    Parameters
+    ----------
+    scores : (n_targets,) float64
+        R² of each target; NaN is left out.
+    few : slice
+        Chooses the few targets.
+
+    Returns
+    -------
+    float
+        Between 0.5 and 2; 1 where the few have a mean R² of at most 0.05, or all of at most 0.
+    """
     all_of_them, some = float(np.nanmean(scores)), float(np.nanmean(scores[few]))
     return min(2.0, max(0.5, all_of_them / some)) if some > 0.05 and all_of_them > 0 else 1.0

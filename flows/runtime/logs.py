@@ -15,7 +15,12 @@ Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 def stage_logger() -> Any:
-    """The logger of the current flow run, or the project's own outside one (a decorator taken off)."""
+    """Return the logger of the current flow run, or the project's own outside one (a decorator taken off).
+
+    Returns
+    -------
+    logger
+    """
     from prefect import get_run_logger
     from prefect.exceptions import MissingContextError
 

@@ -55,7 +55,12 @@ def _start(*, args: list[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def server_log() -> Path:
-    """The file the temporary server writes to, in Prefect's own folder."""
+    """Return the file that the temporary server writes to, in Prefect's own folder.
+
+    Returns
+    -------
+    Path
+    """
     from prefect.settings import PREFECT_HOME
 
     return Path(PREFECT_HOME.value()) / "coterie-temporary-server.log"

@@ -39,7 +39,13 @@ def check_environment() -> None:
 
 
 def check_packages() -> None:
-    """Raise EnvironmentProblem where another project's package hides one of this project's."""
+    """Check that no other project's package hides one of this project's.
+
+    Raises
+    ------
+    EnvironmentProblem
+        Where one does.
+    """
     here = Path(__file__).resolve().parents[2]
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
@@ -102,7 +108,18 @@ def _check_prefect_settings() -> None:
 
 
 def short_temporary_folder() -> str | None:
-    """Return a folder for Ray's sockets where the usual one has too long a path; None where it does not."""
+    """Return a folder for Ray's sockets where the usual one has too long a path.
+
+    Returns
+    -------
+    str or None
+        None where the usual one is short enough.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If it is too long and no shorter folder can be written to.
+    """
     usual = tempfile.gettempdir()
     if len(usual) <= LONGEST_TEMPORARY_FOLDER:
         return None

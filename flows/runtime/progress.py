@@ -20,9 +20,16 @@ LINE_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Count units done; shows done/total, rate and time left.
+    """Count units done; show done/total, rate and time left.
 
-    total: units in all; done: those that exist already; noun: what is counted ("models").
+    Parameters
+    ----------
+    total : int
+        Units in all.
+    noun : str
+        What is counted, such as "models".
+    done : int
+        Units that exist already.
     """
 
     def __init__(self, total: int, noun: str, *, done: int = 0) -> None:
@@ -66,7 +73,13 @@ class Progress:
         self._bar = bar
 
     def advance(self, count: int) -> None:
-        """`count` more units have ended."""
+        """Count more units that have ended, and show them.
+
+        Parameters
+        ----------
+        count : int
+            Units.
+        """
         self.done += count
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.noun}/s")
@@ -75,7 +88,12 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units a second since the start."""
+        """Units a second since the start.
+
+        Returns
+        -------
+        float
+        """
         return (self.done - self._at_start) / max(time.monotonic() - self._began, 1e-9)
 
     def _line(self) -> None:
@@ -94,7 +112,16 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Write seconds as m:ss or h:mm:ss.
+
+    Parameters
+    ----------
+    seconds : float
+
+    Returns
+    -------
+    str
+    """
     whole = int(round(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -13,7 +13,13 @@ PACKAGES = ("coterie", "torch", "torchvision", "ray", "prefect", "pyarrow", "num
 
 
 def versions() -> dict[str, str]:
-    """Installed versions, by package; Python's and the machine's too."""
+    """Return installed versions; Python's and the machine's too.
+
+    Returns
+    -------
+    dict of str to str
+        Package to version, or "not installed".
+    """
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:
@@ -51,7 +57,13 @@ def source_digest(package: ModuleType | Path) -> str:
 
 @cache
 def code_version() -> str:
-    """Version of the project and a digest of the training code, recorded with every trained model."""
+    """Return the version of the project and a digest of the training code, recorded with every trained model.
+
+    Returns
+    -------
+    str
+        Version, "+" and 10 characters of the digest.
+    """
     import training
 
     return f"{versions()['coterie']}+{source_digest(training)[:10]}"
@@ -59,7 +71,13 @@ def code_version() -> str:
 
 @cache
 def attribution_version() -> str:
-    """Digest of the attribution code: after a change of an estimator an analysis is recomputed."""
+    """Compute a digest of the attribution code: after a change of an estimator an analysis is recomputed.
+
+    Returns
+    -------
+    str
+        10 characters.
+    """
     import attribution
 
     return source_digest(attribution)[:10]

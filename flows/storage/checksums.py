@@ -19,7 +19,19 @@ IDENTITY = b"coterie.identity"
 
 
 def stamp(table: pa.Table, identity: str | None = None) -> pa.Table:
-    """Return the table with the checksums of its columns, and the campaign it belongs to, in its metadata."""
+    """Return the table with the checksums of its columns, and the campaign it belongs to, in its metadata.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    identity : str, optional
+        Identity hash of the campaign; None for a table of no particular campaign.
+
+    Returns
+    -------
+    pyarrow.Table
+        The same columns; the schema's metadata is replaced.
+    """
     sums = {name: column_digest(table[name]) for name in table.column_names}
     metadata = {CHECKSUMS: json.dumps(sums)}
     if identity is not None:
@@ -30,7 +42,20 @@ def stamp(table: pa.Table, identity: str | None = None) -> pa.Table:
 def damaged_columns(table: pa.Table) -> list[str]:
     """Return the columns whose values are not those that were written.
 
-    Raises ValueError when the table carries no checksums, or none that can be read.
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With the metadata of its file.
+
+    Returns
+    -------
+    list of str
+        Names of the columns, in the table's order.
+
+    Raises
+    ------
+    ValueError
+        When the table carries no checksums, or none that can be read.
     """
     recorded = (table.schema.metadata or {}).get(CHECKSUMS)
     if recorded is None:
@@ -42,13 +67,34 @@ def damaged_columns(table: pa.Table) -> list[str]:
 
 
 def recorded_identity(table: pa.Table) -> str | None:
-    """Return the identity hash of the campaign a table was written for; None for tables written for any."""
+    """Return the identity hash of the campaign that a table was written for.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With the metadata of its file.
+
+    Returns
+    -------
+    str or None
+        None for a table written for no particular campaign.
+    """
     found = (table.schema.metadata or {}).get(IDENTITY)
     return None if found is None else found.decode("utf-8", "replace")
 
 
 def column_digest(column: pa.ChunkedArray) -> str:
-    """sha256 over a column's type, its nulls and its values."""
+    """Compute the SHA-256 over a column's type, its nulls and its values.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; they do not depend on how the column is cut into chunks.
+    """
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # a column of no chunks stays one in older pyarrow
         array = pa.array([], column.type)

@@ -25,8 +25,21 @@ REMEDY = "`coterie audit CAMPAIGN --repair` sets it aside; running again recompu
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write(temporary)` and rename the result to `path`: a crash leaves the old file or none.
 
-    Temporary names begin with a dot, which every scan of a table skips. Raises StoreError when the disk is full or
-    the folder cannot be written.
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder is made where it is missing.
+    write : callable
+        Takes the path of a temporary file and writes the content there.
+
+    Raises
+    ------
+    StoreError
+        When the disk is full, the folder cannot be written or the object store refuses the upload.
+
+    Notes
+    -----
+    Temporary names begin with a dot, which every scan of a table skips.
     """
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
@@ -68,7 +81,19 @@ def _explain(error: OSError, path: Path) -> StoreError:
 
 
 def move(path: Path, to: Path) -> None:
-    """Rename a file within the campaign's folder, making the folder it goes to. Raises StoreError."""
+    """Rename a file within the campaign's folder, and make the folder it goes to.
+
+    Parameters
+    ----------
+    path : Path
+    to : Path
+        The new path; a file that exists there is replaced.
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be moved.
+    """
     if isinstance(path, ObjectPath) and isinstance(to, ObjectPath):
         path.rename_to(to)
         return
@@ -81,7 +106,18 @@ def move(path: Path, to: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, atomically."""
+    """Write a text file in UTF-8, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be written.
+    """
     write_atomically(path, lambda temporary: _put_text(temporary, text))
 
 
@@ -90,12 +126,39 @@ def _put_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as readable JSON, atomically."""
+    """Write `content` as readable JSON, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    content : Any
+        A JSON value.
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be written.
+    """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises StoreError naming the file when it cannot be read."""
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Any
+        The JSON value.
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be read or is not JSON; the message names it.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -103,7 +166,20 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pa.Table, identity: str | None = None) -> None:
-    """Write one Parquet fragment, atomically, with checksums of its columns and the campaign it belongs to."""
+    """Write one Parquet file, atomically, with checksums of its columns and the campaign it belongs to.
+
+    Parameters
+    ----------
+    path : Path
+    table : pyarrow.Table
+    identity : str, optional
+        Identity hash of the campaign; None for a table of no particular campaign.
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be written.
+    """
     stamped = stamp(table, identity)
     # Outputs do not repeat: with a dictionary of their values a fragment took 2.7 times as long and half as much
     # room again.
@@ -116,9 +192,28 @@ def write_table(path: Path, table: pa.Table, identity: str | None = None) -> Non
 def read_table(
     path: Path, schema: pa.Schema, columns: list[str] | None = None, identity: str | None = None
 ) -> pa.Table:
-    """Read one Parquet file, check it against `schema`, and its values against their checksums.
+    """Read one Parquet file, and check it against its schema and its values against their checksums.
 
-    Raises StoreError naming the file, also when it was written for another campaign than `identity`.
+    Parameters
+    ----------
+    path : Path
+    schema : pyarrow.Schema
+        All columns of the table, with their types.
+    columns : list of str, optional
+        The columns to read; None reads all columns of `schema`.
+    identity : str, optional
+        Identity hash of the campaign that the file must belong to; None accepts any.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns in the order asked for, cast to the types of `schema`.
+
+    Raises
+    ------
+    StoreError
+        When the file is missing, unreadable, damaged, of other columns or of another campaign; the message
+        names it.
     """
     try:
         # memory_map off: a truncated file must be an error, not a bus error. partitioning off: names are not values.
@@ -143,7 +238,19 @@ def read_table(
 
 
 def source_arguments(path: Path, name: str) -> dict[str, Any]:
-    """Return the arguments with which pyarrow finds a file."""
+    """Return the arguments with which pyarrow finds a file.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What pyarrow's function calls the argument for the file.
+
+    Returns
+    -------
+    dict
+        The path under `name`; for an object store its key under `name`, and `filesystem`.
+    """
     if isinstance(path, ObjectPath):
         return {name: path.key, "filesystem": path.filesystem}
     return {name: path}
@@ -157,9 +264,25 @@ def _first_line(error: BaseException) -> str:
 def exclusive(path: Path, what: str) -> Iterator[Callable[[], None]]:
     """Hold a lock file while in the block; the system releases it when its owner dies.
 
-    Yields a check to call before writing: in an object store, where a lock is a lease, it raises CampaignBusy once
-    the lease has been lost. Raises CampaignBusy when a living process holds the lock, StoreError when the folder
-    cannot be made or written.
+    Parameters
+    ----------
+    path : Path
+        The lock file; its folder is made where it is missing.
+    what : str
+        What the lock protects, for the message.
+
+    Yields
+    ------
+    callable
+        A check to call before writing. In an object store, where a lock is a lease, it raises CampaignBusy
+        once the lease has been lost.
+
+    Raises
+    ------
+    CampaignBusy
+        When a living process holds the lock.
+    StoreError
+        When the folder cannot be made or written.
     """
     if isinstance(path, ObjectPath):
         with lease(path, what) as check:

@@ -32,9 +32,22 @@ SETTLE_SECONDS = 2.0  # between writing a lease and believing in it
 
 
 def place(folder: str | Path) -> Path:
-    """A folder on disk, or an object store's prefix that behaves as one where campaigns need it.
+    """Return a folder on disk, or an object store's prefix that behaves as one where campaigns need it.
 
-    Raises StoreError for a URI that carries credentials or names no known store.
+    Parameters
+    ----------
+    folder : str or Path
+        A path (a leading ~ is expanded), or a URI such as s3://bucket/campaigns/digits.
+
+    Returns
+    -------
+    Path
+        An ObjectPath for a URI.
+
+    Raises
+    ------
+    StoreError
+        For a URI that carries credentials, names no bucket or names no known store.
     """
     text = str(folder)
     if "://" not in text:
@@ -69,13 +82,38 @@ class _Stat:
 
 
 class ObjectPath:
-    """A key in an object store, with the methods of pathlib.Path that the campaign store uses."""
+    """Name a key in an object store, with the methods of pathlib.Path that the campaign store uses.
+
+    Parameters
+    ----------
+    filesystem : pyarrow.fs.FileSystem
+    scheme : str
+        Of the URI, such as s3.
+    key : str
+        Bucket and key; a slash at its end is removed.
+    """
 
     def __init__(self, filesystem: Any, scheme: str, key: str) -> None:
         self.filesystem, self._scheme, self.key = filesystem, scheme, key.rstrip("/")
 
     @classmethod
     def from_uri(cls, uri: str) -> ObjectPath:
+        """Read a URI.
+
+        Parameters
+        ----------
+        uri : str
+            Such as s3://bucket/campaigns/digits.
+
+        Returns
+        -------
+        ObjectPath
+
+        Raises
+        ------
+        StoreError
+            For a URI that carries credentials, names no bucket or names no known store.
+        """
         parts = urlsplit(uri)
         if parts.username or parts.password:
             raise StoreError(
@@ -113,27 +151,33 @@ class ObjectPath:
 
     @property
     def name(self) -> str:
+        """Return the last part of the key."""
         return self.key.rsplit("/", 1)[-1]
 
     @property
     def stem(self) -> str:
+        """Return the name without its last suffix."""
         return self.name.rsplit(".", 1)[0]
 
     @property
     def parent(self) -> ObjectPath:
+        """Return the prefix that holds this key."""
         return ObjectPath(self.filesystem, self._scheme, self.key.rsplit("/", 1)[0])
 
     def relative_to(self, other: ObjectPath) -> str:
+        """Return the part of the key after a prefix; the whole key where it does not begin with it."""
         return self.key.removeprefix(f"{other.key}/")
 
     def resolve(self) -> ObjectPath:
+        """Return the path itself: a key is always absolute."""
         return self
 
     def with_name(self, name: str) -> ObjectPath:
+        """Return the key with another last part."""
         return self.parent / name
 
     def mkdir(self, **_: object) -> None:
-        """Prefixes need no making."""
+        """Do nothing: prefixes need no making."""
 
     def _info(self) -> Any:
         return self._try(lambda: self.filesystem.get_file_info(self.key))
@@ -145,19 +189,39 @@ class ObjectPath:
             raise StoreError(f"{self}: {str(error).splitlines()[0]}. Check the store, and run again") from error
 
     def exists(self) -> bool:
+        """Check whether there is an object or a prefix of this key."""
         return bool(self._info().type.name != "NotFound")
 
     def is_file(self) -> bool:
+        """Check whether there is an object of this key."""
         return bool(self._info().is_file)
 
     def is_dir(self) -> bool:
+        """Check whether there is a prefix of this key."""
         return self.exists() and not self.is_file()
 
     def stat(self) -> _Stat:
+        """Return the time of the last writing and the size in bytes; zeros where there is no object."""
         info = self._info()
         return _Stat(info.mtime_ns / 1e9, info.mtime_ns, info.size) if info.is_file else _Stat(0.0, 0, 0)
 
     def glob(self, pattern: str) -> Iterator[ObjectPath]:
+        """Find the objects directly under this prefix whose name fits a pattern; case counts.
+
+        Parameters
+        ----------
+        pattern : str
+            As of `fnmatch`.
+
+        Yields
+        ------
+        ObjectPath
+
+        Raises
+        ------
+        StoreError
+            When the store does not list its objects.
+        """
         from pyarrow import fs
 
         selector = fs.FileSelector(self.key, allow_not_found=True)
@@ -166,14 +230,26 @@ class ObjectPath:
                 yield self / info.base_name
 
     def read_bytes(self) -> bytes:
+        """Read the object."""
         with self.filesystem.open_input_stream(self.key) as stream:
             return bytes(stream.read())
 
     def read_text(self, encoding: str = "utf-8") -> str:
+        """Read the object as text."""
         return self.read_bytes().decode(encoding)
 
     def put(self, content: bytes) -> None:
-        """Upload; the object is there when this returns, whole, and not before."""
+        """Upload; the object is there when this returns, whole, and not before.
+
+        Parameters
+        ----------
+        content : bytes
+
+        Raises
+        ------
+        StoreError
+            When the upload fails.
+        """
 
         def upload() -> None:
             # Not in a `with`: its end would complete an upload that failed half-way.
@@ -184,21 +260,65 @@ class ObjectPath:
         self._try(upload)
 
     def unlink(self, missing_ok: bool = False) -> None:
+        """Delete the object.
+
+        Parameters
+        ----------
+        missing_ok : bool
+            Whether to do nothing where there is no such object.
+
+        Raises
+        ------
+        StoreError
+            When the store does not delete it.
+        """
         if not missing_ok or self.is_file():
             self._try(lambda: self.filesystem.delete_file(self.key))
 
     def rename_to(self, other: ObjectPath) -> None:
-        """Copy, then delete: a crash in between leaves both, which is safe."""
+        """Copy, then delete: a crash in between leaves both, which is safe.
+
+        Parameters
+        ----------
+        other : ObjectPath
+            The new key, in the same store.
+
+        Raises
+        ------
+        StoreError
+            When the store does not copy or delete the object.
+        """
         self._try(lambda: self.filesystem.copy_file(self.key, other.key))
         self._try(lambda: self.filesystem.delete_file(self.key))
 
 
 @contextmanager
 def lease(path: ObjectPath, what: str) -> Iterator[Callable[[], None]]:
-    """Hold a lease while in the block; yields a check that raises CampaignBusy once the lease has been lost.
+    """Hold a lease while in the block.
 
-    Raises CampaignBusy when another holder renewed it within LEASE_SECONDS. Two drivers that start in the same
-    moment both write; after SETTLE_SECONDS both read, and only the one whose lease stands goes on.
+    Parameters
+    ----------
+    path : ObjectPath
+        The object that holds the lease.
+    what : str
+        What the lease protects, for the message.
+
+    Yields
+    ------
+    callable
+        A check that raises CampaignBusy once the lease has been lost.
+
+    Raises
+    ------
+    CampaignBusy
+        When another holder renewed the lease within LEASE_SECONDS.
+    StoreError
+        When the store does not answer.
+
+    Notes
+    -----
+    Two drivers that start in the same moment both write; after SETTLE_SECONDS both read, and only the one whose
+    lease stands goes on.
     """
     token = uuid.uuid4().hex
     mine = {"token": token, "owner": f"process {os.getpid()} on {socket.gethostname()}"}

@@ -34,14 +34,37 @@ SOURCE = b"coterie.source"
 
 @dataclass(frozen=True)
 class CompactionSummary:
-    """Files written, and files that were current already."""
+    """Count the files of a compaction.
+
+    Attributes
+    ----------
+    written : int
+        Files written.
+    current : int
+        Files that were current already.
+    """
 
     written: int
     current: int
 
 
 def compact(campaign: Campaign) -> CompactionSummary:
-    """Bring the compacted files up to date. Call it with the campaign's lock held."""
+    """Bring the compacted files up to date.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        This process holds its lock.
+
+    Returns
+    -------
+    CompactionSummary
+
+    Raises
+    ------
+    StoreError
+        When a fragment cannot be read or a file cannot be written.
+    """
     written = current = 0
     for block, fragments in _blocks(campaign).items():
         path, source = _path(campaign, block), _source(fragments)
@@ -56,10 +79,32 @@ def compact(campaign: Campaign) -> CompactionSummary:
 def read_target(
     campaign: Campaign, target: int, role: str = "fit", replicate: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(mask_ids (m,) int64 ascending, outputs (m,) float32) of one target; rows without a number are left out.
+    """Read the outputs of one target; rows without a number are left out.
 
-    Uses compacted files where they are current, the fragments elsewhere. Raises StoreError for a target that does
-    not exist.
+    Parameters
+    ----------
+    campaign : Campaign
+    target : int
+        In [0, n_targets).
+    role : str
+        One of `roles.ROLES`.
+    replicate : int
+        0, or n for the n-th further training of the same masks.
+
+    Returns
+    -------
+    mask_ids : (m,) int64
+        Ascending.
+    outputs : (m,) float32
+
+    Raises
+    ------
+    StoreError
+        For a target that does not exist, or a fragment that cannot be read.
+
+    Notes
+    -----
+    Uses compacted files where they are current, the fragments elsewhere.
     """
     if not 0 <= target < campaign.n_targets:
         raise StoreError(f"target must lie in [0, {campaign.n_targets}); got {target}")
@@ -75,8 +120,33 @@ def read_target(
 def read_targets(
     campaign: Campaign, targets: np.ndarray, role: str = "fit", replicate: int = 0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Block by block: (mask_ids (m,), outputs (m, len(targets)) float32) of some targets, rows without a number left
-    out; from compacted files where they are current and few of their row groups are wanted, the fragments elsewhere.
+    """Read the outputs of some targets, block by block; rows without a number are left out.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    targets : (n,) int
+        Ids in [0, n_targets).
+    role : str
+        One of `roles.ROLES`.
+    replicate : int
+        0, or n for the n-th further training of the same masks.
+
+    Yields
+    ------
+    mask_ids : (m,) int64
+        Of one block.
+    outputs : (m, n) float32
+
+    Raises
+    ------
+    StoreError
+        When a fragment cannot be read.
+
+    Notes
+    -----
+    Uses compacted files where they are current and at most a share FEW of their row groups is wanted (or there is
+    one target), the fragments elsewhere.
     """
     groups = len(np.unique(targets // TARGETS_PER_GROUP))
     few = len(targets) == 1 or groups <= FEW * -(-campaign.n_targets // TARGETS_PER_GROUP)

@@ -16,6 +16,18 @@ FILE = "config.json"
 def keep_configuration(campaign: Campaign, config: CampaignConfig) -> None:
     """Write `config.json`, the settings of the last plan, unless it holds them already.
 
+    Parameters
+    ----------
+    campaign : Campaign
+    config : CampaignConfig
+
+    Raises
+    ------
+    StoreError
+        When the file cannot be read or written.
+
+    Notes
+    -----
     A relative path of the data set is kept as an absolute one: the folder may be named from any directory.
     """
     content = config.model_dump(mode="json")

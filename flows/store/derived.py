@@ -252,4 +252,11 @@ def _plain_numpy(value: Any) -> Any:
 
 
 def timestamp() -> str:
+    """Return the time now.
+
+    Returns
+    -------
+    str
+        In UTC, ISO 8601, to the second.
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -23,12 +23,31 @@ INSPECTION = "inspection.json"
 
 
 def load(config: CampaignConfig) -> Dataset:
-    """The `training.Dataset` a configuration names, with what it plants."""
+    """Load the data set that a configuration names, with what it plants.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    Dataset
+    """
     return load_planted(config)[0]
 
 
 def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
-    """The data set a configuration names, and the truth that was planted into it."""
+    """Load the data set that a configuration names, and the truth that was planted into it.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    dataset : Dataset
+    planted : Planted
+    """
     chosen = config.dataset
     dataset = load_dataset(
         chosen.source,
@@ -141,7 +160,17 @@ def _finding(content: dict[str, Any]) -> Finding:
 
 
 def examples_table(dataset: Dataset) -> pa.Table:
-    """Make the `examples` table: every image once, as PNG, with its name, its label and its player."""
+    """Make the `examples` table: every image once, as PNG, with its name, its label and its player.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    pyarrow.Table
+        Rows of the splits train, target and audit, in this order.
+    """
     parts = []
     for split, images in (("train", dataset.train), ("target", dataset.targets), ("audit", dataset.audit)):
         n_images = len(images)
@@ -168,7 +197,17 @@ def examples_table(dataset: Dataset) -> pa.Table:
 
 
 def png(image: np.ndarray) -> bytes:
-    """(h, w, c) uint8, c = 1 or 3, as PNG."""
+    """Encode an image as PNG.
+
+    Parameters
+    ----------
+    image : (h, w, c) uint8
+        c is 1 or 3.
+
+    Returns
+    -------
+    bytes
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -198,7 +237,17 @@ def player_names(campaign: Campaign) -> list[str]:
 
 
 def target_names(campaign: Campaign) -> list[str]:
-    """Return what the owner calls each target, (n_targets,), by target number."""
+    """Return what the owner calls each target.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    list of str
+        (n_targets,), by target number.
+    """
     return example_names(campaign, "target")
 
 
@@ -222,13 +271,34 @@ def example_names(campaign: Campaign, split: str) -> list[str]:
 
 
 def target_classes(campaign: Campaign) -> np.ndarray:
+    """Return the class of each target.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    (n_targets,) int64
+        Labels, by target number.
+    """
     table = campaign.read("examples", ["split", "label"])
     wanted = np.asarray(table["split"].to_numpy(zero_copy_only=False) == "target")
     return table["label"].to_numpy()[wanted].astype(np.int64)
 
 
 def player_classes(campaign: Campaign) -> np.ndarray:
-    """(n_players,) class of each player; -1 for a group of several classes."""
+    """Return the class of each player.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    (n_players,) int64
+        By player number; -1 for a group of several classes.
+    """
     table = campaign.read("examples", ["player", "label"])
     players, labels = table["player"].to_numpy(), table["label"].to_numpy()
     classes = np.full(campaign.n_players, -2, np.int64)

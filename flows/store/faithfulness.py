@@ -16,7 +16,14 @@ INTERACTIONS, NO_EVIDENCE = "interactions", "no evidence"  # the verdicts of a g
 
 
 class Score(NamedTuple):
-    """A value with its 95% interval; NaN where there is none."""
+    """Hold a value with its 95% interval; NaN where there is none.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Bounds of the interval.
+    """
 
     value: float = math.nan
     low: float = math.nan
@@ -39,66 +46,159 @@ class TargetScores:
     scores: Mapping[tuple[str, str], Score]
 
     def score(self, estimator: str, metric: str) -> Score:
-        """A metric of an estimator; NaN where the table has no such row."""
+        """Return a metric of an estimator.
+
+        Parameters
+        ----------
+        estimator : str
+            "none" for a metric of the target itself.
+        metric : str
+
+        Returns
+        -------
+        Score
+            NaN where the table has no such row.
+        """
         return self.scores.get((estimator, metric), Score())
 
     def r2(self, estimator: str) -> Score:
-        """R² on held-out masks."""
+        """Return R² on held-out masks.
+
+        Parameters
+        ----------
+        estimator : str
+
+        Returns
+        -------
+        Score
+            NaN where the estimator was not scored.
+        """
         return self.score(estimator, "r2")
 
     def lds(self, estimator: str) -> float:
-        """Spearman correlation of predicted and recorded outputs over held-out masks."""
+        """Return the Spearman correlation of predicted and recorded outputs over held-out masks.
+
+        Parameters
+        ----------
+        estimator : str
+
+        Returns
+        -------
+        float
+            NaN where the estimator was not scored.
+        """
         return self.score(estimator, "lds").value
 
     @property
     def estimators(self) -> tuple[str, ...]:
-        """The estimators that were scored, in the table's order."""
+        """Return the estimators that were scored.
+
+        Returns
+        -------
+        tuple of str
+            In the table's order.
+        """
         return tuple(estimator for estimator, metric in self.scores if metric == "r2")
 
     @property
     def noise_ceiling(self) -> Score:
-        """R² that a perfect function of the mask would reach on single runs."""
+        """Return the R² that a perfect function of the mask would reach on single runs.
+
+        Returns
+        -------
+        Score
+            NaN where the table has no such row.
+        """
         return self.score("none", "noise_ceiling")
 
     @property
     def output_sd(self) -> float:
-        """Standard deviation of the output over the fit masks."""
+        """Return the standard deviation of the output over the fit masks.
+
+        Returns
+        -------
+        float
+            In the unit of the output; NaN where the table has no such row.
+        """
         return self.score("none", "output_sd").value
 
     @property
     def gate_p(self) -> float:
-        """p-value of the paired test of spectrum against datamodel."""
+        """Return the p-value of the paired test of spectrum against datamodel.
+
+        Returns
+        -------
+        float
+            NaN where the table has no such row.
+        """
         return self.score("spectrum", "gate_p").value
 
     @property
     def gate_q(self) -> float:
-        """`gate_p` adjusted over the campaign's targets."""
+        """Return `gate_p` adjusted over the campaign's targets.
+
+        Returns
+        -------
+        float
+            NaN where the table has no such row.
+        """
         return self.score("spectrum", "gate_q").value
 
     @property
     def gate_open(self) -> bool:
-        """Whether interactions predict better than main effects alone."""
+        """Check whether interactions predict better than main effects alone.
+
+        Returns
+        -------
+        bool
+        """
         return self.score("spectrum", "gate_open").value == 1.0
 
     @property
     def verdict(self) -> str:
-        """The gate's verdict in words."""
+        """Return the gate's verdict in words.
+
+        Returns
+        -------
+        str
+            INTERACTIONS where the gate is open, else NO_EVIDENCE.
+        """
         return INTERACTIONS if self.gate_open else NO_EVIDENCE
 
     @property
     def n_interactions(self) -> int:
-        """Sets of two or more members in the target's spectrum."""
+        """Return the number of sets of two or more members in the target's spectrum.
+
+        Returns
+        -------
+        int
+            0 where the table has no such row.
+        """
         value = self.score("spectrum", "n_interactions").value
         return 0 if math.isnan(value) else int(value)
 
     @property
     def is_mean(self) -> bool:
-        """Whether this is a mean over targets."""
+        """Check whether this is a mean over targets.
+
+        Returns
+        -------
+        bool
+        """
         return self.target < 0
 
 
 def read_faithfulness(campaign: Campaign) -> dict[int, TargetScores]:
     """Return the scores of every explained target by its id, in the table's order.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        Id of a target to its TargetScores.
 
     Raises
     ------
@@ -113,7 +213,17 @@ def read_faithfulness(campaign: Campaign) -> dict[int, TargetScores]:
 
 
 def faithfulness_table(scores: Iterable[TargetScores]) -> pa.Table:
-    """Return scores as the table `faithfulness`; the inverse of `read_faithfulness`."""
+    """Return scores as the table `faithfulness`; the inverse of `read_faithfulness`.
+
+    Parameters
+    ----------
+    scores : iterable of TargetScores
+
+    Returns
+    -------
+    pyarrow.Table
+        One row for each target, estimator and metric.
+    """
     rows = [
         {"target": held.target, "estimator": estimator, "metric": metric, **score._asdict()}
         for held in scores
@@ -123,7 +233,17 @@ def faithfulness_table(scores: Iterable[TargetScores]) -> pa.Table:
 
 
 def scored_estimators(scores: Iterable[TargetScores]) -> tuple[str, ...]:
-    """The estimators that any of the targets was scored for, in the table's order."""
+    """Return the estimators that any of the targets was scored for.
+
+    Parameters
+    ----------
+    scores : iterable of TargetScores
+
+    Returns
+    -------
+    tuple of str
+        In the table's order, each once.
+    """
     return tuple(dict.fromkeys(name for held in scores for name in held.estimators))
 
 

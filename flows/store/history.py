@@ -15,7 +15,17 @@ from flows.store.campaign import Campaign
 
 
 class RunRecord:
-    """Kept in the campaign's history folder; written again after every stage, so that a crash leaves what was known."""
+    """Keep the record of a run in the campaign's history folder.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+        The resolved configuration; it names the campaign's folder.
+
+    Notes
+    -----
+    The record is written again after every stage, so that a crash leaves what was known.
+    """
 
     def __init__(self, config: CampaignConfig) -> None:
         self._campaign = Campaign(config.campaign.folder)
@@ -33,7 +43,13 @@ class RunRecord:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and write the record when it ends, whichever way it ends."""
+        """Time a stage and write the record when it ends, also when it fails.
+
+        Parameters
+        ----------
+        name : str
+            Key of the stage's seconds in the record.
+        """
         began = time.monotonic()
         try:
             yield
@@ -42,15 +58,43 @@ class RunRecord:
             self.write()
 
     def write(self) -> None:
-        """Write what is known. Without a campaign there is nothing to keep it beside."""
+        """Write what is known; without a campaign nothing is written.
+
+        Raises
+        ------
+        StoreError
+            When the record cannot be written.
+        """
         if self._campaign.exists:
             self._campaign.record_run(self._stamp, self.content)
 
     def finish(self) -> None:
+        """Record the time at which the run finished, and write the record.
+
+        Raises
+        ------
+        StoreError
+            When the record cannot be written.
+        """
         self.content["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.write()
 
 
 def runs(campaign: Campaign) -> list[dict[str, Any]]:
-    """Every recorded run, oldest first."""
+    """Read every recorded run.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    list of dict
+        The oldest first.
+
+    Raises
+    ------
+    StoreError
+        When a record cannot be read.
+    """
     return [read_json(path) for path in sorted((campaign.folder / "history").glob("*.json"))]

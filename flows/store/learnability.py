@@ -40,7 +40,18 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
 
 
 def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
-    """What the models reach beside chance; where that is not above chance, what would help."""
+    """Report what the models reach beside chance; where that is not above chance, what would help.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    found : Learnability
+        Of this campaign (`campaign_learnability`).
+
+    Returns
+    -------
+    str
+    """
     split = "audit examples" if campaign.meta.n_audit else "targets"
     measured = (
         f"Models trained on about {float(campaign.meta.alpha):.0%} of the pictures are right on "
@@ -62,7 +73,26 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
 
 
 def require_learnt(campaign: Campaign, allow: bool = False) -> str:
-    """Raise NothingLearnt unless models are above chance or `allow` is set; return the sentence about it."""
+    """Check that the models are above chance.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    allow : bool
+        Whether models that are not above chance are accepted.
+
+    Returns
+    -------
+    str
+        What the models reach beside chance (`learnability_sentence`).
+
+    Raises
+    ------
+    NothingLearnt
+        When the models are not above chance and `allow` is not set.
+    IncompleteCampaign
+        Without trained models.
+    """
     found = campaign_learnability(campaign)
     sentence = learnability_sentence(campaign, found)
     if not found.learnt and not allow:

@@ -64,10 +64,14 @@ class CampaignMeta(Mapping[str, Any]):
 
         Parameters
         ----------
-        content
+        content : Any
             The JSON value.
-        where
+        where : str
             The file, for the message.
+
+        Returns
+        -------
+        CampaignMeta
 
         Raises
         ------

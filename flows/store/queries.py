@@ -15,7 +15,16 @@ from flows.store.roles import RowRange
 
 @dataclass(frozen=True)
 class HostThroughput:
-    """Models one host trained on one kind of device; seconds_per_model is a slot's wall time for one model."""
+    """Count the models that one host trained on one kind of device.
+
+    Attributes
+    ----------
+    host : str
+    device : str
+    n_models : int
+    seconds_per_model : float
+        A slot's mean wall time for one model, in seconds.
+    """
 
     host: str
     device: str
@@ -23,7 +32,13 @@ class HostThroughput:
     seconds_per_model: float
 
     def row(self) -> dict[str, Any]:
-        """As a row of a table of Prefect's."""
+        """Return the figures as a row of one of Prefect's tables.
+
+        Returns
+        -------
+        dict
+            Column to value; seconds per model has four significant digits.
+        """
         return {
             "host": self.host,
             "device": self.device,
@@ -33,7 +48,17 @@ class HostThroughput:
 
 
 def throughput(campaign: Campaign) -> list[HostThroughput]:
-    """By host and device, busiest first."""
+    """Measure the throughput by host and device.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    list of HostThroughput
+        The one with the most models first.
+    """
     table = campaign.read("outputs", ["host", "device", "train_seconds"])
     trained = table.filter(pc.is_valid(table["host"]))
     grouped = trained.group_by(["host", "device"]).aggregate([("train_seconds", "count"), ("train_seconds", "mean")])
@@ -45,7 +70,17 @@ def throughput(campaign: Campaign) -> list[HostThroughput]:
 
 
 def failure_reasons(campaign: Campaign) -> Counter[tuple[str, str]]:
-    """Count models of every table by (status, reason); those that are ok are left out."""
+    """Count models of every table by status and reason; those that are ok are left out.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    Counter
+        (status, reason) to number of models.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     for _, found in campaign.outcomes(["status", "reason"]):
         counts.update(zip(found["status"].to_pylist(), found["reason"].to_pylist(), strict=True))
@@ -53,7 +88,17 @@ def failure_reasons(campaign: Campaign) -> Counter[tuple[str, str]]:
 
 
 def outcome_counts(campaign: Campaign) -> dict[str, dict[str, int]]:
-    """Count rows by kind of row (`kind_of`) and status, over every table of outcomes."""
+    """Count rows by kind of row and status, over every table of outcomes.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        Kind (`kind_of`) to status to number of rows.
+    """
     counts: dict[str, Counter[str]] = {}
     for rows, found in campaign.outcomes(["status"]):
         counts.setdefault(kind_of(rows), Counter()).update(found["status"].to_pylist())
@@ -61,11 +106,31 @@ def outcome_counts(campaign: Campaign) -> dict[str, dict[str, int]]:
 
 
 def kind_of(rows: RowRange) -> str:
-    """Name rows for a person: their role, and `again` for replicates of it."""
+    """Name rows for a person: their role, and `again` for replicates of it.
+
+    Parameters
+    ----------
+    rows : RowRange
+
+    Returns
+    -------
+    str
+    """
     return rows.role if rows.replicate == 0 else f"{rows.role} again"
 
 
 def copies_seen(campaign: Campaign, n_masks: int) -> DetectableSizes:
-    """Of n_masks fit masks those of the campaign's own alpha; where it has several, masks take them in turn."""
+    """Compute the detectable sizes for the fit masks of the campaign's own alpha.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    n_masks : int
+        Fit masks of all alphas; where there are several, the masks take them in turn.
+
+    Returns
+    -------
+    DetectableSizes
+    """
     own = max(1, n_masks // len(campaign.meta.alphas or [None]))
     return detectable_sizes(own, campaign.meta.alpha, campaign.n_players)

@@ -74,11 +74,23 @@ class RowRange:
 
     @property
     def mask_ids(self) -> range:
+        """Return the mask ids of the rows.
+
+        Returns
+        -------
+        range
+        """
         return range(first_id(self.role) + self.first, first_id(self.role) + self.last)
 
     @property
     def name(self) -> str:
-        """File name stem; a fragment's rows are known from its name, without opening it."""
+        """Return the file name stem; a fragment's rows are known from its name, without opening it.
+
+        Returns
+        -------
+        str
+            Such as fit-r0-000000000-000016384.
+        """
         return f"{self.role}-r{self.replicate}-{self.first:09d}-{self.last:09d}"
 
     @classmethod

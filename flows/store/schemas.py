@@ -91,8 +91,19 @@ FAITHFULNESS = pa.schema(
 
 
 def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
-    """One row per model to train; masks packed 8 players to a byte, player 0 in the lowest bit. A campaign of several
-    alphas records each mask's."""
+    """Return the schema of `masks`: one row for each model to train.
+
+    Parameters
+    ----------
+    n_players : int
+        Masks are packed 8 players to a byte, player 0 in the lowest bit.
+    several_alphas : bool
+        Whether the campaign has several alphas; each mask's is then a column.
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
     return pa.schema(
         [
             ("mask_id", pa.int64()),  # its number; the mask follows from it and the campaign's seed
@@ -106,7 +117,17 @@ def masks_schema(n_players: int, several_alphas: bool = False) -> pa.Schema:
 
 
 def outputs_schema(n_targets: int) -> pa.Schema:
-    """One row per trained model; `outputs` is null unless status is "ok"."""
+    """Return the schema of `outputs`: one row for each trained model.
+
+    Parameters
+    ----------
+    n_targets : int
+        Numbers in `outputs`, which is null unless the status is "ok".
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
     return pa.schema(
         [
             ("mask_id", pa.int64()),  # of the table masks
@@ -129,13 +150,34 @@ def outputs_schema(n_targets: int) -> pa.Schema:
 
 
 def mask_column(masks: np.ndarray) -> pa.Array:
-    """Return (m, n_players) bool as the column `mask`: fixed-size binary, eight players to a byte."""
+    """Return masks as the column `mask`.
+
+    Parameters
+    ----------
+    masks : (m, n_players) bool
+
+    Returns
+    -------
+    pyarrow.Array
+        (m,) fixed-size binary, eight players to a byte.
+    """
     bits = PackedMasks.pack(masks).bits
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(bits.shape[1]), len(bits), [None, pa.py_buffer(bits)])
 
 
 def packed_column(column: pa.ChunkedArray, n_players: int) -> PackedMasks:
-    """Return the column `mask` as packed masks, without a copy; the inverse of `mask_column`."""
+    """Return the column `mask` as packed masks, without a copy of a single chunk; the inverse of `mask_column`.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        (m,) fixed-size binary.
+    n_players : int
+
+    Returns
+    -------
+    PackedMasks
+    """
     array, width = column.combine_chunks(), packed_width(n_players)
     start = array.offset * width
     bits = np.frombuffer(array.buffers()[1], np.uint8)[start : start + len(array) * width]
@@ -257,7 +299,18 @@ BRITTLENESS = pa.schema(
 
 
 def verification_schema(n_examples: int, n_classes: int) -> pa.Schema:
-    """One row per trained model of an arm. outputs: margin_max of every evaluated example; above 0 it is correct."""
+    """Return the schema of the verification: one row for each trained model of an arm.
+
+    Parameters
+    ----------
+    n_examples : int
+        Examples evaluated; `outputs` holds margin_max of each, above 0 where it is correct.
+    n_classes : int
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
     return pa.schema(
         [
             ("mask_id", pa.int64()),  # its number within the plan
@@ -279,7 +332,17 @@ def verification_schema(n_examples: int, n_classes: int) -> pa.Schema:
 
 
 def results_schema(n_examples: int) -> pa.Schema:
-    """Fragments of experiments that are evaluated on other examples, or trained otherwise, than the campaign's rows."""
+    """Return the schema of `results`: experiments on other examples, or trained otherwise, than the campaign's rows.
+
+    Parameters
+    ----------
+    n_examples : int
+        Examples that each model is evaluated on.
+
+    Returns
+    -------
+    pyarrow.Schema
+    """
     return pa.schema(
         [
             ("mask_id", pa.int64()),  # its number within the plan

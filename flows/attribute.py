@@ -26,7 +26,17 @@ from flows.store.wanted import analysis_key
 
 @dataclass(frozen=True)
 class AttributeSummary:
-    """What the attribute stage found."""
+    """What the attribute stage found.
+
+    Attributes
+    ----------
+    n_targets : int
+        Targets that were explained, pooled ones included.
+    n_open : int
+        Of these, targets with an open gate.
+    n_interactions : int
+        Rows of the table of interactions.
+    """
 
     n_targets: int
     n_open: int
@@ -35,7 +45,21 @@ class AttributeSummary:
 
 @flow(name="attribute", flow_run_name="{config.name} attribute", persist_result=False)
 def attribute(config: CampaignConfig) -> AttributeSummary:
-    """Explain the targets of highest variance; a no-op when nothing it depends on has changed."""
+    """Explain the targets of highest variance; a no-op when nothing it depends on has changed.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    AttributeSummary
+
+    Raises
+    ------
+    IncompleteCampaign
+        If a block of targets could not be analysed.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     key = analysis_key(config, campaign)
@@ -81,7 +105,17 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
 
 
 def resources(settings: AttributionConfig) -> Resources:
-    """What one block of targets asks of Ray: a core, and part of a GPU where the large products run on one."""
+    """Choose what one block of targets asks of Ray: a core, and part of a GPU where the large products run on one.
+
+    Parameters
+    ----------
+    settings : AttributionConfig
+
+    Returns
+    -------
+    Resources
+        No GPU unless the device is "cuda".
+    """
     return Resources(gpus=settings.gpus_per_block if settings.device == "cuda" else 0.0)
 
 

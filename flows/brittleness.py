@@ -34,8 +34,17 @@ SEARCHES = ("main_effects", "interactions")
 class BrittlenessSummary:
     """Targets whose prediction both searches flipped beyond doubt, and how many removals they needed.
 
-    n_open: of these, targets with an open gate. ratio: removals by interactions over those by main effects, geometric
-    mean over the n_open targets; NaN without one.
+    Attributes
+    ----------
+    n_targets : int
+        Targets that were searched.
+    n_flipped : int
+        Of these, targets that both searches flipped.
+    n_open : int
+        Of the flipped, targets with an open gate.
+    ratio : float
+        Removals by interactions over those by main effects, geometric mean over the n_open targets; NaN
+        without one.
     """
 
     n_targets: int
@@ -46,7 +55,21 @@ class BrittlenessSummary:
 
 @flow(name="brittleness", flow_run_name="{config.name} brittleness", persist_result=False)
 def brittleness(config: CampaignConfig) -> BrittlenessSummary:
-    """Find, then confirm. First the full training set is trained; then, in a second frozen plan, every removal."""
+    """Find, then confirm. First the full training set is trained; then, in a second frozen plan, every removal.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    BrittlenessSummary
+
+    Raises
+    ------
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     faith = list(read_faithfulness(campaign).values())
@@ -86,13 +109,37 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
 
 
 def brittleness_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Names a search by the analysis it rests on and its settings."""
+    """Name a search by the analysis it rests on and its settings.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+        The first 16 characters of the digest.
+    """
     analysis = (campaign.analysis or {}).get("key")
     return digest({"analysis": analysis, "settings": config.brittleness.model_dump(mode="json")})[:16]
 
 
 def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate:
-    """Main effects and sets of one target, shrunken, with their standard errors."""
+    """Read main effects and sets of one target, shrunken, with their standard errors.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    target : int
+        Id of the target.
+    level : float
+        Largest q-value of a set that is included; its gate must be open as well.
+
+    Returns
+    -------
+    Surrogate
+    """
     effects = campaign.read("effects", ["target", "player", "shrunken", "stderr"])
     chosen = effects["target"].to_numpy() == target
     main, stderr = np.zeros(campaign.n_players), np.zeros(campaign.n_players)
@@ -174,7 +221,22 @@ def _second_plan(campaign: Campaign, key: str, searched: list[dict[str, Any]], n
 
 
 def masks_of(plan: Plan, n_players: int, mask_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masks and seed groups of a plan's rows: every removal is trained from the same seeds."""
+    """Build masks and seed groups of a plan's rows: every removal is trained from the same seeds.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_players : int
+    mask_ids : (rows,) int64
+        Ids of the plan's masks.
+
+    Returns
+    -------
+    masks : (rows, n_players) bool
+        False for removed players.
+    groups : (rows,) int64
+        Seed group of each row.
+    """
     masks, groups = np.ones((len(mask_ids), n_players), dtype=bool), np.zeros(len(mask_ids), np.int64)
     for block in plan.content["blocks"]:
         rows = slice(block["offset"], block["offset"] + block["n_seeds"])

@@ -20,6 +20,15 @@ def campaign(config: CampaignConfig) -> Path:
     """Make what the configuration asks for and does not exist yet; the path of the report.
 
     Running it again is a no-op; asking for more models trains only the missing ones.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    Path
+        The file report.html.
     """
     record = RunRecord(config)
     with games_kept():

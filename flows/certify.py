@@ -45,7 +45,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CertifySummary:
-    """What the experiment found: sets by verdict, reported (or named) ones and random ones apart."""
+    """What the experiment found: sets by verdict, reported (or named) ones and random ones apart.
+
+    Attributes
+    ----------
+    n_tried : int
+        Sets that are not random.
+    n_certified : int
+        Of these, certified sets.
+    n_random : int
+        Random sets.
+    n_random_certified : int
+        Of these, certified sets.
+    n_models : int
+        Models of all sets of the experiment.
+    """
 
     n_tried: int
     n_certified: int
@@ -56,7 +70,22 @@ class CertifySummary:
 
 @flow(name="certify", flow_run_name="{config.name} certify", persist_result=False)
 def certify(config: CampaignConfig) -> CertifySummary:
-    """Run the experiment a configuration asks for; what exists of it is not trained again."""
+    """Run the experiment a configuration asks for; what exists of it is not trained again.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    CertifySummary
+        All counts are 0 without a set to try.
+
+    Raises
+    ------
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     game = make_game(config)
@@ -92,8 +121,20 @@ def certify(config: CampaignConfig) -> CertifySummary:
 
 
 def experiment_key(config: CampaignConfig, candidates: Sequence[Candidate]) -> str:
-    """Names an experiment by what is tried and how; not by the predictions, which the first plan freezes, nor by the
-    words that chose the sets."""
+    """Name an experiment by what is tried and how.
+
+    The predictions, which the first plan freezes, and the words that chose the sets are not part of the name.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    candidates : sequence of Candidate
+
+    Returns
+    -------
+    str
+        The first 16 characters of the digest.
+    """
     settings = config.certify.model_dump(mode="json", exclude={"members", "target", "kinds", "orders"})
     tried = [[item.origin, list(item.members), item.target] for item in candidates]
     return digest({"settings": settings, "sets": tried})[:16]
@@ -102,7 +143,26 @@ def experiment_key(config: CampaignConfig, candidates: Sequence[Candidate]) -> s
 def first_round(
     config: CampaignConfig, campaign: Campaign, candidates: Sequence[Candidate]
 ) -> tuple[BasesPlan, float]:
-    """Base masks of every set as power asks for them, and the level of each interval. Trains and writes nothing."""
+    """Plan the base masks that power asks for, and the level of each interval. Trains and writes nothing.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    candidates : sequence of Candidate
+
+    Returns
+    -------
+    plan : BasesPlan
+        Base masks of each candidate.
+    level : float
+        Level of each interval.
+
+    Raises
+    ------
+    BadRequest
+        If certify.n_bases asks for more models than the budget allows.
+    """
     settings = config.certify
     most = allowed_models(campaign, settings.max_models)
     wanted, level = _wanted_bases(config, campaign, candidates)
@@ -125,10 +185,22 @@ def _by_default(configured: int | None) -> str:
 
 
 def sets_within_budget(config: CampaignConfig, campaign: Campaign) -> tuple[list[Candidate], list[str]]:
-    """Choose the sets to try, and say what a larger budget would buy.
+    """Choose the sets to try, and report what a larger budget would buy.
 
     Where certify.max_models is empty, as many of the strongest sets are tried as get the base masks that power asks for
     within the campaign's own number of models, with a matched random set beside every second one.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    candidates : list of Candidate
+        Random sets last.
+    notes : list of str
+        Empty where all sets are tried.
     """
     settings = config.certify
     candidates = choose_sets(config, campaign)
@@ -236,7 +308,25 @@ def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: 
 def masks_of(
     plan: Plan, n_players: int, alpha: float, seed: int, mask_ids: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks and seed groups of a plan's rows. All cells of a base share the seed group, the id of its first cell."""
+    """Build masks and seed groups of a plan's rows. All cells of a base share the seed group, the id of its first cell.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_players : int
+    alpha : float
+        Share of the players in a base mask.
+    seed : int
+        The campaign's seed.
+    mask_ids : (rows,) int64
+        Ids of the plan's masks.
+
+    Returns
+    -------
+    masks : (rows, n_players) bool
+    groups : (rows,) int64
+        Seed group of each row.
+    """
     masks, groups = [], []
     for block in plan.content["sets"]:
         cells = n_cells(len(block["members"]))

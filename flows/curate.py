@@ -34,7 +34,17 @@ from training.data.planting import Planted
 
 @dataclass(frozen=True)
 class CurateSummary:
-    """Players by decision."""
+    """Players by decision.
+
+    Attributes
+    ----------
+    kept : int
+        Players to keep.
+    dropped : int
+        Players to drop.
+    to_review : int
+        Players to review.
+    """
 
     kept: int
     dropped: int
@@ -45,7 +55,20 @@ class CurateSummary:
 def curate(config: CampaignConfig) -> CurateSummary:
     """Decide about every player; a no-op when nothing the decisions depend on has changed.
 
-    Raises NothingLearnt when the campaign's models are not above chance, unless curate.allow_unlearnable is set.
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    CurateSummary
+
+    Raises
+    ------
+    NothingLearnt
+        When the campaign's models are not above chance, unless curate.allow_unlearnable is set.
+    CampaignMismatch
+        If the folder belongs to another campaign.
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
@@ -121,7 +144,19 @@ def changes_since_last(campaign: Campaign, rows: list[dict[str, Any]]) -> dict[s
     """Compare decisions with the last ones: how many changed, and how many of these go beyond noise.
 
     A change is beyond noise where the player's main effect on the utility excludes 0 at 95%, or where a rule other than
-    the budget decides. Empty for a campaign's first decisions.
+    the budget decides.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    rows : list of dict
+        Rows of the table of decisions.
+
+    Returns
+    -------
+    dict
+        n_changed, n_clear, since (key of the last decisions) and sentence; empty for a campaign's first
+        decisions.
     """
     earlier = history(campaign, "decisions")
     if not earlier:

@@ -34,7 +34,17 @@ FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of pla
 
 @dataclass(frozen=True)
 class PlanSummary:
-    """What the plan stage did."""
+    """What the plan stage did.
+
+    Attributes
+    ----------
+    new_masks : int
+        Masks that were drawn.
+    n_players : int
+    n_targets : int
+    smallest_detectable : float
+        Smallest pair interaction detected, in standard deviations of a target's output.
+    """
 
     new_masks: int
     n_players: int
@@ -44,7 +54,21 @@ class PlanSummary:
 
 @flow(name="plan", flow_run_name="{config.name} plan", persist_result=False)
 def plan(config: CampaignConfig) -> PlanSummary:
-    """Create the campaign where there is none, and draw its missing masks."""
+    """Create the campaign where there is none, and draw its missing masks.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    PlanSummary
+
+    Raises
+    ------
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     game = make_game(config)
@@ -71,8 +95,18 @@ def plan(config: CampaignConfig) -> PlanSummary:
 def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
     """Make the folder this configuration's campaign, or check that it is.
 
-    The examples are written before campaign.json, so that a folder with a campaign.json is complete. Raises
-    CampaignMismatch for the folder of another campaign.
+    The examples are written before campaign.json, so that a folder with a campaign.json is complete.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    config : CampaignConfig
+    game : Game
+
+    Raises
+    ------
+    CampaignMismatch
+        For the folder of another campaign.
     """
     identity = full_identity(config, game)
     if campaign.exists:
@@ -104,7 +138,19 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
 
 
 def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:
-    """Rows of the masks table, from the campaign's seed and the mask ids alone."""
+    """Draw rows of the masks table, from the campaign's seed and the mask ids alone.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    rows : RowRange
+    n_players : int
+
+    Returns
+    -------
+    pyarrow.Table
+        One row a mask; a column "alpha" only where the campaign has several.
+    """
     ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
     several = bool(config.sampler.other_alphas)
     alpha = config.sampler.alphas if several else config.sampler.alpha
@@ -122,7 +168,15 @@ def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Ta
 
 
 def announce_findings(findings: tuple[Finding, ...], new: bool, log: Any) -> None:
-    """Log what is wrong with the data, the gravest first: all of it when it is new, else the counts."""
+    """Log what is wrong with the data, the gravest first: all of it when it is new, else the counts.
+
+    Parameters
+    ----------
+    findings : tuple of Finding
+    new : bool
+        Whether to log the findings one by one.
+    log : logger
+    """
     if not findings:
         log.info("data inspected: no duplicates, leaks or contradicting labels found")
         return
@@ -138,7 +192,18 @@ def announce_findings(findings: tuple[Finding, ...], new: bool, log: Any) -> Non
 def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: Any) -> float:
     """Log the smallest pair interaction that a campaign of this size detects, and warn when few effects are as large.
 
-    Returns it, in standard deviations of a target's output.
+    Parameters
+    ----------
+    config : CampaignConfig
+    n_players : int
+    n_targets : int
+        Used where attribution.n_targets is not set.
+    log : logger
+
+    Returns
+    -------
+    float
+        The interaction, in standard deviations of a target's output.
     """
     n_explained = config.attribution.n_targets or n_targets
     smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alphas, n_players, n_explained)

@@ -17,7 +17,17 @@ from flows.store.history import runs
 
 @flow(name="report", flow_run_name="{config.name} report", persist_result=False)
 def report(config: CampaignConfig) -> Path:
-    """Write report.html into the campaign's folder, unless it is up to date; its path."""
+    """Write report.html into the campaign's folder, unless it is up to date; its path.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    Path
+        The file report.html.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     page, about = campaign.folder / "report.html", campaign.folder / "report.json"

@@ -18,7 +18,24 @@ from flows.store.wanted import missing_models, wanted
 
 @flow(name="retrain", flow_run_name="{config.name} retrain", persist_result=False)
 def retrain(config: CampaignConfig) -> TrainingSummary:
-    """Evaluate what is missing. Raises IncompleteCampaign at the end when models failed; the others are kept."""
+    """Evaluate the planned masks that have no outcome yet; models that succeed are kept when others fail.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    TrainingSummary
+        Models trained, diverged and failed.
+
+    Raises
+    ------
+    IncompleteCampaign
+        At the end, when models failed.
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     shards = missing_models(config, campaign)

@@ -42,14 +42,32 @@ class TopUpRequest(Section):
 
 @dataclass(frozen=True)
 class Goal:
-    """Fit masks a firing should leave behind (None: nothing is left to do), and why."""
+    """Fit masks a firing should leave behind, and why.
+
+    Attributes
+    ----------
+    n_fit : int or None
+        None: no work is left.
+    why : str
+        The reason, for the log.
+    """
 
     n_fit: int | None
     why: str
 
 
 def next_goal(config: CampaignConfig, request: TopUpRequest) -> Goal:
-    """How far a firing goes. Reads names of files only."""
+    """Choose how far a firing goes. Reads names of files only.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    request : TopUpRequest
+
+    Returns
+    -------
+    Goal
+    """
     campaign = Campaign(config.campaign.folder)
     if not campaign.exists:
         n_fit = min(config.campaign.n_fit, request.budget or config.campaign.n_fit)
@@ -74,7 +92,17 @@ def _n_fit(ranges: list[RowRange]) -> int:
 
 @flow(name="top-up", flow_run_name="{request.configuration} top-up", persist_result=False)
 def top_up(request: TopUpRequest) -> Any:
-    """One firing. Ends in a completed state named Skipped when there is nothing to do or another firing is at work."""
+    """Run one firing.
+
+    Parameters
+    ----------
+    request : TopUpRequest
+
+    Returns
+    -------
+    State
+        Completed; named Skipped when there is nothing to do or another firing is at work.
+    """
     log = stage_logger()
     config = compose(request.configuration, request.overrides)
     campaign = Campaign(config.campaign.folder)
@@ -93,5 +121,16 @@ def top_up(request: TopUpRequest) -> Any:
 
 
 def with_n_fit(config: CampaignConfig, n_fit: int) -> CampaignConfig:
-    """The same configuration with another number of fit masks."""
+    """Copy the configuration with another number of fit masks.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    n_fit : int
+        Fit masks of the copy.
+
+    Returns
+    -------
+    CampaignConfig
+    """
     return config.model_copy(update={"campaign": config.campaign.model_copy(update={"n_fit": n_fit})})

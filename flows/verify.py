@@ -45,7 +45,17 @@ FEW_SEEDS = 20
 class VerifySummary:
     """The declared size's headline: curated against class-balanced random, in accuracy on the audit examples.
 
-    low, high: the interval over seeds and audit examples together.
+    Attributes
+    ----------
+    n_keep : int
+        Players kept at the declared size.
+    difference : float
+        Accuracy of curated less that of random.
+    low : float
+        Lower end of the interval over seeds and audit examples together.
+    high : float
+        Upper end of that interval.
+    verdict : str
     """
 
     n_keep: int
@@ -59,7 +69,24 @@ class VerifySummary:
 def verify(config: CampaignConfig) -> VerifySummary:
     """Compare the current decisions with other choices of the same size by retraining.
 
-    The plan is frozen before anything is trained. Raises IncompleteCampaign without decisions or audit examples.
+    The plan is frozen before anything is trained.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    VerifySummary
+
+    Raises
+    ------
+    IncompleteCampaign
+        Without decisions or audit examples, or where the decisions drop none or all of the players.
+    NothingLearnt
+        For models at chance.
+    CampaignMismatch
+        If the folder belongs to another campaign.
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
@@ -150,10 +177,20 @@ def what_to_train(config: CampaignConfig, campaign: Campaign, n_declared: int) -
 
 
 def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
-    """The smallest difference this audit set can show, estimated from the campaign's models; nothing is trained.
+    """Estimate the smallest difference this audit set can show, from the campaign's models; nothing is trained.
 
     The campaign's models are compared on its targets: a target counts as right where its output is above 0 (with more
     than two classes and `margin_lse`: where its class has more than half of the probability).
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+        A sentence; differences are in percentage points of accuracy.
     """
     n_audit, n_arms = campaign.meta.n_audit, len(ARMS)  # three other arms and the full set
     pairs = campaign.training_pairs("fit")
@@ -191,10 +228,24 @@ def verification_key(config: CampaignConfig, decisions_key: str) -> str:
 
 
 def current_decisions(config: CampaignConfig, campaign: Campaign) -> dict[str, Any]:
-    """What the decisions were made from.
+    """Read what the decisions were made from.
 
-    Raises IncompleteCampaign when there are none, or none of this kind, or no audit examples; NothingLearnt for models
-    at chance.
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        The description stored beside the table of decisions.
+
+    Raises
+    ------
+    IncompleteCampaign
+        When there are no decisions, or none with these settings, or no audit examples.
+    NothingLearnt
+        For models at chance.
     """
     if not int(campaign.meta["n_audit"]):
         raise IncompleteCampaign(
@@ -284,7 +335,26 @@ def _classes(plan: Plan) -> np.ndarray:
 
 
 def masks_of(plan: Plan, n_players: int, classes: np.ndarray, mask_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Masks and seed groups of a plan's rows. Row s of every arm shares its training seed; random draws are fresh."""
+    """Build masks and seed groups of a plan's rows.
+
+    Row s of every arm shares its training seed; random draws are fresh.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_players : int
+    classes : (n_players,) int64
+        Class of each player.
+    mask_ids : (rows,) int64
+        Ids of the plan's masks.
+
+    Returns
+    -------
+    masks : (rows, n_players) bool
+        True for players that are kept.
+    groups : (rows,) int64
+        Seed group of each row.
+    """
     masks, groups = [], []
     for block in plan.content["blocks"]:
         for index in range(block["n_seeds"]):

@@ -26,7 +26,17 @@ class WeeklyRequest(Section):
 
 @flow(name="weekly", flow_run_name="{request.configuration} weekly", persist_result=False)
 def weekly(request: WeeklyRequest) -> Any:
-    """Curate, then verify. Ends in a completed state named Skipped when another driver writes to the campaign."""
+    """Curate, then verify.
+
+    Parameters
+    ----------
+    request : WeeklyRequest
+
+    Returns
+    -------
+    State
+        Completed; named Skipped when another driver writes to the campaign.
+    """
     config = compose(request.configuration, request.overrides)
     try:
         for stage in ("curate", "verify"):

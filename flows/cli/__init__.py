@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Entry point of the command; exits with a code that says what went wrong (`coterie --help` lists them)."""
+    """Check the installed packages, then run the command (`coterie --help` lists its exit codes).
+
+    Raises
+    ------
+    SystemExit
+        With the problem's exit code when a package check fails, else with that of the command.
+    """
     import sys
 
     from flows.runtime.preflight import EnvironmentProblem, check_packages

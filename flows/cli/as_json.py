@@ -51,12 +51,39 @@ def status_of(campaign: Campaign, config: CampaignConfig | None) -> dict[str, An
 
 
 def interactions_of(campaign: Campaign, target: int | None, top: int) -> dict[str, Any]:
-    """Return the strongest `top` interactions of a target (or of all targets) as rows of the table."""
+    """Return the strongest `top` interactions of a target (or of all targets) as rows of the table.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    target : int or None
+        Id of the target; None for all targets.
+    top : int
+        Rows to return at most.
+
+    Returns
+    -------
+    dict
+        The folder and its interactions.
+    """
     return plain({"folder": str(campaign.folder), "interactions": strongest(campaign, target)[:top]})
 
 
 def outcome_of(stage: str, config: CampaignConfig) -> dict[str, Any]:
-    """Return what a stage left in the folder: its status, and the rows of its table for curate and verify."""
+    """Return what a stage left in the folder.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    config : CampaignConfig
+
+    Returns
+    -------
+    dict
+        Rows of the table of curate, verify, certify or brittleness; the campaign's status for another
+        stage.
+    """
     campaign = Campaign(config.campaign.folder)
     found: dict[str, Any] = {"folder": str(campaign.folder), "stage": stage}
     if stage == "curate":
@@ -74,7 +101,18 @@ def outcome_of(stage: str, config: CampaignConfig) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return the value with numbers that JSON cannot hold (NaN, infinities) as null."""
+    """Return the value with numbers that JSON cannot hold (NaN, infinities) as null.
+
+    Parameters
+    ----------
+    value : object
+        Dictionaries, lists and tuples are converted inside as well.
+
+    Returns
+    -------
+    object
+        Keys of dictionaries are str; tuples are lists.
+    """
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

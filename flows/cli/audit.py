@@ -19,7 +19,26 @@ LISTED = 50
 
 
 def run_audit(where: str, overrides: list[str], sample: int, seed: int, mend: bool) -> None:
-    """Audit, list what was found, and repair if asked to. Raises AuditFailed when something is wrong."""
+    """Audit, list what was found, and repair if asked to.
+
+    Parameters
+    ----------
+    where : str
+        A campaign's folder, or the configuration that names it.
+    overrides : list of str
+        Settings to change, written key=value.
+    sample : int
+        Models to train again; none where no run is on record.
+    seed : int
+        Seed of the sample.
+    mend : bool
+        Set broken files aside.
+
+    Raises
+    ------
+    AuditFailed
+        When something is wrong, repaired or not.
+    """
     prepare()
     campaign, config = locate(where, overrides)
     settings = config or last_configuration(campaign)
@@ -51,7 +70,17 @@ def run_audit(where: str, overrides: list[str], sample: int, seed: int, mend: bo
 
 
 def last_configuration(campaign: Campaign) -> CampaignConfig | None:
-    """The configuration of the campaign's last recorded run; None when none fits this version."""
+    """Read the configuration of the campaign's last recorded run.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    CampaignConfig or None
+        None when none fits this version, or when the records cannot be read.
+    """
     try:
         records = runs(campaign)
     except StoreError:  # the audit lists it

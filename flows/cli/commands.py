@@ -217,7 +217,13 @@ cli_decisions.register(app, _decide)
 
 
 def main() -> None:
-    """Run the command line; print one message and leave with its exit code for errors a person can fix."""
+    """Run the command line; print one message and leave with its exit code for errors a person can fix.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 for a configuration, 8 for data or an analysis, else the error's own exit code.
+    """
     from attribution.errors import AttributionError
     from training.errors import TrainingInputError
 

@@ -41,7 +41,26 @@ def configuration(where: str, overrides: Sequence[str] | None = None) -> Campaig
 
 
 def locate(where: str, overrides: Sequence[str] | None = None) -> tuple[Campaign, CampaignConfig | None]:
-    """Return the campaign that `where` names, and its configuration where it is known (commands that only read)."""
+    """Return the campaign that `where` names, and its configuration where it is known (commands that only read).
+
+    Parameters
+    ----------
+    where : str
+        A campaign's folder, a name in conf/, or the path of a YAML file.
+    overrides : sequence of str, optional
+        Settings to change, written key=value; not applied to a campaign's folder.
+
+    Returns
+    -------
+    campaign : Campaign
+    config : CampaignConfig or None
+        None where `where` is a campaign's folder.
+
+    Raises
+    ------
+    ConfigError
+        When nothing of that name exists, and for an override that cannot be applied.
+    """
     campaign = Campaign(where)
     if campaign.exists:
         return campaign, None

@@ -101,7 +101,21 @@ def register(app: typer.Typer, run: Run) -> None:
 
 
 def ask_before_much(stage: str, config: CampaignConfig, agreed: bool) -> None:
-    """Ask before an experiment may train over ten times the campaign's models. Raises ConfigError without a yes."""
+    """Ask before an experiment may train over ten times the campaign's models.
+
+    Parameters
+    ----------
+    stage : str
+        A stage whose settings have max_models.
+    config : CampaignConfig
+    agreed : bool
+        Do not ask.
+
+    Raises
+    ------
+    ConfigError
+        Without a yes, or where standard input is no terminal.
+    """
     from flows.experiments.budget import ASK_ABOVE, own_models
     from flows.store.campaign import Campaign
 

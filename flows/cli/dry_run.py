@@ -18,7 +18,19 @@ SIZES_A_REMOVAL = 10  # tried for each target and search at most (attribution.cu
 
 
 def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str]:
-    """The lines that `coterie STAGE --dry-run` prints. Raises what the stage itself would raise before it trains."""
+    """Write the lines that `coterie STAGE --dry-run` prints. Raises what the stage itself would raise before it trains.
+
+    Parameters
+    ----------
+    stage : str
+        "certify", "curate", "verify" or "brittleness".
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    list of str
+    """
     lines_of: dict[str, Callable[[CampaignConfig, Campaign], list[str]]] = {
         "certify": _certify, "curate": _curate, "verify": _verify, "brittleness": _brittleness,
     }  # fmt: skip

@@ -16,7 +16,14 @@ BUSY = 0.5  # programs a core, beyond which the wall time is said to be that of 
 
 
 def print_estimate(config: CampaignConfig, as_json: bool) -> None:
-    """Estimate and print; JSON for programs."""
+    """Estimate and print; JSON for programs.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    as_json : bool
+        Print one JSON document in place of tables.
+    """
     found = estimate(config)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
@@ -34,7 +41,17 @@ def print_estimate(config: CampaignConfig, as_json: bool) -> None:
 
 
 def lines(found: Estimate) -> list[tuple[str, str]]:
-    """Names and values of what is not a curve."""
+    """List names and values of what is not a curve.
+
+    Parameters
+    ----------
+    found : Estimate
+
+    Returns
+    -------
+    list of (str, str)
+        Name and value of each line.
+    """
     lines = time_lines(found.time) if found.time else [("time", f"unknown here: {found.time_unknown}")]
     parts = ", ".join(f"{name} {as_bytes(size)}" for name, size in found.disk.by_table.items())
     return [
@@ -45,7 +62,17 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
 
 
 def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
-    """Time, and what it was taken from."""
+    """List the time, and what it was taken from.
+
+    Parameters
+    ----------
+    time : TimeForecast
+
+    Returns
+    -------
+    list of (str, str)
+        Name and value of each line.
+    """
     how = f"{time.mode}, {time.ensemble_size} at a time, {time.threads} thread{'s' * (time.threads > 1)}"
     total = time.training_seconds + time.other_seconds
     hours = f"{time.core_hours:.2g} core-hours" + (f", {time.gpu_hours:.2g} GPU-hours" if time.gpu_hours else "")
@@ -67,7 +94,16 @@ def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
 
 
 def faithfulness_table(found: Estimate) -> Table:
-    """Expected R² by number of fit masks."""
+    """Build the table of expected R² by number of fit masks.
+
+    Parameters
+    ----------
+    found : Estimate
+
+    Returns
+    -------
+    rich.table.Table
+    """
     forecast = found.faithfulness
     origin = (
         "[bold]prior[/bold], not from this campaign: what as many masks a player gave in "

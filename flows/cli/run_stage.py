@@ -27,7 +27,27 @@ ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attrib
 
 
 def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
-    """Run `stage` ("campaign" for all of them). With `dry_run`, only print what would be done and why."""
+    """Run `stage`, or only print what would be done and why.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage; "campaign" for all of them.
+    config : CampaignConfig
+    dry_run : bool
+        Only print.
+
+    Raises
+    ------
+    IncompleteCampaign
+        If the stage before it has not made what this one needs.
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    StoreError
+        If the folder cannot be written.
+    CampaignBusy
+        If another driver writes to the campaign.
+    """
     from flows.games.table import games_kept
 
     with games_kept():  # the images are loaded once, by the check, and then used by every stage
@@ -79,9 +99,18 @@ def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign)
 
 
 def check_writable(campaign: Campaign) -> None:
-    """A folder that cannot be written, or is being written, is found before minutes are spent; every stage looks again.
+    """Find a folder that cannot be written, or is being written, before minutes are spent; every stage checks again.
 
-    Raises StoreError, CampaignBusy.
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    CampaignBusy
+        If another driver writes to the campaign.
     """
     _check_folder(campaign.folder)
     if not isinstance(campaign.folder, ObjectPath):
@@ -106,7 +135,23 @@ def _announce(states: list[StageState]) -> None:
 
 
 def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple[str, ...] = ()) -> None:
-    """Run a stage's flow, and then those that its result makes stale."""
+    """Run a stage's flow, and then those that its result makes stale.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    config : CampaignConfig
+    needs_ray : bool
+        Start Ray in the background first.
+    then : tuple of str
+        Stages to run afterwards, in this order.
+
+    Raises
+    ------
+    ClusterError
+        If Prefect's server cannot be reached.
+    """
     began = time.monotonic()
     check_environment()
     if needs_ray:
@@ -178,9 +223,22 @@ def _print_report(campaign: Campaign) -> None:
 
 
 def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) -> None:
-    """Check what can be known at once, then run the stage's flow. Raises IncompleteCampaign without an analysis.
+    """Check what can be known at once, then run the stage's flow and the report's.
 
-    dry_run: only print what would be done, what it would train and how long that takes.
+    Parameters
+    ----------
+    stage : str
+        "certify", "curate", "verify" or "brittleness".
+    config : CampaignConfig
+    dry_run : bool
+        Only print what would be done, what it would train and how long that takes.
+
+    Raises
+    ------
+    IncompleteCampaign
+        Without a campaign or an analysis.
+    CampaignMismatch
+        If the folder belongs to another campaign.
     """
     log_to_stderr()
     prepare()

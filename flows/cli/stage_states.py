@@ -17,7 +17,17 @@ from flows.store.wanted import analysis_key, missing_models, wanted
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage: whether it has work to do, and why or why not."""
+    """One stage: whether it has work to do, and why or why not.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage.
+    todo : bool
+        Whether there is work.
+    why : str
+        The reason, for the terminal.
+    """
 
     stage: str
     todo: bool
@@ -25,7 +35,22 @@ class StageState:
 
 
 def survey(config: CampaignConfig) -> list[StageState]:
-    """State of every stage. Raises CampaignMismatch when the folder is another campaign's."""
+    """Report the state of every stage.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    list of StageState
+        plan, retrain, attribute and report, in this order.
+
+    Raises
+    ------
+    CampaignMismatch
+        When the folder is another campaign's.
+    """
     campaign = Campaign(config.campaign.folder)
     models = count_rows(wanted(config))
     if not campaign.exists:

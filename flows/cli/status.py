@@ -24,7 +24,15 @@ from flows.store.wanted import wanted
 
 
 def print_status(where: str, overrides: list[str]) -> None:
-    """Rows that exist, are missing or failed; then what each stage has left to do."""
+    """Print rows that exist, are missing or failed; then what each stage has left to do.
+
+    Parameters
+    ----------
+    where : str
+        A campaign's folder, or the configuration that names it.
+    overrides : list of str
+        Settings to change, written key=value.
+    """
     campaign, config = locate(where, overrides)
     console = _console()
     if not campaign.exists:
@@ -87,7 +95,24 @@ def _print_failures(console: Console, campaign: Campaign) -> None:
 
 
 def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:
-    """The strongest interactions of a target, or of all."""
+    """Print the strongest interactions of a target, or of all.
+
+    Parameters
+    ----------
+    where : str
+        A campaign's folder, or the configuration that names it.
+    overrides : list of str
+        Settings to change, written key=value.
+    target : int or None
+        Id of the target; None for all targets.
+    top : int
+        Interactions to print at most.
+
+    Raises
+    ------
+    IncompleteCampaign
+        For a target that was not explained.
+    """
     campaign, _ = locate(where, overrides)
     faithfulness = read_faithfulness(campaign)
     if target is not None and target not in faithfulness:

@@ -15,7 +15,9 @@ import pytest
 from flows.cli.stage_states import survey
 from flows.compute.ray_cluster import Cluster, ClusterError
 from flows.errors import CampaignMismatch, IncompleteCampaign
+from flows.storage.files import read_json
 from flows.store.campaign import Campaign
+from flows.store.configuration import keep_configuration
 from flows.store.faithfulness import read_faithfulness
 from flows.store.roles import RowRange, first_id, role_of
 from tests.flows.toy import process, results, run_stages, stamps, toy, wait_until, without_lock
@@ -139,7 +141,12 @@ def test_a_top_up_trains_the_missing_models_only(cluster: Cluster, tmp_path: Pat
 def test_asking_for_fewer_models_deletes_nothing(finished: Path) -> None:
     before = without_lock(stamps(finished))
     run_stages(toy(finished, "campaign.n_fit=16"), "plan", "retrain")
-    assert without_lock(stamps(finished)) == before
+    after = without_lock(stamps(finished))
+    assert read_json(finished / "config.json")["campaign"]["n_fit"] == 16  # the settings of the last plan
+    assert {name: at for name, at in after.items() if name != "config.json"} == {
+        name: at for name, at in before.items() if name != "config.json"
+    }
+    keep_configuration(Campaign(finished), toy(finished))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
     if len(varying) > MAX_DENSE_PLAYERS:
         chosen = np.sort(np.random.default_rng(0).choice(varying, MAX_DENSE_PLAYERS, replace=False))
     part = np.ascontiguousarray(masks[:, chosen])
-    same = _same_columns(part)
+    classes = _column_classes(part)
+    same = [players for players in classes if len(players) > 1]
     for players in same[:1]:
         warnings.warn(
             f"{_named(chosen[players])} are in the same masks: no mask separates them, and each is given an equal part "
@@ -73,7 +74,7 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
             AttributionWarning,
             stacklevel=4,
         )
-    alone = np.sort(np.array([players[0] for players in _column_classes(part)], dtype=np.int64))
+    alone = np.sort(np.array([players[0] for players in classes], dtype=np.int64))
     p = float(np.mean(alpha))
     if draws > 2 * len(alone) + 20 and draws * p * (1 - p) > 20:
         _check_constant_sums(part[:, alone], chosen[alone], fixed_size)
@@ -214,11 +215,6 @@ def _column_classes(masks: Masks) -> list[NDArray[np.int64]]:
     _, label = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_inverse=True)
     order = np.argsort(label.ravel(), kind="stable")
     return np.split(order, np.flatnonzero(np.diff(label.ravel()[order])) + 1)
-
-
-def _same_columns(masks: Masks) -> list[NDArray[np.int64]]:
-    """Classes of players that are in exactly the same masks, larger than one."""
-    return [players for players in _column_classes(masks) if len(players) > 1]
 
 
 def _named(players: NDArray[np.int64]) -> str:

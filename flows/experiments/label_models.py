@@ -17,7 +17,7 @@ from flows.experiments.training import Batch, train_missing
 from flows.games.retraining import Retraining
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
-from flows.store.examples import inspection
+from flows.store.examples import leaked_positions
 from training import Dataset
 from training.data.dataset import ImageSet
 from training.data.near_duplicates import near_duplicate_components
@@ -71,13 +71,7 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
 
 def _not_in_training(campaign: Campaign, n_targets: int) -> np.ndarray:
     """Rows of the targets that are no picture of the training set as well, by what `plan` found in the data."""
-    leaked = {
-        position
-        for finding in inspection(campaign) or ()
-        if finding.kind == "leak" and "train" in finding.splits
-        for split, position in zip(finding.splits, finding.positions, strict=True)
-        if split == "target"
-    }
+    leaked = leaked_positions(campaign, "target", also_in="train")
     return np.array([row for row in range(n_targets) if row not in leaked], dtype=np.int64)
 
 

@@ -125,6 +125,30 @@ def inspection(campaign: Campaign) -> tuple[Finding, ...] | None:
     return tuple(found)
 
 
+def leaked_positions(campaign: Campaign, split: str, also_in: str | None = None) -> set[int]:
+    """Return the rows of a split whose pictures are in another split as well, by what plan found in the data.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        Its `inspection.json` is what counts.
+    split : {"train", "target", "audit"}
+    also_in : {"train", "target", "audit"}, optional
+        Only leaks that this split is part of; any other split by default.
+
+    Returns
+    -------
+    set of int
+    """
+    return {
+        position
+        for finding in inspection(campaign) or ()
+        if finding.kind == "leak" and (also_in is None or also_in in finding.splits)
+        for found_in, position in zip(finding.splits, finding.positions, strict=True)
+        if found_in == split
+    }
+
+
 def leaked_audit_sentence(campaign: Campaign) -> str:
     """Report how many audit examples are in training or among the targets as well; empty where none is known to be.
 
@@ -137,13 +161,7 @@ def leaked_audit_sentence(campaign: Campaign) -> str:
     -------
     str
     """
-    leaked = {
-        position
-        for finding in inspection(campaign) or ()
-        if finding.kind == "leak"
-        for split, position in zip(finding.splits, finding.positions, strict=True)
-        if split == "audit"
-    }
+    leaked = leaked_positions(campaign, "audit")
     if not leaked:
         return ""
     verb = "is" if len(leaked) == 1 else "are"

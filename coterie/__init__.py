@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attribution.lazy import attach
 
 if TYPE_CHECKING:
+    from ablation import AblationError, ComponentGame, PatchGame
     from attribution import (
         AttributionError,
         AttributionWarning,

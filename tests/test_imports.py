@@ -45,10 +45,11 @@ def files(package: str) -> list[Path]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("training", {"coterie", "attribution", "flows", "conf", "ray", "prefect"}),
-        ("attribution", {"coterie", "training", "flows", "conf", "ray", "prefect"}),
+        ("training", {"coterie", "attribution", "ablation", "flows", "conf", "ray", "prefect"}),
+        ("attribution", {"coterie", "training", "ablation", "flows", "conf", "ray", "prefect"}),
+        ("ablation", {"coterie", "training", "attribution", "flows", "conf", "ray", "prefect"}),
         ("flows", {"coterie"}),
-        ("conf", {"attribution", "flows", "ray", "prefect", "torch"}),
+        ("conf", {"attribution", "ablation", "flows", "ray", "prefect", "torch"}),
     ],
 )
 def test_imports_run_downward_only(package: str, forbidden: set[str]) -> None:
@@ -86,6 +87,13 @@ ORDER = {
         ["data"],
         ["masks", "packed_masks", "recipe", "architectures", "randomness", "cache"],
         ["errors"],
+    ],
+    "ablation": [
+        ["__init__"],
+        ["components", "patches"],
+        ["discovery", "fills", "fixed_model", "regions"],
+        ["sites", "trace"],
+        ["errors", "players"],
     ],
     "flows": [
         ["__init__"],
@@ -178,6 +186,7 @@ def test_stages_and_commands_leave_parquet_to_the_store() -> None:
     [
         "coterie",
         "training",
+        "ablation",
         "attribution",
         "attribution.estimators",
         "conf.compose",

@@ -9,7 +9,10 @@ ROOT = Path(__file__).parents[1]
 
 # What was retired, and the word in its place. Spelled in two parts, so that this file does not hold them.
 RETIRED = {"to" + "ld": "reported", "an" + "ew": "recomputed", "n" + "il": "null", "men" + "ded": "fixed"}
-FOLDERS = ("attribution", "benchmarks", "conf", "coterie", "deploy", "docs", "examples", "flows", "tests", "training")
+FOLDERS = (
+    "ablation", "attribution", "benchmarks", "conf", "coterie", "deploy", "docs", "examples", "flows", "tests",
+    "training",
+)  # fmt: skip
 # History keeps the words of its day.
 HISTORY = ("benchmarks/log/", "docs/negative-results/", "CHANGELOG.md")
 

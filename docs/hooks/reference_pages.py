@@ -13,6 +13,7 @@ from typing import Any
 PACKAGES = {
     "attribution": ("attribution", "Masks and outputs in, interactions out. NumPy, SciPy and scikit-learn only."),
     "training": ("training", "Data sets, masks, and many small networks trained together. NumPy and torch only."),
+    "ablation": ("ablation", "One fixed model, many masks of it: image regions and components of any torch module."),
     "store": ("flows.store", "A campaign's folder, and the code that reads and writes it."),
 }
 

@@ -284,12 +284,13 @@ def _load_training() -> None:
 
 def _packages() -> list[Path]:
     """Folders of the code the nodes need."""
+    import ablation
     import attribution
     import conf
     import flows
     import training
 
-    return [Path(package.__path__[0]) for package in (flows, training, attribution, conf)]
+    return [Path(package.__path__[0]) for package in (flows, training, attribution, ablation, conf)]
 
 
 __all__ = ["Cluster", "ClusterError", "Outcome", "Resources", "session", "start_session_in_background", "stop_session"]

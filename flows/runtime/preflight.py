@@ -11,7 +11,7 @@ from flows.errors import CoterieError
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 LOCAL = ("127.0.0.1", "localhost")
-PACKAGES = ("flows", "training", "attribution", "conf")
+PACKAGES = ("flows", "training", "attribution", "ablation", "conf")
 LONGEST_TEMPORARY_FOLDER = 40  # characters; Ray adds up to 65, and a Unix socket's path has at most 107
 
 

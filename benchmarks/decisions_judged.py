@@ -25,9 +25,9 @@ from flows.compute.streaming_map import Outcome
 from flows.curate import curate
 from flows.errors import NothingLearnt
 from flows.plan import plan
+from flows.players.load import load_planted
 from flows.store.campaign import Campaign
 from flows.store.derived import about, read_derived
-from flows.store.examples import load_planted
 from flows.store.learnability import campaign_learnability
 from flows.verify import verify
 

@@ -23,9 +23,9 @@ from attribution.curation.feature_similarity import similarities
 from attribution.experiments.planted_truth import agreement, average_precision
 from conf.compose import compose
 from conf.schema import CampaignConfig
+from flows.players.load import load_planted
 from flows.store.campaign import Campaign
 from flows.store.derived import about
-from flows.store.examples import load_planted
 from training import Dataset, Recipe, training_seed
 from training.data.planting import Planted
 from training.engine.features import embed

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from pydantic import Field, StrictInt, create_model, field_validator, model_validator
 
 from conf.decisions import BrittlenessConfig, CertifyConfig, CurateConfig, VerifyConfig
+from conf.players import PlayersConfig, RefineConfig
 from conf.section import MAX_ORDER, Section
 from training.data.sources import SOURCES, is_known
 from training.recipe import Recipe, recipe_settings
@@ -251,6 +252,7 @@ class CampaignConfig(Section):
     sampler: SamplerConfig
     campaign: CampaignSettings
     game: GameConfig = GameConfig()
+    players: PlayersConfig = PlayersConfig()
     attribution: AttributionConfig = AttributionConfig()
     compute: ComputeConfig = ComputeConfig()
     report: ReportConfig = ReportConfig()
@@ -258,6 +260,21 @@ class CampaignConfig(Section):
     curate: CurateConfig = CurateConfig()
     verify: VerifyConfig = VerifyConfig()
     brittleness: BrittlenessConfig = BrittlenessConfig()
+    refine: RefineConfig = RefineConfig()
+
+    @model_validator(mode="after")
+    def _groups_come_from_one_place(self) -> CampaignConfig:
+        if self.players.by is not None and self.dataset.group_by is not None:
+            raise ValueError(
+                f"players.by = {self.players.by} and dataset.group_by = {self.dataset.group_by} both make groups. Set "
+                "one of them to null"
+            )
+        if self.players.by is not None and self.game.kind != "retraining":
+            raise ValueError(
+                f"players.by = {self.players.by} makes groups of training images, and game.kind = {self.game.kind} has "
+                "none. Leave players.by empty"
+            )
+        return self
 
 
 # Everything is hashed into a campaign's identity except what is named here: counts, hardware, places, and what is
@@ -273,6 +290,9 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
         "curate",
         "verify",
         "brittleness",
+        "refine",
+        "players.embedding",  # what it decides, which image is in which group, is in the fingerprint
+        "players.parent",
         "dataset.path",
         "dataset.download",
         "dataset.label_column",  # the labels show in the bytes of the data set
@@ -291,7 +311,9 @@ def identity_settings(config: CampaignConfig) -> dict[str, object]:
     flat: dict[str, object] = {}
     for section, value in config.model_dump(mode="json").items():
         if isinstance(value, dict):
-            flat.update({f"{section}.{key}": item for key, item in value.items()})
+            # Without found groups the section counts as empty: campaigns of versions that had none stay what they are.
+            unused = section == "players" and value["by"] is None
+            flat.update({f"{section}.{key}": None if unused else item for key, item in value.items()})
         else:
             flat[section] = value
     return {

@@ -22,10 +22,10 @@ from flows.experiments.race import Race, candidate_rules, run_race
 from flows.experiments.verify_sentences import extrapolates
 from flows.games.retraining import from_dataset
 from flows.games.table import full_identity, refuse_other_games
+from flows.players.load import load_planted
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.derived import about, columns, history, keep_history, plain, publish, read_derived
-from flows.store.examples import load_planted
 from flows.store.learnability import campaign_learnability, require_learnt
 from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS

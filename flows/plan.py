@@ -133,8 +133,15 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
             "sampler": config.sampler.kind,
             "output": config.recipe.output,
             "shard_size": config.campaign.shard_size,
+            **_typical(game),
         },
     )
+
+
+def _typical(game: Game) -> dict[str, Any]:
+    """The training example that shows each group best, where groups were found."""
+    rows = getattr(getattr(game, "dataset", None), "typical", None)
+    return {} if rows is None else {"typical": [int(row) for row in rows]}
 
 
 def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Table:

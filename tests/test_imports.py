@@ -84,6 +84,7 @@ ORDER = {
         ["calibration"],
         ["retrain"],
         ["engine"],
+        ["grouping"],
         ["data"],
         ["masks", "packed_masks", "recipe", "architectures", "randomness", "cache"],
         ["errors"],
@@ -102,13 +103,14 @@ ORDER = {
         ["experiments", "audit", "forecast", "decisions", "reporting"],
         ["compute"],
         ["games"],
+        ["players"],
         ["store"],
         ["storage"],
         ["runtime"],
         ["errors"],
     ],
 }
-CALLS_ITS_OWN_LINE = {("flows", 2), ("training", 5)}
+CALLS_ITS_OWN_LINE = {("flows", 2), ("training", 6)}
 
 
 def place_in(package: str, module: str) -> str:

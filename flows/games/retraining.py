@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from conf.schema import CampaignConfig
 from flows.games.base import Evaluation
-from flows.store.examples import examples_table, load
+from flows.players.load import load
+from flows.store.examples import examples_table
 from training import Dataset
 from training.data.inspection import Finding, inspect_dataset
 

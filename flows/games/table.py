@@ -44,7 +44,7 @@ def make_game(config: CampaignConfig) -> Game:
     """
     if config.game.kind not in GAMES:
         raise UnknownGame(f"game.kind is {config.game.kind!r}; the games are: {', '.join(sorted(GAMES))}")
-    key = config.model_dump_json(include={"game", "dataset", "recipe", "sampler", "compute"})
+    key = config.model_dump_json(include={"game", "dataset", "players", "recipe", "sampler", "compute"})
     if _kept is not None and key in _kept:
         return _kept[key]
     module, _, function = GAMES[config.game.kind].partition(":")

@@ -1,4 +1,4 @@
-"""The campaign's images: loading them from a configuration, and keeping them in the campaign's folder."""
+"""The campaign's images in its folder: the examples table, what was found in the data, and names and classes."""
 
 from __future__ import annotations
 
@@ -10,67 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from conf.schema import CampaignConfig
 from flows.errors import StoreError
 from flows.storage.files import read_json, write_json
 from flows.store import schemas
 from flows.store.campaign import Campaign
-from training import Dataset, load_dataset
+from training import Dataset
 from training.data.inspection import Finding
-from training.data.planting import Planted, plant
 
 INSPECTION = "inspection.json"
-
-
-def load(config: CampaignConfig) -> Dataset:
-    """Load the data set that a configuration names, with what it plants.
-
-    Parameters
-    ----------
-    config : CampaignConfig
-
-    Returns
-    -------
-    Dataset
-    """
-    return load_planted(config)[0]
-
-
-def load_planted(config: CampaignConfig) -> tuple[Dataset, Planted]:
-    """Load the data set that a configuration names, and the truth that was planted into it.
-
-    Parameters
-    ----------
-    config : CampaignConfig
-
-    Returns
-    -------
-    dataset : Dataset
-    planted : Planted
-    """
-    chosen = config.dataset
-    dataset = load_dataset(
-        chosen.source,
-        path=chosen.path,
-        classes=chosen.classes,
-        n_train=chosen.n_train,
-        n_targets=chosen.n_targets,
-        n_audit=chosen.n_audit,
-        image_size=chosen.image_size,
-        group_by=chosen.group_by,
-        download=chosen.download,
-        unreadable=chosen.unreadable,
-        label_column=chosen.label_column,
-        seed=chosen.seed,
-    )
-    return plant(
-        dataset,
-        clusters=chosen.plant_clusters or 0,
-        cluster_sizes=chosen.plant_cluster_sizes or (2,),
-        near_share=chosen.plant_near_share or 0.0,
-        flipped=chosen.plant_flipped or 0.0,
-        seed=chosen.seed,
-    )
 
 
 def inspect_examples(campaign: Campaign, find: Callable[[], tuple[Finding, ...]]) -> tuple[tuple[Finding, ...], bool]:

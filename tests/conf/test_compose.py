@@ -235,7 +235,7 @@ def test_every_key_that_is_not_plain_from_its_name_is_described() -> None:
 
 @pytest.mark.parametrize("classes", ["[3,8]", "['3','8']"])
 def test_classes_are_given_by_name_or_by_number(classes: str) -> None:
-    from flows.store.examples import load
+    from flows.players.load import load
 
     dataset = load(compose("quickstart", [f"dataset.classes={classes}", "dataset.n_targets=50", "dataset.n_audit=50"]))
     assert dataset.class_names == ("3", "8")

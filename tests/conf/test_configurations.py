@@ -74,7 +74,7 @@ def test_every_configuration_is_covered_as_shipped_but_for_its_size(pictures: di
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar2", "cifar2_planted"])
 def test_without_network_and_files_the_error_names_both_ways_out(name: str, tmp_path: Path) -> None:
-    from flows.store.examples import load
+    from flows.players.load import load
 
     config = toy(tmp_path / "c", f"dataset.path={tmp_path / 'none'}", "dataset.download=false", name=name)
     with pytest.raises(TrainingInputError, match="(?s)CIFAR-10 is not .*network.*folder of image Parquet files") as e:

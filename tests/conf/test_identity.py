@@ -76,9 +76,15 @@ def test_counts_hardware_folders_and_what_is_derived_later_do_not(key: str, valu
     assert identity(key, value) == BASE
 
 
+def test_without_found_groups_the_section_about_them_is_empty() -> None:
+    """A campaign of a version that had no such section is still this one."""
+    assert {value for key, value in BASE.items() if key.startswith("players.")} == {None}
+
+
 def test_everything_is_part_of_the_identity_unless_exempt_by_name() -> None:
     """A key that somebody adds tomorrow counts, until it is named in the list of exemptions."""
-    counted, exempt = set(BASE), set()
+    grouped = validate({**QUICKSTART.model_dump(), "players": {"by": "similarity", "count": 20}})
+    counted, exempt = set(identity_settings(grouped)), set()
     for section, field in CampaignConfig.model_fields.items():
         model = field.annotation
         if not (isinstance(model, type) and issubclass(model, BaseModel)):

@@ -67,7 +67,7 @@ def test_a_replicate_has_the_mask_of_its_original_and_another_result(finished: P
 def test_outputs_can_be_recomputed_from_the_tables_alone(finished: Path) -> None:
     """The masks table and the recorded configuration say everything that a row's training needs."""
     from conf.compose import validate
-    from flows.store.examples import load
+    from flows.players.load import load
     from training import Recipe, retrain, training_seed
 
     campaign = Campaign(finished)
@@ -328,7 +328,7 @@ def test_fixed_size_masks_all_have_the_size_that_was_asked_for(cluster: Cluster,
 
 
 def test_groups_of_examples_are_players(cluster: Cluster, tmp_path: Path) -> None:
-    from flows.store.examples import load
+    from flows.players.load import load
 
     index = tmp_path / "groups.csv"
     single = load(toy(tmp_path / "none"))

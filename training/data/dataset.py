@@ -195,6 +195,8 @@ class Dataset:
         Files of the source that were left out because they cannot be read.
     notes : tuple of str
         Sentences about what was read that the owner should know.
+    typical : (n_players,) int64, optional
+        The training example that shows a player best, where players are groups that were found.
 
     Examples
     --------
@@ -214,6 +216,7 @@ class Dataset:
     player_keys: tuple[str, ...] | None = None
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    typical: np.ndarray | None = None
 
     @property
     def n_players(self) -> int:

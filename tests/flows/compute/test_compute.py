@@ -13,8 +13,8 @@ from flows.compute.execution_mode import recorded_mode, resolve_mode
 from flows.compute.ray_cluster import Outcome
 from flows.games.retraining import Retraining
 from flows.plan import plan
+from flows.players.load import load
 from flows.store.campaign import Campaign
-from flows.store.examples import load
 from tests.flows.small_campaign import small_config
 
 LOG = logging.getLogger("coterie")

@@ -17,8 +17,8 @@ from flows.forecast.cost import estimate, forecast_time
 from flows.forecast.disk_space import disk_space
 from flows.forecast.faithfulness import level, prior
 from flows.plan import plan
+from flows.players.load import load
 from flows.store.campaign import Campaign
-from flows.store.examples import load
 from flows.store.outputs_table import outputs_table
 from flows.store.roles import RowRange
 from flows.store.wanted import missing_models

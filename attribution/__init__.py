@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from attribution.errors import AttributionError, AttributionWarning
     from attribution.estimators.boosted_proxy import BoostedProxy
     from attribution.estimators.datamodel import Datamodel
+    from attribution.estimators.link_datamodel import LinkDatamodel
     from attribution.estimators.pairwise_lasso import PairwiseLasso
     from attribution.estimators.proxyspex import ProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.estimators.base import Estimator
+from attribution.estimators.link_datamodel import LinkDatamodel
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.interactions.block import BlockFit, BlockSettings
 from attribution.masks.folds import N_FOLDS
@@ -136,6 +137,7 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
 # `faithfulness`, to the report and to all readers: "ridge": library(lambda block: RidgeDatamodel(...)).
 ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor]] = {
     "datamodel": _datamodel,
+    "link": library(lambda block: LinkDatamodel(alpha=block.settings.alpha, seed=block.settings.seed)),
     "proxy": _proxy,
     "spectrum": _spectrum,
 }

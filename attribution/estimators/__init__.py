@@ -4,6 +4,7 @@
 |---|---|
 | `ProxySPEX` | to find interactions, with errors and q-values |
 | `Datamodel` | for main effects and predictions: LASSO, the linear model that predicts best when few players matter |
+| `LinkDatamodel` | to compare: main effects and a curve, what an output has without any specific set of players |
 | `RidgeDatamodel` | for predictions when many players have small effects of similar size |
 | `SampleReuseBanzhaf` | for a quick ranking of players, without any penalty or tuning |
 | `WeightedLeastSquares` | to estimate Shapley or LIME values from masks that exist already |
@@ -22,6 +23,7 @@ from attribution.lazy import attach
 if TYPE_CHECKING:
     from attribution.estimators.boosted_proxy import BoostedProxy
     from attribution.estimators.datamodel import Datamodel
+    from attribution.estimators.link_datamodel import LinkDatamodel
     from attribution.estimators.pairwise_lasso import PairwiseLasso
     from attribution.estimators.proxyspex import ProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel

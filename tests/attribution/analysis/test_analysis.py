@@ -21,7 +21,7 @@ INTERACTIONS = {
 }  # fmt: skip
 FAITHFULNESS = {"target", "estimator", "metric", "value", "low", "high"}
 SCORES = {
-    *((name, metric) for name in ("datamodel", "proxy", "spectrum") for metric in ("r2", "lds")),
+    *((name, metric) for name in ("datamodel", "link", "proxy", "spectrum") for metric in ("r2", "lds")),
     *(("none", metric) for metric in ("noise_ceiling", "output_sd")),
     *(("spectrum", metric) for metric in ("n_interactions", "gate_p", "gate_q", "gate_open")),
 }

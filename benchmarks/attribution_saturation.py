@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.experiments.factorial import factorial_masks, interaction_contrast  # noqa: E402
+from attribution.experiments.factorial import factorial_masks  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.linear.datamodel_fit import LinearFit, fit_linear  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402

@@ -46,8 +46,10 @@ class LinkFit:
     >>> u, folds = phi @ [0.5, 0.5, 0.5, 0.5, 0.0, 0.0], np.arange(900) % 6
     >>> linear = fit_linear(phi, (u - 0.2 * u**2)[:, None], folds)
     >>> link = fit_link(phi, (u - 0.2 * u**2)[:, None], linear, folds)
-    >>> round(float(link.curvature[0, 0]), 1), link.pair_coefficient(linear.coef, np.array([[0, 1]]))[0].round(1).tolist()
-    (-0.2, [-0.1])
+    >>> link.curvature[0, :1].round(1).tolist()
+    [-0.2]
+    >>> link.pair_coefficient(linear.coef, np.array([[0, 1]]))[0].round(1).tolist()
+    [-0.1]
     """
 
     curvature: Array
@@ -215,7 +217,7 @@ def _shrink(raw: Array, variance: Array, unit: Array) -> tuple[Array, Array]:
 
 
 def _normal_prior(values: Array, variances: Array) -> tuple[float, float]:
-    """Mean and variance of the true values: the variance at which the weighted sum of squares is as large as expected."""
+    """Mean of the true values, and the variance at which the weighted sum of squares is as large as expected."""
     common = len(values) >= _MIN_TARGETS
     expected = len(values) - 1 if common else len(values)
 

@@ -69,7 +69,7 @@ ORDER = {
     "attribution": [
         ["__init__"],
         ["interop", "plot"],
-        ["analysis", "curation"],
+        ["analysis", "curation", "scoring"],
         ["estimators"],
         ["interactions", "duplicates", "experiments"],
         ["screening", "proxy", "linear"],
@@ -100,7 +100,8 @@ ORDER = {
         ["__init__"],
         ["cli", "top_up", "weekly"],
         ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness"],
-        ["experiments", "audit", "forecast", "decisions", "reporting"],
+        ["scoring"],
+        ["experiments", "audit", "forecast", "decisions", "reporting", "banks"],
         ["compute"],
         ["games"],
         ["players"],
@@ -173,8 +174,9 @@ def test_what_runs_on_the_nodes_imports_neither_ray_nor_prefect() -> None:
     assert len(seen) > 1
 
 
-# Reading and writing of fragments, their target-major copy, and what leaves a campaign for other programs.
-SPEAKS_PARQUET = {"files.py", "compaction.py", "export.py"}
+# Reading and writing of fragments, their target-major copy, what leaves a campaign for other programs, and what users
+# bring: banks and attributions.
+SPEAKS_PARQUET = {"files.py", "compaction.py", "export.py", "arrays.py"}
 
 
 def test_stages_and_commands_leave_parquet_to_the_store() -> None:

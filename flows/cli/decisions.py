@@ -1,4 +1,4 @@
-"""The commands that act on a campaign's findings: certify, curate, verify, brittleness, export."""
+"""The commands that act on a campaign's findings: certify, curate, verify, brittleness, export, score."""
 
 from __future__ import annotations
 
@@ -98,6 +98,52 @@ def register(app: typer.Typer, run: Run) -> None:
         print(f"{written.n_kept} training examples kept, {written.n_dropped} dropped")
         for note in written.notes:
             print(f"note: {note}", file=sys.stderr)
+
+    @app.command()
+    def score(
+        campaign: Where = "quickstart",
+        attributions: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="[ATTRIBUTIONS]...",
+                help="npy, npz or Parquet, a row a player and a column a target; NAME=FILE names a method.",
+            ),
+        ] = None,
+        baselines: Annotated[
+            str,
+            typer.Option(help="all, none, or any of random, class, datamodel, neighbours, knn_shapley, gradients."),
+        ] = "all",
+        removal: Annotated[
+            int | None, typer.Option(min=1, help="Also train without this many players, those each method ranks first.")
+        ] = None,
+        removal_targets: Annotated[int, typer.Option(min=2, help="Targets to do this for.")] = 12,
+        removal_seeds: Annotated[int, typer.Option(min=1, help="Models of each removal.")] = 2,
+        removal_random: Annotated[int, typer.Option(min=4, help="Random removals beside them.")] = 24,
+        max_models: Annotated[
+            int | None, typer.Option(min=1, help="Models removals may train; by default the campaign's own number.")
+        ] = None,
+        planted: Annotated[
+            str | None, typer.Option(help="Player numbers whose labels are known to be wrong, for the mislabel AUC.")
+        ] = None,
+        figure: Annotated[
+            Path | None, typer.Option(help="Where the figure goes (png, svg, pdf); score.png in the folder.")
+        ] = None,
+        seed: Annotated[int, typer.Option(min=0, help="Of resamples and of the random baseline.")] = 0,
+        as_json: AsJson = False,
+        yes: Yes = False,
+    ) -> None:
+        """Judge attributions of any method by what the campaign measured on masks that nothing was fitted on.
+
+        LDS with intervals over masks and targets, beside what seed noise allows; paired differences between methods;
+        with --removal, what an output loses without the players a method ranks first; AUC where wrong labels are known.
+        """
+        from flows.cli.score import run_score
+
+        run_score(
+            campaign, attributions or [], baselines=baselines, removal=removal, removal_targets=removal_targets,
+            removal_seeds=removal_seeds, removal_random=removal_random, max_models=max_models, planted=planted,
+            figure=figure, seed=seed, as_json=as_json, agreed=yes,
+        )  # fmt: skip
 
 
 def ask_before_much(stage: str, config: CampaignConfig, agreed: bool) -> None:

@@ -15,6 +15,7 @@ from flows.cli.stage_states import StageState, survey
 from flows.compute import ray_cluster as cluster
 from flows.compute.ray_cluster import ClusterError
 from flows.errors import IncompleteCampaign, StoreError
+from flows.games.table import require_evaluation
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
 from flows.runtime.preflight import check_environment
@@ -57,6 +58,8 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
 def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     log_to_stderr()
     prepare()
+    if stage == "retrain":
+        require_evaluation(config, "`coterie retrain`")
     states = {state.stage: state for state in survey(config)}
     chosen = list(states.values()) if stage == "campaign" else [states[stage]]
     if dry_run:
@@ -247,6 +250,8 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
         raise IncompleteCampaign(
             f"there is no campaign in {campaign.folder}. Run `coterie run` first, or name another folder"
         )
+    if stage != "curate":
+        require_evaluation(config, f"`coterie {stage}`")
     if campaign.analysis is None:
         raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run {campaign.folder}` first")
     campaign.check_identity(identity_settings(config))

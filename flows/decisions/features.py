@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from conf.schema import CampaignConfig
@@ -9,6 +11,7 @@ from flows.compute.execution_mode import AUTO, recorded_mode
 from flows.games.retraining import Retraining, resolve_device
 from flows.store.campaign import Campaign
 from training import Dataset, Recipe, training_seed
+from training.data.dataset import ImageSet
 from training.engine.features import embed
 
 
@@ -52,3 +55,66 @@ def _mode(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> str:
     recipe = {**config.recipe.model_dump(), "nominal_alpha": config.sampler.alpha}
     kept = recorded_mode(campaign, Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device))
     return "grouped" if kept is None else str(kept["mode"])
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """What the last layer of k networks reads and returns for examples: features (k, n, d), logits (k, n, c)."""
+
+    features: np.ndarray
+    logits: np.ndarray
+
+
+def views_of_examples(
+    config: CampaignConfig, campaign: Campaign, dataset: Dataset
+) -> tuple[NetworkView, NetworkView]:
+    """Compute features and logits of training examples and targets, by networks trained on all training examples.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    dataset : Dataset
+
+    Returns
+    -------
+    train, targets : NetworkView
+        In the order of the examples.
+
+    Notes
+    -----
+    Targets are appended to the training set as players that every mask leaves out; the recipe's number of steps follows
+    the training examples alone.
+    """
+    n_train, n_targets = len(dataset.train), len(dataset.targets)
+    parts = (dataset.train, dataset.targets)
+    both = ImageSet(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.arange(n_train + n_targets),
+        np.concatenate([part.names for part in parts]),
+    )
+    extended = replace(
+        dataset,
+        train=both,
+        players=np.arange(n_train + n_targets),
+        player_names=tuple(map(str, range(n_train + n_targets))),
+        player_keys=None,
+    )
+    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": n_train / (n_train + n_targets)})
+    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(config.verify.embedding_models)]
+    masks = np.zeros((len(seeds), n_train + n_targets), bool)
+    masks[:, :n_train] = True
+    features, logits = embed(
+        extended,
+        recipe,
+        seeds,
+        masks=masks,
+        ensemble_size=config.compute.ensemble_size,
+        device=resolve_device(config.compute.device),
+        mode=_mode(config, campaign, dataset),
+    )
+    return (
+        NetworkView(features[:, :n_train], logits[:, :n_train]),
+        NetworkView(features[:, n_train:], logits[:, n_train:]),
+    )

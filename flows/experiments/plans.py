@@ -3,7 +3,7 @@
     plans/<kind>-<first>-<last>.json   what is trained and why; written before anything is trained, never changed
     masks/                             their masks, as rows of role certify or verify: no fit ever reads them
     outputs/                           certify: trained like every row of the campaign
-    results/                           verify, brittleness, labels: other examples evaluated, or another network
+    results/                           verify, brittleness, labels, score: other examples evaluated, or another network
     certification.parquet, decisions.parquet, verification.parquet, comparisons.parquet, brittleness.parquet
                                        what came of it, each with a .json of what it was made from
 
@@ -27,7 +27,10 @@ from flows.store.derived import timestamp
 from flows.store.roles import RowRange, missing_shards
 from flows.store.schemas import mask_column
 
-ROLE = {"certify": "certify", "verify": "verify", "brittleness": "verify", "labels": "verify", "race": "verify"}
+ROLE = {
+    "certify": "certify", "verify": "verify", "brittleness": "verify", "labels": "verify", "race": "verify",
+    "score": "verify",
+}  # fmt: skip
 MasksOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 

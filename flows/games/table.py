@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from conf.schema import CampaignConfig, identity_settings
 from flows.errors import CoterieError
 from flows.games.base import Game, HasFindings
+from flows.games.recorded import NoTrainer
 from training import TrainingInputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Name -> `module:function`; the function takes a CampaignConfig. Imported when used, because a game may need torch.
 GAMES: dict[str, str] = {
     "retraining": "flows.games.retraining:from_config",
+    "recorded": "flows.games.recorded:from_config",
 }
 
 _kept: dict[str, Game] | None = None
@@ -97,8 +99,15 @@ def refuse_without_audit(config: CampaignConfig, game: Game) -> None:
     )
 
 
+def require_evaluation(config: CampaignConfig, what: str) -> None:
+    """Raise NoTrainer for a recorded bank; what: what needs new evaluations, e.g. `coterie certify`."""
+    if config.game.kind == "recorded":
+        raise NoTrainer.of(what)
+
+
 def refuse_other_games(config: CampaignConfig, stage: str) -> None:
     """Raise UnknownGame unless the campaign's game is retraining; stage: what only retraining can do."""
+    require_evaluation(config, f"`coterie {stage}`")
     if config.game.kind != "retraining":
         raise UnknownGame(
             f"`coterie {stage}` trains models on other data or by another recipe, which game.kind={config.game.kind} "

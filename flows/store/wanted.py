@@ -18,8 +18,14 @@ def wanted(config: CampaignConfig) -> list[RowRange]:
     Returns
     -------
     list of RowRange
+
+    Notes
+    -----
+    A recorded bank has the rows it has: nobody can evaluate others.
     """
     settings = config.campaign
+    if config.game.kind == "recorded":
+        return Campaign(settings.folder).planned()
     return wanted_ranges(settings.n_fit, settings.n_holdout, settings.n_replicates)
 
 

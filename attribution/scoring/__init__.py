@@ -1,0 +1,1 @@
+"""How well an attribution matrix predicts retraining: LDS, removal, mislabelled examples; and free baselines."""

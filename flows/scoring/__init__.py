@@ -1,0 +1,1 @@
+"""`coterie score`: judge attribution matrices of any method against what a campaign measured."""

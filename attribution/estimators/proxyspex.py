@@ -74,7 +74,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         Main effects in Banzhaf units: the mean change of the output when the player is included. NaN for a player
         that every mask or no mask includes.
     effect_stderrs_ : ndarray of shape (n_targets, n_players)
-        Standard errors of `effects_`, clustered by groups of masks.
+        Standard errors of `effects_`, clustered by groups of masks. With weights, those for which +-1.96 of them is a
+        95% interval (Student's t with one degree of freedom less than there are effective masks).
     cross_fitted_ : ndarray of shape (n_masks, n_targets)
         Predictions of the fit masks, each by a spectrum fitted without the mask's fold.
     n_considered_ : int

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from attribution.estimators.base import LinearMaskModel, one_alpha
 from attribution.masks.inputs import check_data
 from attribution.masks.player_subset import player_blocks
+from attribution.masks.weights import effective_groups, weighted_df
+from attribution.statistics.p_values import interval_factor
 from attribution.types import Array
 
 
@@ -29,7 +31,8 @@ class SampleReuseBanzhaf(LinearMaskModel):
     intercept_ : ndarray of shape (n_targets,)
         Output at the empty mask.
     stderr_ : ndarray of shape (n_targets, n_players)
-        Standard errors of `coef_`, clustered by groups of rows.
+        Standard errors of `coef_`, clustered by groups of rows. With weights, those for which +-1.96 of them is a
+        95% interval (Student's t with one degree of freedom less than there are effective masks).
     fixed_size_ : bool
         True if every mask includes equally many players. The common shift of the coefficients is then not identified,
         and their mean is zero.
@@ -92,6 +95,7 @@ class SampleReuseBanzhaf(LinearMaskModel):
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_masks, n_players = data.masks.shape
+        unequal = data.weight is not None
         weight = np.ones(n_masks) if data.weight is None else data.weight
         mean = weight @ data.outputs / weight.sum()
         y = data.outputs - mean
@@ -99,21 +103,25 @@ class SampleReuseBanzhaf(LinearMaskModel):
         stderr = np.empty_like(coef)
         for block in player_blocks(n_players):
             present = data.masks[:, block].astype(np.float64)
-            coef[:, block], stderr[:, block] = _differences(present, y, weight, data.groups)
+            coef[:, block], stderr[:, block] = _differences(present, y, weight, data.groups, unequal)
         if data.fixed_size:
             # With a constant number of players, every difference contains minus the mean effect of the others.
             coef = (coef - np.nanmean(coef, axis=1, keepdims=True)) * ((n_players - 1) / n_players)
             stderr *= (n_players - 1) / n_players
         included = weight @ data.masks / weight.sum()
         self._keep(data, coef, mean - np.nan_to_num(coef) @ included)
-        self.stderr_: Array = stderr
+        self.stderr_: Array = stderr * interval_factor(weighted_df(data.weight, data.groups))
         return self
 
 
-def _differences(present: Array, y: Array, weight: Array, groups: NDArray[np.int64]) -> tuple[Array, Array]:
+def _differences(
+    present: Array, y: Array, weight: Array, groups: NDArray[np.int64], unequal: bool
+) -> tuple[Array, Array]:
     """Differences of weighted means and their clustered standard errors, (t, n) each; NaN where a side is empty.
 
     The error sums, by group, each row's share in the difference: w x (y - mean_1) / W_1 - w (1 - x) (y - mean_0) / W_0.
+    With unequal weights the mean leaves out the row itself (jackknife, MacKinnon and White 1985): rows of large weight
+    draw it to themselves.
     """
     with_it = weight @ present
     without = weight.sum() - with_it
@@ -125,12 +133,15 @@ def _differences(present: Array, y: Array, weight: Array, groups: NDArray[np.int
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     n_groups = len(starts)
+    effective = effective_groups(weight, groups)
     stderr = np.empty_like(mean_1)
     share_1, share_0 = present * (weight[:, None] / with_it), (1.0 - present) * (weight[:, None] / without)
     for target in range(y.shape[1]):
         column = y[:, [target]]
         share = share_1 * (column - mean_1[target]) - share_0 * (column - mean_0[target])
+        if unequal:
+            share /= 1.0 - share_1 - share_0
         if n_groups < len(groups):
             share = np.add.reduceat(share[order], starts, axis=0)
-        stderr[target] = np.sqrt((share**2).sum(axis=0) * (n_groups / max(n_groups - 1, 1)))
+        stderr[target] = np.sqrt((share**2).sum(axis=0) * (effective / max(effective - 1, 1)))
     return mean_1 - mean_0, stderr

@@ -33,7 +33,7 @@ from attribution.masks.inputs import CheckedData
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import fit_q_values
-from attribution.statistics.p_values import gate_p_values, two_sided_p, z_of
+from attribution.statistics.p_values import gate_p_values, interval_factor, two_sided_p, z_of
 from attribution.statistics.z_histogram import Z_STEP, Stratum, ZHistograms
 from attribution.types import Array
 
@@ -53,7 +53,8 @@ class BlockFit:
     spectra : list of Spectrum
         One for each target.
     main, main_stderr, main_shrunken : (t, n) float64
-        One-step main effects F({i}), standard errors, and posterior means.
+        One-step main effects F({i}), standard errors, and posterior means. With weights, standard errors are those
+        for which +-1.96 of them is a 95% interval (`weighted_df` of BlockSetup).
     predicted : (m, t) float64
         Cross-fitted predictions by the spectra.
     gate_p : (t,) float64
@@ -143,7 +144,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
     main, main_stderr = one_step_main_effects(setup, residual, fold_main)
     z_main = _ratio(main, main_stderr)
-    z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main)))
+    z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main, setup.weighted_df)))
     shrunken = EffectPrior.fit(z_histograms.counts[Stratum(1)], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
     significant = fit_q_values([z_histograms], "BH")[1].reached_at(FDR_LEVEL)
     reported = [
@@ -155,7 +156,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         players=setup.players,
         spectra=[_spectrum(setup, *found) for found in zip(range(setup.n_targets), candidates, chosen, strict=True)],
         main=main,
-        main_stderr=main_stderr,
+        main_stderr=main_stderr * interval_factor(setup.weighted_df),
         main_shrunken=shrunken,
         predicted=data.outputs - residual,
         gate_p=gate_p,

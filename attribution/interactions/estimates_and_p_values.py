@@ -13,6 +13,7 @@ from attribution.interactions.candidate_table import Candidates
 from attribution.interactions.selection import Selection
 from attribution.interactions.setup import BlockSetup
 from attribution.masks.player_subset import player_blocks
+from attribution.masks.weights import effective_groups
 from attribution.screening.screen import set_columns
 from attribution.statistics.p_values import clustered_mean, two_sided_p, z_of
 from attribution.statistics.selective_intervals import conditional_estimate
@@ -89,11 +90,13 @@ def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) 
     """
     share = setup.fold_weight / setup.fold_weight.sum()
     total = float(setup.weight.sum())
+    df = setup.weighted_df
+    correction = 1.0 if df is None else ((df + 1) / df) ** 0.5
     centred = residual - np.average(residual, axis=0, weights=setup.weight)
     sums = setup.row_groups.sums(centred, 1)
     main = np.einsum("k,ktn->tn", share, fold_main) + (sums.T @ setup.row_groups.phi) / total
     if setup.row_groups.exact:
-        stderr = np.sqrt((sums.T**2) @ (setup.row_groups.phi.astype(np.float64) ** 2)) / total
+        stderr = np.sqrt((sums.T**2) @ (setup.row_groups.phi.astype(np.float64) ** 2)) / total * correction
     else:
         stderr = np.stack(
             [
@@ -110,11 +113,11 @@ def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) 
     stderr[:, unknown] = np.nan
     if len(setup.players) == setup.n_all_players:
         return main, stderr
-    return _of_all_players(setup, sums, total, main, stderr)
+    return _of_all_players(setup, sums, total, main, stderr, correction)
 
 
 def _of_all_players(
-    setup: BlockSetup, sums: Array, total: float, main: Array, stderr: Array
+    setup: BlockSetup, sums: Array, total: float, main: Array, stderr: Array, correction: float
 ) -> tuple[Array, Array]:
     """Add the players outside the joint fits, whose fitted coefficients are zero; computed in blocks of players.
 
@@ -125,7 +128,7 @@ def _of_all_players(
     for block in player_blocks(setup.n_all_players):
         phi = basis(setup.all_masks[setup.row_groups.first, block], rows_of(setup.row_alpha, setup.row_groups.first))
         all_main[:, block] = (sums32 @ phi) / total * setup.mixture.unit(1)
-        all_stderr[:, block] = np.sqrt(squares32 @ (phi * phi)) / total * setup.mixture.unit(1)
+        all_stderr[:, block] = np.sqrt(squares32 @ (phi * phi)) / total * correction * setup.mixture.unit(1)
         constant = (phi == phi[:1]).all(axis=0)
         all_main[:, block][:, constant] = np.nan
         all_stderr[:, block][:, constant] = np.nan
@@ -172,6 +175,11 @@ def report(
     raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested)
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
     p_value = two_sided_p(z, df)
+    if setup.weighted_df is not None:
+        # Thresholds and conditional intervals are those of normal variables: with few effective masks, take the z of
+        # the p-value, and the standard error that belongs to it.
+        z = np.sign(z) * z_of(p_value)
+        raw_stderr = np.divide(raw, z, out=raw_stderr, where=z != 0)
     orders = (candidates.members[tested] >= 0).sum(axis=1)
     by_heredity = candidates.by_heredity[tested]
     strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
@@ -227,6 +235,6 @@ def _one_step(
         rows = np.flatnonzero(np.isin(setup.folds, folds))
         share = setup.fold_weight[folds] / setup.fold_weight[folds].sum()
         mean, stderr[now] = clustered_mean(scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows])
-        df[now] = max(len(np.unique(setup.data.groups[rows])) - 1, 1)
+        df[now] = max(effective_groups(setup.weight[rows], setup.data.groups[rows]) - 1, 1)
         estimate[now] = mean + share @ selection.fold_sets[np.ix_(folds, tested[now])]
     return estimate, stderr, df

@@ -14,6 +14,7 @@ from attribution.masks.inputs import CheckedData, check_at_least
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.masks.player_subset import dense_players
 from attribution.masks.row_groups import RowGroups, make_row_groups
+from attribution.masks.weights import weighted_df
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend
 from attribution.types import Array
@@ -113,6 +114,8 @@ class BlockSetup:
     weight : (m,) float64
     fold_weight : (N_FOLDS,) float64
         Sum of the weights of each fold.
+    weighted_df : float or None
+        Degrees of freedom of a mean over all rows where weights are given; None without weights.
     row_alpha : float or (m,) float64
         Inclusion probability of the masks.
     alpha_is_half : bool
@@ -147,6 +150,7 @@ class BlockSetup:
         self.n_masks, self.n_players = data.masks.shape
         self.n_targets = data.outputs.shape[1]
         self.weight: Array = np.ones(self.n_masks) if data.weight is None else data.weight
+        self.weighted_df = weighted_df(data.weight, data.groups)
         self.fold_weight = np.bincount(self.folds, self.weight, minlength=N_FOLDS)
         self.half_of_fold = np.arange(N_FOLDS) % 2 == 1
         self.all_folds = np.arange(N_FOLDS)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError, AttributionWarning
+from attribution.masks.weights import effective_groups
 from attribution.types import Array, Labels, Masks
 
 CHANCE = 1e-9  # probability, over all tests of one kind, below which chance is not the explanation
@@ -54,7 +55,7 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
     -----
     Few masks hold constant sums by chance; they are looked for among more than 2 n_players + 20 independent masks only.
     """
-    draws = _effective_draws(groups)
+    draws = effective_groups(None, groups)
     varying = np.flatnonzero(~(masks == masks[:1]).all(axis=0))  # the others are named by check_data
     if not fixed_size:
         _check_sizes(masks, alpha, draws)
@@ -79,12 +80,6 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
     if draws > 2 * len(alone) + 20 and draws * p * (1 - p) > 20:
         _check_constant_sums(part[:, alone], chosen[alone], fixed_size)
     _check_pairs(part[:, alone], alpha, draws, chosen[alone], fixed_size)
-
-
-def _effective_draws(groups: Labels) -> float:
-    """Number of independent draws worth as much as the masks: (sum of group sizes)^2 / sum of their squares."""
-    sizes = np.bincount(groups).astype(np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:

@@ -13,6 +13,7 @@ from attribution.checks import check_alpha, check_masks
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.masks.design import check_design
 from attribution.masks.folds import N_FOLDS
+from attribution.masks.weights import check_effective_masks, check_weight
 from attribution.types import Array, Labels, Masks, Outputs
 
 # Outputs are centred by the mean of their own alpha, which shrinks effects by 1/k of k masks an alpha: 2% at 50. At 40
@@ -274,38 +275,6 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
     return _recode(np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)[codes])
 
 
-def check_weight(sample_weight: Any, n_masks: int) -> Array | None:
-    """Validate sample weights.
-
-    Parameters
-    ----------
-    sample_weight : (m,) float or None
-        Weight of each row.
-    n_masks : int
-        Required number of rows, m.
-
-    Returns
-    -------
-    (m,) float64 or None
-        The weights scaled to mean 1; None for None.
-
-    Raises
-    ------
-    AttributionError
-        If the length is another one, or a weight is not finite and positive.
-    """
-    if sample_weight is None:
-        return None
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n_masks,):
-        raise AttributionError(f"sample_weight must have one entry per mask, ({n_masks},); got {weight.shape}.")
-    if not np.isfinite(weight).all() or (weight <= 0).any():
-        raise AttributionError(
-            "sample_weight must be finite and above 0. Leave masks out instead of giving them weight 0."
-        )
-    return weight / weight.mean()
-
-
 def check_data(
     masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None
 ) -> CheckedData:
@@ -332,13 +301,14 @@ def check_data(
     Raises
     ------
     AttributionError
-        If an input is invalid, or the masks form fewer than 12 independent groups.
+        If an input is invalid, or the masks form fewer than 12 independent groups, or weights leave fewer than 12
+        effective ones.
 
     Warns
     -----
     AttributionWarning
-        If there are fewer masks than players, or a player is in no mask or in every mask: the effects of such a player
-        are not identified and reported as NaN with p = 1.
+        If there are fewer masks than players, or weights leave fewer than 100 effective masks, or a player is in no
+        mask or in every mask: the effects of such a player are not identified and reported as NaN with p = 1.
     """
     rows = check_masks(masks)
     values = check_outputs(outputs, len(rows))
@@ -356,6 +326,8 @@ def check_data(
             f"{len(rows)} masks form {n_groups} independent groups; cross-fitting needs at least {MIN_GROUPS}. "
             "Train more masks."
         )
+    if weight is not None:
+        check_effective_masks(weight, MIN_GROUPS)
     if len(rows) < rows.shape[1]:
         warnings.warn(
             f"{len(rows)} masks for {rows.shape[1]} players: with fewer masks than players only a few large main "

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from attribution.levels import Z95
+from attribution.masks.weights import effective_groups, effective_number
 from attribution.types import Array, Labels
 
 # 1e-315 lies just above the smallest positive float64; its two-sided |z| is 38.
@@ -79,6 +81,29 @@ def z_threshold(expected_false: float, n_tests: float) -> float:
     return float(max(0.0, -ndtri(min(0.5, expected_false / 2.0 / max(n_tests, 1.0)))))
 
 
+def interval_factor(df: float | None) -> float:
+    """Compute the factor by which a standard error grows so that +-1.96 of it is a 95% interval.
+
+    Parameters
+    ----------
+    df : float or None
+        Degrees of freedom of the standard error; None for the normal distribution.
+
+    Returns
+    -------
+    float
+        The .975 quantile of Student's t over 1.96; 1 for None.
+
+    Examples
+    --------
+    >>> round(interval_factor(37.0), 3)
+    1.034
+    """
+    from scipy.special import stdtrit
+
+    return 1.0 if df is None else float(stdtrit(df, 0.975)) / Z95
+
+
 def clustered_mean(values: Array, weight: Array | None, groups: Labels) -> tuple[Array, Array]:
     """Compute the weighted mean of each column and its standard error clustered by row group.
 
@@ -98,7 +123,8 @@ def clustered_mean(values: Array, weight: Array | None, groups: Labels) -> tuple
 
     Notes
     -----
-    Liang and Zeger's (1986) sandwich estimate for a mean, with the factor g / (g - 1) for g groups.
+    Liang and Zeger's (1986) sandwich estimate for a mean, with the factor g / (g - 1) for g effective groups
+    (`effective_groups`).
     """
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
@@ -110,7 +136,7 @@ def clustered_mean(values: Array, weight: Array | None, groups: Labels) -> tuple
         squares = (deviations**2).sum(axis=0)
     else:
         squares = (np.add.reduceat(deviations[order], starts, axis=0) ** 2).sum(axis=0)
-    n = len(starts)
+    n = effective_number(np.add.reduceat(w[order], starts))
     return mean, np.sqrt(squares * (n / max(n - 1, 1))) / total
 
 
@@ -129,14 +155,14 @@ def gate_p_values(outputs: Array, datamodel: Array, spectrum: Array, weight: Arr
     Returns
     -------
     (t,) float64
-        One-sided p-values of the clustered t-test of the difference of squared errors, with g - 1 degrees of freedom;
-        1 where the two predictions never differ.
+        One-sided p-values of the clustered t-test of the difference of squared errors, with g - 1 degrees of freedom
+        for g effective groups (`effective_groups`); 1 where the two predictions never differ.
     """
     from scipy.stats import t as student
 
     gain = (outputs - datamodel) ** 2 - (outputs - spectrum) ** 2
     mean, stderr = clustered_mean(gain, weight, groups)
-    n = len(np.unique(groups))
+    n = effective_groups(weight, groups)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = student.sf(mean / stderr, n - 1)
     return np.where(stderr > 0, p, 1.0)

@@ -86,7 +86,7 @@ def test_intervals_hold_the_truth_with_few_effective_masks():
 
 def test_too_few_effective_masks_are_refused():
     masks, outputs, weight = planted(3, 300, 9.0)
-    with pytest.raises(AttributionError, match="leaves 8.9. effective masks of 300.*at least 12"):
+    with pytest.raises(AttributionError, match="leaves 9 effective masks of 300.*at least 12"):
         ProxySPEX().fit(masks, outputs, sample_weight=weight)
 
 

@@ -183,8 +183,14 @@ class AttributionConfig(Section):
     n_targets: int | None = Field(
         default=60, ge=1, description="Targets to explain, those of highest variance first; all when empty."
     )
-    max_order: int = Field(default=3, ge=1, le=MAX_ORDER, description="Members of the largest set considered.")
-    backend: Literal["booster", "lightgbm"] = Field(default="booster", description="The gradient-boosted proxy.")
+    max_order: int = Field(default=3, ge=1, le=MAX_ORDER, description="Members of the largest set that is screened.")
+    max_proxy_order: int | None = Field(
+        default=None, ge=0, le=MAX_ORDER,
+        description="Members of the largest set a proxy proposes; from `max_order`: one more, but 2 for 2. 0: no proxy.",
+    )  # fmt: skip
+    backend: Literal["booster", "lightgbm"] = Field(
+        default="booster", description="Library that fits the gradient-boosted proxy, which proposes sets."
+    )
     device: Literal["cpu", "cuda"] = Field(
         default="cpu",
         description="Where the large products run: NumPy, or torch on a GPU. Not chosen by itself, because results "

@@ -29,12 +29,12 @@ assert kinds["n"].sum() == sum(
 
 # %% The strongest pairs with the classes of their members, as a pandas data frame.
 pairs = duckdb.sql("""
-    SELECT i.target, i.members, i.banzhaf, i.stderr, i.kind, a.class_name AS first, b.class_name AS second
+    SELECT i.target, i.members, i.value, i.stderr, i.kind, a.class_name AS first, b.class_name AS second
     FROM interactions i
     JOIN examples a ON a.player = i.members[1] AND a.split = 'train'
     JOIN examples b ON b.player = i.members[2] AND b.split = 'train'
     WHERE i."order" = 2 AND i.q_value <= 0.1
-    ORDER BY abs(i.banzhaf / i.stderr) DESC LIMIT 10
+    ORDER BY abs(i.value / i.stderr) DESC LIMIT 10
 """).df()
 print(pairs.to_string(index=False))
 assert len(pairs) > 0

@@ -14,6 +14,7 @@ from attribution.analysis.target_ids import MEAN_OF_ALL, mean_of_class
 from attribution.errors import AttributionError
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import interactions_of
+from attribution.interactions.setup import default_proxy_order
 from attribution.levels import FDR_LEVEL
 from attribution.masks.inputs import CheckedData, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
@@ -88,6 +89,7 @@ def analyse_targets(
     target_ids: Sequence[int] | NDArray[np.int64] | None = None,
     higher_is_better: bool = True,
     backend: str = "booster",
+    max_proxy_order: int | None = None,
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -110,7 +112,7 @@ def analyse_targets(
     holdout_alpha
         (h,), the held-out masks' alphas, where there are several.
     max_order
-        Largest size of a set that is searched.
+        Largest size of a set that is screened.
     seed
         Of folds and resamples.
     groups
@@ -123,6 +125,8 @@ def analyse_targets(
         False turns the signs when kinds are named.
     backend
         Of the proxy: "booster" or "lightgbm".
+    max_proxy_order
+        Largest size of a set that a proxy proposes. Default: `interactions.setup.default_proxy_order`.
     device
         "cpu" (NumPy) or a torch device such as "cuda" for the large products.
     sampler
@@ -161,8 +165,10 @@ def analyse_targets(
     )
     if sampler == "fixed_size" and not data.fixed_size:
         raise AttributionError("sampler is 'fixed_size' but the masks include different numbers of players.")
+    largest = default_proxy_order(int(max_order)) if max_proxy_order is None else max_proxy_order
     options: dict[str, Any] = {
-        "booster": BoosterSettings(max_depth=max(3, int(max_order)), device=device),
+        "booster": BoosterSettings(device=device, max_depth=max(3, largest)),
+        "max_proxy_order": largest,
         **(settings or {}),
     }
     reference = _reference(data, alpha, reference_alpha)
@@ -310,7 +316,7 @@ def _interactions(
         "target": np.array([interaction.target for interaction in found], dtype=np.int32),
         "members": [list(interaction.members) for interaction in found],
         "order": np.array([interaction.order for interaction in found], dtype=np.int8),
-        "banzhaf": column("value"),
+        "value": column("value"),
         "shrunken": column("shrunken"),
         "stderr": column("stderr"),
         "raw": column("raw"),
@@ -323,6 +329,8 @@ def _interactions(
         "main_effects": [list(interaction.main_effects) for interaction in found],
         "main_effect_stderrs": [list(interaction.main_effect_stderrs) for interaction in found],
         "in_spectrum": [interaction.in_spectrum for interaction in found],
+        "proposed_by": [interaction.proposed_by for interaction in found],
+        "also_proposed_by": [list(interaction.also_proposed_by) for interaction in found],
     }
 
 

@@ -14,6 +14,7 @@ from attribution.analysis.pooled_tests import PooledTests, TargetPool
 from attribution.analysis.target_ids import is_single
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.fourier.kinds import kind_of
+from attribution.interactions.proposers import PROPOSERS
 from attribution.levels import FDR_LEVEL
 from attribution.masks.row_groups import make_row_groups
 from attribution.statistics.false_discovery import Method, QValues
@@ -134,7 +135,7 @@ def pool_sets(
     """
     pool = CampaignPool(blocks, masks, alpha=alpha, groups=groups, max_players=max_players)
     if len(pool.targets) < 2:
-        return _columns([], pool, np.zeros(0), {}, {}, higher_is_better)
+        return _columns([], pool, np.zeros(0), {}, {}, {}, higher_is_better)
     reported = _reported(blocks)
     z_histograms = ZHistograms()
     kept: list[PooledTests] = []
@@ -170,7 +171,7 @@ def pool_sets(
     q_values = [rule.of(part.p_value, stratum) for part, stratum in zip(kept, strata, strict=True)]
     alone = {members: sum(q <= FDR_LEVEL for q, _ in rows) for members, rows in reported.items()}
     kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
-    return _columns(kept, pool, np.concatenate(q_values), alone, kinds, higher_is_better)
+    return _columns(kept, pool, np.concatenate(q_values), alone, kinds, _proposers(blocks), higher_is_better)
 
 
 def _reported(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tuple[float, int]]]:
@@ -203,12 +204,25 @@ def _kinds(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tuple[
     return found
 
 
+def _proposers(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], set[str]]:
+    """Member set -> who proposes it on some target, pooled targets left out."""
+    found: dict[tuple[int, ...], set[str]] = {}
+    for block in blocks:
+        table = block.interactions
+        columns = (table[name] for name in ("members", "target", "proposed_by", "also_proposed_by"))
+        for members, target, first, others in zip(*columns, strict=True):
+            if is_single(target):
+                found.setdefault(tuple(members), set()).update((first, *others))
+    return found
+
+
 def _columns(
     parts: list[PooledTests],
     pool: CampaignPool,
     q_values: Array,
     alone: dict[tuple[int, ...], int],
     kinds: dict[tuple[int, ...], dict[int, str]],
+    proposers: dict[tuple[int, ...], set[str]],
     higher_is_better: bool,
 ) -> Columns:
     rows: list[tuple[Any, ...]] = []
@@ -243,4 +257,6 @@ def _columns(
         "n_targets": np.array([alone.get(row[2], 0) for row in rows], dtype=np.int32),
         "strongest_target": np.array([row[5] for row in rows], dtype=np.int32),
         "kind": [row[6] for row in rows],
+        # A pair that no target reports was found by the pooled screen of all pairs alone.
+        "proposed_by": [[name for name in PROPOSERS if name in proposers.get(row[2], {"screen"})] for row in rows],
     }

@@ -132,12 +132,12 @@ class Reasons:
             decision.rule = "redundant"
             rows = self.evidence.interactions
             targets = sorted({int(rows["target"][row]) for row in edge.rows})
-            strongest = max(edge.rows, key=lambda row: abs(rows["banzhaf"][row]))
+            strongest = max(edge.rows, key=lambda row: abs(rows["value"][row]))
             similar = " The two pictures are near-duplicates." if edge.similar else ""
             decision.reason = (
                 f"{_capital(self.name(other))} replaces it: {100 * edge.share:.0f}% of its own effect vanishes beside "
                 f"that one (target{'s' if len(targets) > 1 else ''} {', '.join(map(str, targets[:4]))}"
-                f"{', …' if len(targets) > 4 else ''}; strongest interaction {rows['banzhaf'][strongest]:+.2f} ± "
+                f"{', …' if len(targets) > 4 else ''}; strongest interaction {rows['value'][strongest]:+.2f} ± "
                 f"{rows['stderr'][strongest]:.2f}).{similar} {kept}"
             )
         else:
@@ -154,13 +154,13 @@ class Reasons:
         if decision.protected_by:
             rows = self.evidence.interactions
             decision.rule = "synergy"
-            best = max(decision.protected_by, key=lambda row: abs(rows["banzhaf"][row]))
+            best = max(decision.protected_by, key=lambda row: abs(rows["value"][row]))
             others = [other for other in rows["members"][best] if other != player]
             kind = str(rows["kind"][best]).replace("_", " ")
             decision.evidence = [*decision.evidence, *decision.protected_by]
             decision.reason = (
                 f"It forms {_article(kind)} {kind} with {self._names(others)} on target {rows['target'][best]} "
-                f"({rows['banzhaf'][best]:+.2f} ± {rows['stderr'][best]:.2f}). Such sets stay together."
+                f"({rows['value'][best]:+.2f} ± {rows['stderr'][best]:.2f}). Such sets stay together."
             )
             return
         replaced = [

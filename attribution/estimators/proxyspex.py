@@ -13,9 +13,9 @@ from attribution.errors import AttributionError
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import Interaction, interactions_of
-from attribution.interactions.setup import MAX_ORDER
+from attribution.interactions.setup import MAX_ORDER, default_proxy_order
 from attribution.levels import FDR_LEVEL
-from attribution.masks.inputs import as_given, check_data
+from attribution.masks.inputs import as_given, check_at_least, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS
 from attribution.statistics.false_discovery import Method, QValues, adjust, fit_q_values
@@ -24,35 +24,43 @@ from attribution.statistics.false_discovery import Method, QValues, adjust, fit_
 class ProxySPEX(RegressorMixin, BaseEstimator):
     """Estimate a sparse p-biased Fourier spectrum of mask -> output, with interactions, errors and q-values.
 
-    Candidate pairs and triples come from screens that test every set. Gradient-boosted trees (the proxy that names
-    the method) propose sets only of the orders that no screen covers; see Notes. An L1 fit of all main effects and
-    the candidates, cross-fitted over six folds, decides which candidates enter the spectrum.
+    Gradient-boosted trees (the proxy that names the method) propose sets of every order up to `max_proxy_order`, and
+    screens that test every pair and triple propose beside them. `Interaction.proposed_by` names the proposer of each
+    set. An L1 fit of all main effects and the candidates, cross-fitted over six folds, decides which candidates enter
+    the spectrum.
 
     Parameters
     ----------
     alpha : float
         Probability with which a mask includes a player, in (0, 1).
     max_order : int
-        Number of members of the largest set considered, 1 to 6.
+        Number of members of the largest set that is screened, 1 to 6. No screen covers more than 3.
     seed : int
         Seed of the assignment of masks to folds.
     backend : {"booster", "lightgbm"}
-        Library that fits the proxy. Without effect where no proxy is fitted (see Notes).
+        Library that fits the proxies, one on either half of the masks.
     max_depth : int or None
-        Depth of the proxy's trees, 1 to 8; None for max(3, max_order). Without effect where no proxy is fitted.
+        Depth of the proxies' trees, 1 to 8; None for max(3, max_proxy_order). Trees of depth d hold sets of up to d
+        members.
     learning_rate : float
-        Shrinkage of the proxy's trees, in (0, 1]. Without effect where no proxy is fitted.
+        Shrinkage of the proxies' trees, in (0, 1].
     n_estimators : int
-        Largest number of trees of one target. Without effect where no proxy is fitted.
+        Largest number of trees of one target.
     max_pair_players : int
         Pairs are screened among this many players: all, or those of largest main effect.
     max_triple_players : int
         Triples are screened among this many players: all, or those of largest main effect. Fewer than 3: triples
-        are neither screened nor are larger sets proposed by a proxy.
+        are not screened.
     max_sieve_players : int
         Up to this many players, a sieve tests the triples that the screen leaves out. It needs alpha = 1/2 and 512
         distinct masks. Beyond 500 players it is applied only to targets with two pairs as large as a triple would
         have to be. 0 turns it off.
+    max_proxy_order : int or None
+        Number of members of the largest set that a proxy may propose, 0 to 6. None: `max_order` + 1 (at most 6) if
+        `max_order` is 3 or more, else `max_order`. 0 or 1: no proxy is fitted.
+    n_proxy_sets : int
+        Sets of each order that the proxy of each half proposes for a target: those of largest coefficient. 0: no
+        proxy is fitted.
     q_method : {"BH", "BY"}
         Benjamini-Hochberg, or Benjamini-Yekutieli, which holds under any dependence between tests.
     device : str
@@ -90,21 +98,19 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    **When the proxy is fitted.** A proxy is fitted on either half of the masks only if
-
-    - `max_order` is 4 or more; or
-    - `max_order` is 3 and the screens do not cover all triples. They do cover them up to `max_triple_players` players.
-      Beyond, the sieve has to apply: alpha = 1/2, at least 512 distinct masks (replicates and antithetic partners
-      count once) and at most `max_sieve_players` players; of more than 500 players, every target must have two
-      large pairs.
-
-    So with the defaults no proxy is fitted up to 110 players, nor up to 500 players at alpha = 1/2 with 512 or more
-    distinct masks. `backend`, `max_depth`, `learning_rate` and `n_estimators` then have no effect.
+    **Who proposes.** A proxy is fitted on either half of the masks, and the `n_proxy_sets` largest coefficients of each
+    order in its spectrum are proposals. The screens test all pairs of up to `max_pair_players` players and all triples
+    of up to `max_triple_players`; heredity singles out pairs of players with main effects and triples with two large
+    pairs; the sieve tests the other triples at alpha = 1/2. A set that one of these tests keeps that test, with its
+    whole family counted, and names the proxy among `Interaction.also_proposed_by`. Every other proposal of a proxy
+    (sets of 4 or more members, triples and pairs of players outside the screens) is tested on the half of the masks
+    that did not propose it, in a family of proposals. So proxies find what screens cannot reach, and do not change the
+    test of what screens do reach.
 
     **Departures from the published ProxySPEX** (Butler et al. 2025, arXiv 2505.17495). Masks and outputs are given, the
-    method draws none. All main effects stay in the model. Candidates are screened exhaustively where that is
-    possible. The refit is L1 and cross-fitted, not a ridge fit of the sets that hold 95% of the energy. Estimates have
-    standard errors and q-values.
+    method draws none. All main effects stay in the model. Beside the proxy, sets are screened exhaustively where that
+    is possible. The refit is L1 and cross-fitted, not a ridge fit of the sets that hold 95% of the energy. Estimates
+    have standard errors and q-values. `PublishedProxySPEX` is the published method on the same masks.
 
     **Family of tests.** The q-values of one call are adjusted over that call. A campaign that is fitted in blocks of
     targets is adjusted as one family by `attribution.analysis.block_tables.assign_q_values`.
@@ -140,6 +146,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
         max_sieve_players: int = 1000,
+        max_proxy_order: int | None = None,
+        n_proxy_sets: int = 40,
         q_method: str = "BH",
         device: str = "cpu",
     ) -> None:
@@ -153,6 +161,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.max_pair_players = max_pair_players
         self.max_triple_players = max_triple_players
         self.max_sieve_players = max_sieve_players
+        self.max_proxy_order = max_proxy_order
+        self.n_proxy_sets = n_proxy_sets
         self.q_method = q_method
         self.device = device
 
@@ -284,6 +294,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
         if self.q_method not in ("BY", "BH"):
             raise AttributionError(f"q_method must be 'BY' or 'BH'; got {self.q_method!r}.")
+        largest = default_proxy_order(int(self.max_order))
+        if self.max_proxy_order is not None:
+            largest = check_at_least("max_proxy_order", self.max_proxy_order, 0)
         return BlockSettings(
             alpha=float(self.alpha),
             max_order=int(self.max_order),
@@ -292,8 +305,10 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             max_pair_players=self.max_pair_players,
             max_triple_players=self.max_triple_players,
             max_sieve_players=self.max_sieve_players,
+            max_proxy_order=self.max_proxy_order,
+            n_proxy_sets=self.n_proxy_sets,
             booster=BoosterSettings(
-                max_depth=max(3, int(self.max_order)) if self.max_depth is None else int(self.max_depth),
+                max_depth=max(3, largest) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,
                 n_estimators=self.n_estimators,
                 device=self.device,

@@ -56,7 +56,7 @@ def top_sets(interactions: Mapping[str, Sequence[Any]], count: int = 20, level: 
     are returned when fewer are eligible; none is a result as well.
     """
     rows: dict[tuple[int, ...], list[int]] = {}
-    value = np.asarray(interactions["banzhaf"], dtype=np.float64)
+    value = np.asarray(interactions["value"], dtype=np.float64)
     stderr = np.asarray(interactions["stderr"], dtype=np.float64)
     q_value = np.asarray(interactions["q_value"], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -71,7 +71,7 @@ def candidates_of(
     interactions: Mapping[str, Sequence[Any]], rows: Mapping[tuple[int, ...], Sequence[int]], count: int
 ) -> list[Candidate]:
     """The `count` sets of largest pooled evidence as candidates; rows: member set -> its rows that count."""
-    value = np.asarray(interactions["banzhaf"], dtype=np.float64)
+    value = np.asarray(interactions["value"], dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.abs(value / np.asarray(interactions["stderr"], dtype=np.float64))
     evidence = {members: float(np.sum(z[list(found)] ** 2)) for members, found in rows.items()}
@@ -160,7 +160,7 @@ def with_prediction(candidate: Candidate, row: Mapping[str, Any] | None) -> Cand
     return replace(
         candidate,
         predicted=float(row["shrunken"]),
-        banzhaf=float(row["banzhaf"]),
+        banzhaf=float(row["value"]),
         joint_surplus=float(row["joint_surplus"]),
         q_value=float(row["q_value"]),
         kind=str(row["kind"]),
@@ -192,7 +192,7 @@ def sets_of_kind(
     rows: dict[tuple[int, ...], list[int]] = {}
     for row, (target, kind) in enumerate(zip(interactions["target"], interactions["kind"], strict=True)):
         members = tuple(int(player) for player in interactions["members"][row])
-        value, stderr = float(interactions["banzhaf"][row]), float(interactions["stderr"][row])
+        value, stderr = float(interactions["value"][row]), float(interactions["stderr"][row])
         wanted = (not kinds or kind in kinds) and (not orders or len(members) in orders)
         if target >= 0 and wanted and stderr > 0 and math.isfinite(value):
             rows.setdefault(members, []).append(row)

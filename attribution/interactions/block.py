@@ -4,8 +4,8 @@ The order of the steps, and the masks that each may use, keep errors and tests v
 
 1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/datamodel_fit.py).
 2. Candidates: an exhaustive screen of pairs on those residuals, with sums kept per fold. Step 3 with the pairs alone.
-   Triples on the residuals of that spectrum (triples.py), and where no screen tests an order, sets that proxies
-   propose, fitted on either half of the masks (candidate_search.py).
+   Triples on the residuals of that spectrum (triples.py). Beside them proxies, fitted on either half of the masks,
+   propose sets of every order; those that no screen has tested become candidates too (proxy_proposals.py).
 3. For every fold, sets are selected and refitted on the other folds alone, at several degrees of strictness. The
    strictness used on a fold is chosen without it (selection.py). So every mask has predictions by a datamodel and by a
    spectrum that were fitted without it; the interaction test (the gate) compares them.
@@ -24,6 +24,7 @@ from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.candidate_search import find_larger, find_pairs
 from attribution.interactions.candidate_table import Candidates, joined
 from attribution.interactions.estimates_and_p_values import Reported, one_step_main_effects, report
+from attribution.interactions.proxy_proposals import propose
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
@@ -199,7 +200,7 @@ def search(
     pairs = find_pairs(setup, residual, main_z, z_histograms)
     chosen = select_all(setup, design, linear, pairs, targets)
     left = y - np.column_stack([selection.predicted for selection in chosen])
-    larger = find_larger(setup, left, pairs, z_histograms)
+    larger = find_larger(setup, left, pairs, propose(setup), z_histograms)
     candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
     to_refit = [target for target in targets if any(may_enter(part) for part in larger[target])]
     second = select_all(setup, design, linear, [candidates[target] for target in to_refit], to_refit)

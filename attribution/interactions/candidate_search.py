@@ -1,21 +1,22 @@
-"""Candidate sets: an exhaustive screen of pairs, triples (triples.py), and larger sets that proxies propose."""
+"""Candidate sets: an exhaustive screen of pairs, triples (triples.py), and sets that proxies propose."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from attribution.interactions.candidate_table import (
-    MIN_REPORTED_Z,
-    Candidates,
-    find_report_threshold,
-    joined,
-    with_prior,
+from attribution.interactions.candidate_table import Candidates, find_report_threshold, joined, with_prior
+from attribution.interactions.proxy_proposals import ProxyProposals, proxy_candidates
+from attribution.interactions.setup import BlockSetup
+from attribution.interactions.triples import (
+    NULL_REPORTED,
+    NULL_RETAINED,
+    TestedTriples,
+    find_triples,
+    strongest_players,
 )
-from attribution.interactions.setup import N_FOLDS, BlockSetup
-from attribution.interactions.triples import NULL_REPORTED, NULL_RETAINED, find_triples, strongest_players
-from attribution.proxy.fit import fit_proxy
-from attribution.screening.heredity import HEREDITY_CLASS, N_SIZE_CLASSES, n_pairs_of_class, size_classes
-from attribution.screening.screen import screen_pairs, set_statistics
+from attribution.screening.heredity import HEREDITY_CLASS, N_SIZE_CLASSES, are_among, n_pairs_of_class, size_classes
+from attribution.screening.screen import screen_pairs
 from attribution.screening.screened_sets import ScreenedSets
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import QValues
@@ -49,6 +50,7 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, z_histograms: 
     classes = size_classes(main_z[:, players])
     n_sets = np.array([n_pairs_of_class(classes, own) / setup.n_targets for own in range(N_SIZE_CLASSES)])
     retain_threshold = np.array([z_threshold(NULL_RETAINED, count) for count in n_sets])
+    plain_threshold = z_threshold(NULL_RETAINED, n_sets.sum())  # of a screen that knows no size classes
     counts = np.zeros((N_SIZE_CLASSES, N_Z_BINS), dtype=np.int64)
     retained = list(
         screen_pairs(
@@ -75,16 +77,23 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, z_histograms: 
         for target, sets in enumerate(retained):
             own = classes[target][sets.members].min(axis=1) == size_class
             part = ScreenedSets(players[sets.members[own]], sets.sums[:, own], sets.squares[:, own])
-            found[target].append(with_prior(setup, part, prior, report_threshold, stratum))
+            candidates = with_prior(
+                setup, part, prior, report_threshold, stratum,
+                proposed_by="heredity" if stratum.by_heredity else "screen",
+            )  # fmt: skip
+            candidates.name("screen", np.abs(candidates.z(setup.all_folds)) >= plain_threshold)
+            found[target].append(candidates)
     return [joined(parts) for parts in found]
 
 
 def find_larger(
-    setup: BlockSetup, residual: Array, pairs: list[Candidates], z_histograms: ZHistograms
+    setup: BlockSetup,
+    residual: Array,
+    pairs: list[Candidates],
+    proposals: ProxyProposals | None,
+    z_histograms: ZHistograms,
 ) -> list[list[Candidates]]:
-    """Find every target's candidates of three and more members.
-
-    A proxy is fitted only if `max_order` is 4 or more, or if not every triple has been tested (triples.py).
+    """Find every target's further candidates: triples, and what the proxies propose beyond the tested families.
 
     Parameters
     ----------
@@ -93,8 +102,10 @@ def find_larger(
         Out-of-fold residuals of the spectrum of main effects and pairs.
     pairs : list of Candidates
         Candidate pairs of each target.
+    proposals : ProxyProposals or None
+        Sets that the proxies propose. Those among the candidates are noted there, in place.
     z_histograms : ZHistograms
-        Every triple tested is counted here. Sets that a proxy proposes are counted where they are tested
+        Every triple tested is counted here. Sets that only a proxy proposes are counted where they are tested
         (estimates_and_p_values.py).
 
     Returns
@@ -102,69 +113,29 @@ def find_larger(
     list of lists of Candidates
         For each target, parts of one order each.
     """
-    settings = setup.settings
+    tested = TestedTriples(np.zeros(0, np.int64), np.zeros(setup.n_targets, bool))
     found: list[list[Candidates]] = [[] for _ in range(setup.n_targets)]
-    if settings.max_order < 3 or setup.n_players < 3:
+    if setup.settings.max_order >= 3 and setup.n_players >= 3:
+        found, tested = find_triples(setup, residual, pairs, z_histograms)
+    if proposals is None:
         return found
-    found, prior, all_triples_tested = find_triples(setup, residual, pairs, z_histograms)
-    larger = range(4 if all_triples_tested else 3, settings.max_order + 1)
-    if prior is not None and len(larger) and settings.n_proxy_sets and setup.n_players >= larger[0]:
-        for target, parts in enumerate(proxy_candidates(setup, residual, larger, prior)):
-            found[target] += [part.without(found[target]) for part in parts]
-    return found
-
-
-def proxy_candidates(setup: BlockSetup, residual: Array, orders: range, prior: EffectPrior) -> list[list[Candidates]]:
-    """Propose sets by proxies that are fitted on either half of the masks.
-
-    Parameters
-    ----------
-    setup : BlockSetup
-    residual : (m, t) float64
-        Out-of-fold residuals of the spectrum of main effects and pairs.
-    orders : range
-        Numbers of members proposed.
-    prior : EffectPrior
-        Prior of the screened triples, taken for the larger sets too.
-
-    Returns
-    -------
-    list of lists of Candidates
-        For each target, parts of one order each.
-    """
-    settings = setup.settings
-    proposals: list[list[list[tuple[int, ...]]]] = []
-    for half in (False, True):
-        rows = np.flatnonzero(setup.half_of_fold[setup.folds] == half)
-        validation = setup.folds[rows] == setup.folds[rows].max()
-        proxy = fit_proxy(
-            setup.data.masks[rows], setup.data.outputs[rows], settings.booster, backend=settings.backend,
-            validation=validation, sample_weight=None if setup.data.weight is None else setup.weight[rows],
-        )  # fmt: skip
-        proposals.append(
-            [
-                proxy.largest_sets(target, setup.alpha, orders[0], orders[-1], settings.n_proxy_sets)
-                for target in range(setup.n_targets)
-            ]
-        )
-    by_parity = {parity: setup.row_groups.sums(residual, parity) for parity in (0, 1)}
-    result: list[list[Candidates]] = []
     for target in range(setup.n_targets):
-        first, second = set(proposals[0][target]), set(proposals[1][target])
-        parts = []
-        for order in orders:
-            sets = sorted(members for members in first | second if len(members) == order)
-            if not sets:
-                continue
-            statistics = set_statistics(
-                setup.row_groups, setup.fold_of_row_group, N_FOLDS, np.array(sets), by_parity[order % 2][:, target]
-            )
-            on_half = np.array([[members in half for members in sets] for half in (first, second)])
-            parts.append(
-                with_prior(
-                    setup, statistics, prior, MIN_REPORTED_Z, Stratum(order),
-                    selected_on_half=on_half, tested_exhaustively=False,
-                )
-            )  # fmt: skip
-        result.append(parts)
-    return result
+        for part in (pairs[target], *found[target]):
+            proposals.name_in(part, target)
+    screened = strongest_players(setup, setup.settings.max_pair_players)
+    inside = {2: np.isin(np.arange(setup.n_players), screened),
+              3: np.isin(np.arange(setup.n_players), tested.players)}  # fmt: skip
+
+    def is_new(members: NDArray[np.int64], target: int) -> NDArray[np.bool_]:
+        order = members.shape[1]
+        if order > 3:
+            return np.ones(len(members), dtype=bool)
+        if order == 3 and tested.all_on_target[target]:
+            return np.zeros(len(members), dtype=bool)
+        known = np.concatenate([np.zeros((0, 3), np.int64), *[part.members for part in found[target]]])
+        new = np.asarray(~inside[order][members].all(axis=1))
+        return np.asarray(new & ~are_among(members, known, setup.n_players)) if order == 3 else new
+
+    for own, more in zip(found, proxy_candidates(setup, residual, proposals, is_new), strict=True):
+        own += more
+    return found

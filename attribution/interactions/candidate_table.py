@@ -1,6 +1,6 @@
 """The candidate sets of one target, with their statistics before any refit.
 
-Which sets become candidates is decided in candidate_search.py (screens, proxies) and triples.py.
+Which sets become candidates is decided in candidate_search.py (pairs), triples.py and proxy_proposals.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.interactions.proposers import Proposer, bit_of
 from attribution.interactions.setup import N_FOLDS, BlockSetup
 from attribution.levels import REPORTED_Q
 from attribution.screening.screened_sets import ScreenedSets
@@ -43,6 +44,10 @@ class Candidates:
         Smallest |z| of the set's own test at which it is reported.
     by_heredity : ndarray of bool, shape (n_sets,)
         True if smaller sets singled it out (screening/heredity.py): a stratum of its own among the q-values.
+    proposed_by : ndarray of uint8, shape (n_sets,)
+        Bit of the proposer by whose rule the set is tested (proposers.py).
+    proposers : ndarray of uint8, shape (n_sets,)
+        Bits of all that propose the set, `proposed_by` included.
     """
 
     members: NDArray[np.int64]
@@ -54,6 +59,8 @@ class Candidates:
     p_null: Array
     report_threshold: Array
     by_heredity: NDArray[np.bool_]
+    proposed_by: NDArray[np.uint8]
+    proposers: NDArray[np.uint8]
 
     @property
     def strata(self) -> list[Stratum]:
@@ -65,6 +72,10 @@ class Candidates:
         """Compute the z of every set on some folds: (n_sets,)."""
         squares = self.squares[folds].sum(axis=0)
         return self.sums[folds].sum(axis=0) / np.sqrt(np.maximum(squares, 1e-300))
+
+    def name(self, proposer: Proposer, which: NDArray[np.bool_]) -> None:
+        """Note, in place, that a proposer proposes some of the sets: which (n_sets,) bool."""
+        self.proposers[which] |= bit_of(proposer)
 
     def take(self, which: NDArray[np.bool_]) -> Candidates:
         """Select some of the sets: which (n_sets,) bool."""
@@ -88,11 +99,11 @@ def with_prior(
     report_threshold: float,
     stratum: Stratum,
     *,
+    proposed_by: Proposer,
     selected_on_half: NDArray[np.bool_] | None = None,
-    tested_exhaustively: bool = True,
     min_z: float = 0.0,
 ) -> Candidates:
-    """Make candidates of screened sets that share a prior and a stratum.
+    """Make candidates of sets of a family that was tested exhaustively and shares a prior and a stratum.
 
     Parameters
     ----------
@@ -105,10 +116,10 @@ def with_prior(
         Smallest |z| of a set's own test at which it is reported.
     stratum : Stratum
         Stratum of the sets among the q-values.
+    proposed_by : Proposer
+        Proposer of all of them.
     selected_on_half : (2, c) bool, optional
         Halves of the masks on which a set was selected; both if omitted.
-    tested_exhaustively : bool
-        True if every set of the family was tested and counted.
     min_z : float
         Sets with a smaller |z| are excluded from a fit, whatever their posterior.
 
@@ -130,11 +141,13 @@ def with_prior(
         sums=sets.sums,
         squares=sets.squares,
         selected_on_half=np.ones((2, n_sets), dtype=bool) if selected_on_half is None else selected_on_half,
-        tested_exhaustively=np.full(n_sets, tested_exhaustively),
+        tested_exhaustively=np.ones(n_sets, dtype=bool),
         posterior_mean_z=posterior_mean_z,
         p_null=p_null,
         report_threshold=np.full(n_sets, report_threshold),
         by_heredity=np.full(n_sets, stratum.by_heredity),
+        proposed_by=np.full(n_sets, bit_of(proposed_by)),
+        proposers=np.full(n_sets, bit_of(proposed_by)),
     )
 
 
@@ -181,6 +194,8 @@ def no_candidates() -> Candidates:
         p_null=per_fit,
         report_threshold=np.zeros(0),
         by_heredity=np.zeros(0, bool),
+        proposed_by=np.zeros(0, np.uint8),
+        proposers=np.zeros(0, np.uint8),
     )
 
 

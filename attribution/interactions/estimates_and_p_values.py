@@ -44,6 +44,8 @@ class Reported:
         True if the set has a coefficient in the target's spectrum.
     by_heredity : bool
         True if smaller sets singled it out: a stratum of its own among the q-values.
+    proposed_by, proposers : uint8
+        Bit of the proposer by whose rule the set was tested, and bits of all that propose it (proposers.py).
     """
 
     members: list[tuple[int, ...]]
@@ -55,6 +57,8 @@ class Reported:
     p_value: Array
     in_spectrum: NDArray[np.bool_]
     by_heredity: NDArray[np.bool_]
+    proposed_by: NDArray[np.uint8]
+    proposers: NDArray[np.uint8]
 
     @property
     def strata(self) -> list[Stratum]:
@@ -202,17 +206,22 @@ def report(
     )
     centre, error = conditional_estimate(z[reported], passed)
     unit = np.array([setup.mixture.unit(int(order)) for order in orders[reported]])
-    shrink = np.abs(candidates.posterior_mean_z[-1, tested]) / np.maximum(abs_z_screen[tested], 1e-300)
+    posterior = np.abs(candidates.posterior_mean_z[-1, tested])
+    shrunken = np.where(
+        screened, posterior / np.maximum(abs_z_screen[tested], 1e-300) * raw, np.sign(raw) * posterior * screen_stderr
+    )
     return Reported(
         members=[tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[tested][reported]],
         value=centre * raw_stderr[reported] * unit,
         stderr=error * raw_stderr[reported] * unit,
         raw=raw[reported] * unit,
         raw_stderr=raw_stderr[reported] * unit,
-        shrunken=(shrink * raw)[reported] * unit,
+        shrunken=shrunken[reported] * unit,
         p_value=p_value[reported],
         in_spectrum=selection.kept[tested][reported],
         by_heredity=by_heredity[reported],
+        proposed_by=candidates.proposed_by[tested][reported],
+        proposers=candidates.proposers[tested][reported],
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from attribution.fourier.kinds import class_split, kind_of
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockFit
+from attribution.interactions.proposers import proposers_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Interaction:
         True if the set has a coefficient in the target's spectrum.
     gate_open : bool
         True if the target passed the interaction test.
+    proposed_by : {"proxy", "screen", "heredity", "sieve", "SPEX"}
+        Who proposed the set, and so how it was tested (`attribution.interactions.proposers`).
+    also_proposed_by : tuple of str
+        Who else would have proposed it.
 
     Examples
     --------
@@ -88,6 +93,8 @@ class Interaction:
     raw_stderr: float
     in_spectrum: bool
     gate_open: bool
+    proposed_by: str
+    also_proposed_by: tuple[str, ...]
 
 
 def interactions_of(
@@ -164,6 +171,8 @@ def interactions_of(
                 raw_stderr=float(reported.raw_stderr[position]) / unit,
                 in_spectrum=bool(reported.in_spectrum[position]),
                 gate_open=gate_open,
+                proposed_by=proposers_of(reported.proposed_by[position])[0],
+                also_proposed_by=proposers_of(reported.proposers[position] & ~reported.proposed_by[position]),
             )
         )
     return result

@@ -199,5 +199,7 @@ def _eligible(
     used = np.flatnonzero(allowed & (p_null <= grid.max()))
     estimate = candidates.sums[folds][:, used].sum(axis=0) / setup.fold_weight[folds].sum()
     z = np.abs(candidates.z(folds)[used])
-    shrink = np.abs(estimate) * (1.0 - np.abs(candidates.posterior_mean_z[row, used]) / np.maximum(z, 1e-300))
+    # A proxy's set has its posterior from other masks than the estimate, which may then be the smaller of the two.
+    kept = np.minimum(np.abs(candidates.posterior_mean_z[row, used]) / np.maximum(z, 1e-300), 1.0)
+    shrink = np.abs(estimate) * (1.0 - kept)
     return used, np.where(p_null[used][None, :] <= grid[:, None], shrink[None, :], np.inf)

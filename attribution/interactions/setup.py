@@ -57,7 +57,10 @@ class BlockSettings:
     n_sieve_masks : int
         Masks of each half on which the sieve computes every triple.
     n_proxy_sets : int
-        Larger sets taken from the proxy of each half, for every target. 0: no proxy.
+        Sets of each order taken from the proxy of each half, for every target. 0: no proxy.
+    max_proxy_order : int or None
+        Members of the largest set that a proxy may propose; its trees have to be as deep. None: `max_order` + 1 if
+        that is 4 or more, else `max_order`.
     booster : BoosterSettings
         Settings of the proxies; its device also runs the screens and the refits.
     """
@@ -73,6 +76,7 @@ class BlockSettings:
     max_sieve_players: int = 1000
     n_sieve_masks: int = 256
     n_proxy_sets: int = 40
+    max_proxy_order: int | None = None
     booster: BoosterSettings = field(default_factory=BoosterSettings)
 
     def __post_init__(self) -> None:
@@ -83,6 +87,30 @@ class BlockSettings:
             check_at_least(name, getattr(self, name), 1)
         if self.max_order > MAX_ORDER:
             raise AttributionError(f"max_order must be at most {MAX_ORDER}; got {self.max_order}.")
+        if self.max_proxy_order is not None and check_at_least("max_proxy_order", self.max_proxy_order, 0) > MAX_ORDER:
+            raise AttributionError(f"max_proxy_order must be at most {MAX_ORDER}; got {self.max_proxy_order}.")
+
+    @property
+    def proxy_order(self) -> int:
+        """Members of the largest set that a proxy may propose."""
+        return default_proxy_order(self.max_order) if self.max_proxy_order is None else self.max_proxy_order
+
+
+def default_proxy_order(max_order: int) -> int:
+    """Return the members of the largest set that a proxy proposes by default.
+
+    Parameters
+    ----------
+    max_order : int
+        Members of the largest set that screens consider.
+
+    Returns
+    -------
+    int
+        One more from order 3 on, so that a default fit reaches beyond its screens; at most MAX_ORDER. A fit that is
+        asked for pairs alone reports pairs alone.
+    """
+    return min(max_order + 1, MAX_ORDER) if max_order >= 3 else max_order
 
 
 class BlockSetup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import comb
 
 import numpy as np
@@ -37,9 +38,25 @@ SIEVE_COMPLETE_Z = 5.0
 SIEVE_ALL_TARGETS = 500
 
 
+@dataclass(frozen=True)
+class TestedTriples:
+    """Which triples were tested and counted, whether reported or not.
+
+    Attributes
+    ----------
+    players : (p,) int64
+        Every triple of these players was, on every target.
+    all_on_target : (t,) bool
+        Targets on which every triple was.
+    """
+
+    players: NDArray[np.int64]
+    all_on_target: NDArray[np.bool_]
+
+
 def find_triples(
     setup: BlockSetup, residual: Array, pairs: list[Candidates], z_histograms: ZHistograms
-) -> tuple[Parts, EffectPrior | None, bool]:
+) -> tuple[Parts, TestedTriples]:
     """Find every target's candidate triples.
 
     Parameters
@@ -56,24 +73,20 @@ def find_triples(
     -------
     found : list of lists of Candidates
         For each target its triples by heredity, of the screen and of the sieve.
-    prior : EffectPrior or None
-        Prior of the screen; None if fewer than three players were screened.
-    all_tested : bool
-        True if every triple was tested on every target.
+    tested : TestedTriples
     """
     sums = setup.row_groups.sums(residual, 3)
     by_heredity = _by_heredity(setup, sums, pairs, z_histograms)
     found: Parts = [[own] for own in by_heredity]
     players = strongest_players(setup, setup.settings.max_triple_players)
-    prior = None
     if len(players) >= 3:
-        prior = _screen(setup, sums, players, z_histograms, found, by_heredity)
-    all_tested = len(players) == setup.n_players
-    if not all_tested and _can_sieve(setup):
+        _screen(setup, sums, players, z_histograms, found, by_heredity)
+    all_on_target = np.full(setup.n_targets, len(players) == setup.n_players)
+    if len(players) < setup.n_players and _can_sieve(setup):
         targets = _targets_to_sieve(setup, pairs)
         _sieve(setup, sums, players, z_histograms, found, by_heredity, targets)
-        all_tested = len(targets) == setup.n_targets
-    return found, prior, all_tested
+        all_on_target[targets] = True
+    return found, TestedTriples(players, all_on_target)
 
 
 def _by_heredity(
@@ -93,7 +106,7 @@ def _by_heredity(
         add_to_histogram(counts, _abs_z(triples[-1]))
     z_histograms.add(stratum, counts)
     prior = EffectPrior.fit(counts, Z_STEP)
-    return [with_prior(setup, sets, prior, MIN_REPORTED_Z, stratum) for sets in triples]
+    return [with_prior(setup, sets, prior, MIN_REPORTED_Z, stratum, proposed_by="heredity") for sets in triples]
 
 
 def _screen(
@@ -103,8 +116,8 @@ def _screen(
     z_histograms: ZHistograms,
     found: Parts,
     by_heredity: list[Candidates],
-) -> EffectPrior:
-    """Screen all triples among `players`, append the retained ones to `found`, and return their prior.
+) -> None:
+    """Screen all triples among `players` and append the retained ones to `found`.
 
     Triples by heredity are left out: they are counted and tested as a stratum of their own."""
     n_sets = comb(len(players), 3)
@@ -128,9 +141,9 @@ def _screen(
     report_threshold = find_report_threshold(setup, q, prior, retain_threshold, chance_threshold)
     for target, sets in enumerate(retained):
         sets = ScreenedSets(players[sets.members], sets.sums, sets.squares)
+        by_heredity[target].name("screen", are_among(by_heredity[target].members, sets.members, setup.n_players))
         sets = _take(sets, ~are_among(sets.members, by_heredity[target].members, setup.n_players))
-        found[target].append(with_prior(setup, sets, prior, report_threshold, Stratum(3)))
-    return prior
+        found[target].append(with_prior(setup, sets, prior, report_threshold, Stratum(3), proposed_by="screen"))
 
 
 def _can_sieve(setup: BlockSetup) -> bool:
@@ -176,7 +189,11 @@ def _sieve(
     inside = np.isin(np.arange(setup.n_players), screened)
     n_tests = n_sets * len(survivors) - sum(int((~inside[others].all(axis=1)).sum()) for others in hereditary)
     untested, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
-    for (sets, on_half), others in zip(survivors, hereditary, strict=True):
+    retain_threshold = z_threshold(NULL_RETAINED, n_sets)
+    for target, (sets, on_half), others in zip(targets.tolist(), survivors, hereditary, strict=True):
+        large = sets.members[_largest_abs_z(sets) >= retain_threshold]
+        for part in found[target]:
+            part.name("sieve", are_among(part.members, large, setup.n_players))
         new = ~inside[sets.members].all(axis=1) & ~are_among(sets.members, others, setup.n_players)
         untested.append((_take(sets, new), on_half[:, new]))
         add_to_histogram(counts, _abs_z(untested[-1][0]))
@@ -193,9 +210,9 @@ def _sieve(
     # a fit takes only triples that chance rarely produces.
     min_z = z_threshold(NULL_IN_FIT, n_sets)
     for target, (sets, on_half) in zip(targets.tolist(), untested, strict=True):
-        retained = _largest_abs_z(sets) >= z_threshold(NULL_RETAINED, n_sets)
+        retained = _largest_abs_z(sets) >= retain_threshold
         candidates = with_prior(
-            setup, _take(sets, retained), prior, report_threshold, Stratum(3),
+            setup, _take(sets, retained), prior, report_threshold, Stratum(3), proposed_by="sieve",
             selected_on_half=on_half[:, retained], min_z=min_z,
         )  # fmt: skip
         found[target].append(candidates)

@@ -80,10 +80,44 @@ class Proxy:
         list of tuple of int
             Member sets, largest first; ties in lexicographic order.
         """
+        found = self._largest(target, alpha, range(min_order, max_order + 1), count)
+        return [members for _, members in found[:count]]
+
+    def largest_sets_of_orders(self, target: int, alpha: float, orders: range, count: int) -> list[tuple[int, ...]]:
+        """List the member sets of largest |F(S)| among those of each order.
+
+        Parameters
+        ----------
+        target : int
+            Index of the target.
+        alpha : float
+            Inclusion probability of the basis.
+        orders : range
+            Numbers of members.
+        count : int
+            Largest number of sets of each order.
+
+        Returns
+        -------
+        list of tuple of int
+            Member sets, largest first; ties in lexicographic order.
+        """
+        taken = dict.fromkeys(orders, 0)
+        result = []
+        for _, members in self._largest(target, alpha, orders, count):
+            taken[len(members)] += 1
+            if taken[len(members)] <= count:
+                result.append(members)
+        return result
+
+    def _largest(
+        self, target: int, alpha: float, orders: range, count: int
+    ) -> list[tuple[float, tuple[int, ...]]]:
+        """(|F(S)|, S), largest first: at least the `count` largest of each order."""
         found: list[tuple[float, tuple[int, ...]]] = []
         paths = leaf_paths(self.forests[target])
         for order, (sets, values) in path_terms(*paths, self.n_players, alpha)[1].items():
-            if not min_order <= order <= max_order or count == 0:
+            if order not in orders or count == 0:
                 continue
             size = np.abs(values)
             if len(size) > count:  # only these are sorted
@@ -91,7 +125,7 @@ class Proxy:
                 sets, size = sets[among], size[among]
             found += zip(size.tolist(), map(tuple, sets.tolist()), strict=True)
         found.sort(key=lambda entry: (-entry[0], entry[1]))
-        return [members for _, members in found[:count]]
+        return found
 
 
 def fit_proxy(

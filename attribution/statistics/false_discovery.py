@@ -20,6 +20,10 @@ Method = Literal["BY", "BH"]
 # Prior share of their order's weight that sets by heredity have; their share of its tests where that is larger.
 # A choice: a tenth costs the other triples a factor 1/.9 at most (tests/attribution/screening/test_heredity.py).
 HEREDITY_SHARE = {2: 0.5, 3: 0.1}
+# Prior weight of an order whose sets only a proxy or a structured design proposes, beside 1 for pairs and for triples.
+# A choice: they are some tens of tests a target, so that even so each weighs more than a screened pair, and pairs and
+# triples pay 1% for them.
+_LARGER_WEIGHT = 0.02
 # Pseudo-count of discoveries given to the prior weights. A choice; its effect: benchmarks/attribution.md, "Strata".
 _PRIOR_DISCOVERIES = 10.0
 
@@ -194,9 +198,10 @@ def _shares(
 ) -> dict[Stratum, float]:
     """Compute each stratum's share of the family's weight: prior shares, then added discoveries."""
     n_tests = {stratum: int(held.sum()) for stratum, held in counts.items()}
-    orders = {stratum.order for stratum in n_tests}
+    weights = {order: 1.0 if order <= 3 else _LARGER_WEIGHT for order in {stratum.order for stratum in n_tests}}
     shares: dict[Stratum, float] = {}
-    for order in orders:
+    for order, weight in weights.items():
+        of_order = weight / sum(weights.values())
         hereditary, plain = Stratum(order, by_heredity=True), Stratum(order)
         n_hereditary, n_plain = n_tests.get(hereditary, 0), n_tests.get(plain, 0)
         share = 0.0
@@ -204,7 +209,7 @@ def _shares(
             share = max(HEREDITY_SHARE.get(order, 0.0), n_hereditary / (n_hereditary + n_plain))
         if not n_plain:
             share = 1.0
-        shares |= {hereditary: share / len(orders), plain: (1 - share) / len(orders)}
+        shares |= {hereditary: share * of_order, plain: (1 - share) * of_order}
     found = {stratum: max(0, _n_discoveries(held, p_edge, method) - 1) for stratum, held in counts.items()}
     total = _PRIOR_DISCOVERIES + sum(found.values())
     return {stratum: (_PRIOR_DISCOVERIES * shares[stratum] + found[stratum]) / total for stratum in n_tests}

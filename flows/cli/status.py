@@ -13,7 +13,7 @@ from flows.cli.configuration import locate
 from flows.cli.stage_states import survey
 from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import strongest
-from flows.reporting.text import together
+from flows.reporting.text import proposers_in_words, together
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.examples import player_names, target_names
@@ -138,8 +138,9 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     if target is None:
         _print_sets(console, campaign, min(top, 10))
     tried = verdicts(campaign)
-    titles = ("target", "members", "kind", "together", "joint surplus", "I(S)", "std. error", "q", "gate")
-    table = Table(*titles, *(["by experiment"] if tried else []))
+    numbers = ("together", "joint surplus", "I(S)", "std. error", "q", "gate")
+    titles = ("target", "members", "kind", *numbers, "proposed by", *(["by experiment"] if tried else []))
+    table = Table(*titles)
     for row in rows:
         trial = tried.get((row["target"], tuple(row["members"])))
         by_experiment = f"{trial['verdict']} ({trial['measured']:+.2f})" if trial else "–"
@@ -150,10 +151,11 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
             row["kind"],
             words.removeprefix("together they ").removesuffix(" than the sum of their own effects"),
             f"{row['joint_surplus']:+.2f}",
-            f"{row['banzhaf']:+.2f}",
+            f"{row['value']:+.2f}",
             f"{row['stderr']:.2f}",
             f"{row['q_value']:.1e}",
             "open" if row["gate_open"] else "closed",
+            proposers_in_words(row["proposed_by"], row["also_proposed_by"]),
             *([by_experiment] if tried else []),
         )
     console.print(table)
@@ -177,7 +179,7 @@ def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
     rows = campaign.read("sets").slice(0, top).to_pylist()
     if not rows:
         return
-    titles = ("members", "kind", "over all targets", "q", "targets alone", "strongest on")
+    titles = ("members", "kind", "over all targets", "q", "targets alone", "strongest on", "proposed by")
     table = Table(*titles, title="All targets together")
     for row in rows:
         table.add_row(
@@ -187,6 +189,7 @@ def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
             f"{row['q_value']:.1e}",
             f"{row['n_targets']} of {row['n_tested']}",
             f"{row['strongest_target']} (z {row['largest_z']:+.1f})",
+            ", ".join(row["proposed_by"]),
         )
     console.print(table)
 
@@ -194,7 +197,7 @@ def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
 def _console() -> Console:
     """Standard output; into a pipe or file, wide enough that no column is cut."""
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    return console if console.is_terminal else Console(width=180)
 
 
 def _number(value: float | None) -> str:

@@ -123,6 +123,7 @@ class TargetBlocks:
                 "seed": self.settings.seed,
                 "player_classes": player_classes(self.campaign),
                 "backend": self.settings.backend,
+                "max_proxy_order": self.settings.max_proxy_order,
                 "device": self.settings.device,
                 "sampler": config.sampler.kind,
             },

@@ -100,7 +100,7 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
     if target is None:
         if not said:
             raise BadRequest(f"the campaign reports nothing on {members}, so it has no best target. Give --target")
-        target = max(said, key=lambda row: abs(row["banzhaf"] / row["stderr"]))["target"]
+        target = max(said, key=lambda row: abs(row["value"] / row["stderr"]))["target"]
     n_classes = len(campaign.meta.class_names)
     if not exists(target, campaign.n_targets, n_classes):
         raise BadRequest(

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
-from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, together
+from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, proposers_in_words, together
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 
@@ -64,6 +64,7 @@ class SetView:
         return together(self.kind, self.joint_surplus, [member.main_effect for member in self.members])
 
     class_split: str = ""
+    proposed_by: str = ""  # in words
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,13 @@ class _Sets:
 
     def __init__(self, table: pa.Table, level: float) -> None:
         self.table = table
-        number = {name: table[name].to_numpy() for name in ("target", "q_value", "banzhaf", "stderr")}
+        number = {name: table[name].to_numpy() for name in ("target", "q_value", "value", "stderr")}
         self.target = number["target"]
         gate = np.asarray(table["gate_open"].to_numpy(zero_copy_only=False), dtype=bool)
         self.passes = np.nan_to_num(number["q_value"], nan=np.inf) <= level
         self.found = gate & self.passes
         with np.errstate(divide="ignore", invalid="ignore"):
-            strength = np.nan_to_num(np.abs(number["banzhaf"] / number["stderr"]), nan=0.0)
+            strength = np.nan_to_num(np.abs(number["value"] / number["stderr"]), nan=0.0)
         # q first; equal q (at 0, or after the step-up's minimum) are ranked by |I| in standard errors.
         self.order = np.lexsort((-strength, np.nan_to_num(number["q_value"], nan=np.inf)))
         self.kind = np.asarray(table["kind"].to_pylist(), dtype=object)
@@ -279,9 +280,9 @@ def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetV
             for at, player in enumerate(players)
         ),
         players=players,
-        value=row["banzhaf"],
-        low=row["banzhaf"] - half,
-        high=row["banzhaf"] + half,
+        value=row["value"],
+        low=row["value"] - half,
+        high=row["value"] + half,
         shrunken=row["shrunken"],
         stderr=row["stderr"],
         moebius=row["moebius"],
@@ -291,6 +292,7 @@ def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetV
         found=bool(row["gate_open"]) and q_value <= data.fdr_level,
         gate_open=bool(row["gate_open"]),
         class_split=CLASS_SPLITS.get(row["class_split"], ""),
+        proposed_by=proposers_in_words(row["proposed_by"], row["also_proposed_by"]),
     )
 
 
@@ -325,7 +327,7 @@ def _recurring(
             kinds=tuple(Counter(row["kind"] for row in rows).most_common()),
             targets=tuple(data.gallery.target(row["target"]) for row in rows[:TARGETS_PER_RECURRING_SET]),
             n_targets=len(rows),
-            mean_value=float(np.mean([row["banzhaf"] for row in rows])),
+            mean_value=float(np.mean([row["value"] for row in rows])),
             mean_surplus=float(np.mean([row["joint_surplus"] for row in rows])),
             pooled_q=pooled.get(players),
         )

@@ -75,7 +75,7 @@ def interactions_markdown(campaign: Campaign) -> str:
     for row in strongest(campaign)[:ROWS_SHOWN]:
         members = ", ".join(str(member) for member in row["members"])
         lines.append(
-            f"| {row['target']} | {members} | {row['kind']} | {row['banzhaf']:+.2f} | {row['stderr']:.2f} "
+            f"| {row['target']} | {members} | {row['kind']} | {row['value']:+.2f} | {row['stderr']:.2f} "
             f"| {row['q_value']:.1e} |"
         )
     return "\n".join(lines) if len(lines) > 2 else "No target shows interactions."
@@ -85,7 +85,7 @@ def strongest(campaign: Campaign, target: int | None = None) -> list[dict[str, A
     """Rows of the interactions table, open gates first, then by q-value and size."""
     rows = campaign.read("interactions").to_pylist()
     chosen = [row for row in rows if target is None or row["target"] == target]
-    return sorted(chosen, key=lambda r: (not r["gate_open"], _last_if_nan(r["q_value"]), -abs(r["banzhaf"])))
+    return sorted(chosen, key=lambda r: (not r["gate_open"], _last_if_nan(r["q_value"]), -abs(r["value"])))
 
 
 def _last_if_nan(value: float | None) -> float:

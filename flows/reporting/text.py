@@ -171,3 +171,16 @@ def together(kind: str, surplus: float | None, main_effects: Sequence[float]) ->
     if kind == "interference":
         return f"the one that helps counts {amount} less where the one that hurts is present"
     return f"together they do {signed(surplus)} beyond their own effects, of which one has no certain sign"
+
+
+def proposers_in_words(proposed_by: str, also: Sequence[str] | None) -> str:
+    """Who proposed a set, and who else would have.
+
+    Examples
+    --------
+    >>> proposers_in_words("heredity", ["proxy", "screen"])
+    'heredity (also proxy, screen)'
+    >>> proposers_in_words("proxy", [])
+    'proxy'
+    """
+    return f"{proposed_by} (also {', '.join(also)})" if also else proposed_by

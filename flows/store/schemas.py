@@ -35,15 +35,15 @@ EFFECTS = pa.schema(
     ]
 )
 
-# One row per reported set of a target; the columns are fields of attribution's `Interaction`, in Banzhaf units.
+# One row per reported set of a target; columns are the fields of attribution's `Interaction`, in Banzhaf units.
 INTERACTIONS = pa.schema(
     [
         ("target", pa.int32()),  # target's number; -1 is the mean over all, -(2 + class) the mean over a class
         ("members", pa.list_(pa.int32())),  # players of the set, ascending
         ("order", pa.int8()),  # how many members
-        ("banzhaf", _f64),  # I(S), `Interaction.value`: +- 1.96 stderr is its 95% interval given that it was reported
+        ("value", _f64),  # I(S): +- 1.96 stderr is its 95% interval given that it was reported
         ("shrunken", _f64),  # empirical-Bayes posterior mean of I(S)
-        ("stderr", _f64),  # standard error of banzhaf
+        ("stderr", _f64),  # standard error of value
         ("raw", _f64),  # the one-step estimate, inflated by selection
         ("raw_stderr", _f64),  # standard error of raw
         ("p_value", _f64),  # of I(S) = 0, two-sided
@@ -56,6 +56,8 @@ INTERACTIONS = pa.schema(
         ("main_effect_stderrs", pa.list_(_f64)),  # standard errors of main_effects
         ("in_spectrum", pa.bool_()),  # whether cross-fitting kept the set for predictions
         ("gate_open", pa.bool_()),  # whether interactions improve predictions on this target
+        ("proposed_by", pa.string()),  # proxy, screen, heredity, sieve or SPEX: whose test p_value is
+        ("also_proposed_by", pa.list_(pa.string())),  # who else would have proposed the set
     ]
 )
 
@@ -72,6 +74,7 @@ SETS = pa.schema(
         ("n_targets", pa.int32()),  # of them, with q <= 0.05 by themselves
         ("strongest_target", pa.int32()),  # target of largest_z
         ("kind", pa.string()),  # on that target
+        ("proposed_by", pa.list_(pa.string())),  # everybody who proposed it on some target
     ]
 )
 

@@ -46,6 +46,8 @@ def interaction(members: tuple[int, ...], value: float, stderr: float, kind: str
         raw_stderr=stderr,
         in_spectrum=True,
         gate_open=True,
+        proposed_by="screen",
+        also_proposed_by=(),
     )
 
 

@@ -77,7 +77,7 @@ def _analysis() -> dict[str, dict[str, list]]:
         "target": [row[0] for row in said],
         "members": [list(row[1]) for row in said],
         "order": [2, 2],
-        **{name: [row[2] for row in said] for name in ("banzhaf", "raw", "shrunken", "moebius", "joint_surplus")},
+        **{name: [row[2] for row in said] for name in ("value", "raw", "shrunken", "moebius", "joint_surplus")},
         **{name: [0.2, 0.25] for name in ("stderr", "raw_stderr")},
         "p_value": [1e-9, 1e-8],
         "q_value": [1e-6, 1e-5],
@@ -87,6 +87,8 @@ def _analysis() -> dict[str, dict[str, list]]:
         "main_effect_stderrs": [[0.1, 0.1] for _ in said],
         "in_spectrum": [True, True],
         "gate_open": [True, True],
+        "proposed_by": ["heredity"] * 2,
+        "also_proposed_by": [["proxy"]] * 2,
     }
     own = np.full((N_TARGETS, N_PLAYERS), 0.075)
     own[:, WRONG] -= 1.0

@@ -47,7 +47,7 @@ def interaction(target: int, members: list[int], **changes: object) -> dict:
         "target": target,
         "members": members,
         "order": len(members),
-        "banzhaf": -0.75,
+        "value": -0.75,
         "shrunken": -0.5,
         "stderr": 0.1,
         "raw": -0.8,
@@ -62,21 +62,23 @@ def interaction(target: int, members: list[int], **changes: object) -> dict:
         "main_effect_stderrs": [0.1] * len(members),
         "in_spectrum": True,
         "gate_open": True,
+        "proposed_by": "heredity",
+        "also_proposed_by": ["proxy", "screen"],
     }
     return row | changes
 
 
 INTERACTIONS = [
     interaction(0, [1, 2]),
-    interaction(0, [3, 4], banzhaf=0.4321, joint_surplus=0.4321, kind="synergy", q_value=0.0421),
-    interaction(2, [1, 2], banzhaf=-0.55, q_value=1e-4),
-    interaction(2, [0, 5], kind="boundary_synergy", banzhaf=0.31, class_split="cross_class", q_value=0.05),
+    interaction(0, [3, 4], value=0.4321, joint_surplus=0.4321, kind="synergy", q_value=0.0421),
+    interaction(2, [1, 2], value=-0.55, q_value=1e-4),
+    interaction(2, [0, 5], kind="boundary_synergy", value=0.31, class_split="cross_class", q_value=0.05),
     interaction(2, [0, 6], kind="uncertain", q_value=0.06),
-    interaction(2, [1, 2, 7], kind="redundancy", banzhaf=0.2, joint_surplus=-1.25, q_value=0.09),
+    interaction(2, [1, 2, 7], kind="redundancy", value=0.2, joint_surplus=-1.25, q_value=0.09),
     interaction(2, [4, 5], q_value=0.8),  # does not pass the level
     interaction(4, [6, 7], gate_open=False, q_value=0.01),  # passes, behind a closed gate
-    interaction(-1, [1, 2], banzhaf=-0.2),
-    interaction(-3, [3, 4], banzhaf=-0.1, q_value=0.03),
+    interaction(-1, [1, 2], value=-0.2),
+    interaction(-3, [3, 4], value=-0.1, q_value=0.03),
 ]
 
 

@@ -16,8 +16,9 @@ DIGITS = Path(__file__).parents[3] / ".." / "shared" / "campaigns" / "digits-200
 
 EFFECTS = {"target", "player", "effect", "shrunken", "stderr", "p_value", "q_value"}
 INTERACTIONS = {
-    "target", "members", "order", "banzhaf", "shrunken", "stderr", "raw", "raw_stderr", "p_value", "q_value", "moebius",
+    "target", "members", "order", "value", "shrunken", "stderr", "raw", "raw_stderr", "p_value", "q_value", "moebius",
     "joint_surplus", "kind", "class_split", "main_effects", "main_effect_stderrs", "in_spectrum", "gate_open",
+    "proposed_by", "also_proposed_by",
 }  # fmt: skip
 FAITHFULNESS = {"target", "estimator", "metric", "value", "low", "high"}
 SCORES = {
@@ -100,7 +101,7 @@ def test_a_row_of_the_table_holds_the_score_of_its_target(block):
 def test_the_interval_of_a_set_and_its_raw_estimate_are_both_stored(block):
     """Allowing for selection shrinks the centre; the raw z is what was tested; members have an error each."""
     table = block.interactions
-    assert (np.abs(table["banzhaf"]) <= np.abs(table["raw"]) + 1e-12).all()
+    assert (np.abs(table["value"]) <= np.abs(table["raw"]) + 1e-12).all()
     z = np.abs(table["raw"] / table["raw_stderr"])
     assert z.min() > 2 and (z[table["p_value"] < 1e-3] > 3).all()
     assert [len(errors) for errors in table["main_effect_stderrs"]] == table["order"].tolist()

@@ -33,7 +33,7 @@ def columns(rows: list[dict]) -> dict[str, list]:
 
 def interaction(target: int, members: list[int], value: float, kind: str, main: list[float]) -> dict:
     return {
-        "target": target, "members": members, "banzhaf": value, "shrunken": value, "kind": kind, "main_effects": main,
+        "target": target, "members": members, "value": value, "shrunken": value, "kind": kind, "main_effects": main,
         **ROW,
     }  # fmt: skip
 

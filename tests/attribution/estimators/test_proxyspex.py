@@ -8,11 +8,16 @@ from scipy import stats
 from sklearn.base import clone
 
 from attribution import Datamodel, ProxySPEX
-from attribution.interactions import candidate_search
 from attribution.interactions.block import BlockSettings, fit_block
 from attribution.masks.inputs import check_data
-from attribution.proxy.fit import fit_proxy
-from tests.games import clusters_of_copies, conjunction, copies, duplicates, majority, planted_interactions
+from tests.games import (
+    clusters_of_copies,
+    conjunction,
+    copies,
+    duplicates,
+    majority,
+    planted_interactions,
+)
 
 
 def fit(games, n_masks, *, seed=0, max_order=3, **options):
@@ -31,19 +36,6 @@ def r2(outputs, predicted):
 def planted():
     games = [planted_interactions(60, seed, noise_ceiling=0.8, n_pairs=10, n_triples=3) for seed in range(20)]
     return games, *fit(games, 2000)
-
-
-@pytest.fixture
-def proxy_backends(monkeypatch):
-    """The backend of every proxy that is fitted to propose candidates."""
-    used = []
-
-    def recorded(*arguments, **options):
-        used.append(options["backend"])
-        return fit_proxy(*arguments, **options)
-
-    monkeypatch.setattr(candidate_search, "fit_proxy", recorded)
-    return used
 
 
 def test_planted_pairs_and_triples_are_found(planted):
@@ -164,61 +156,6 @@ def test_class_split_and_one_target():
     options = {"player_labels": labels, "target_labels": np.array([1])}
     model = ProxySPEX(max_order=2).fit(masks, game.observe(masks, 1), **options)
     assert model.interactions()[0].class_split == "cross_class"
-
-
-@pytest.mark.parametrize("backend", ["booster", "lightgbm"])
-def test_either_backend_proposes_sets_of_four(backend, proxy_backends):
-    model, _, _ = fit([conjunction(4, 20, noise_sd=0.05)], 1500, max_order=4, backend=backend)
-    assert proxy_backends == [backend, backend]  # one proxy on either half of the masks
-    assert (0, 1, 2, 3) in {i.members for i in model.interactions(max_q=0.05)}
-
-
-def test_both_backends_find_the_same_sets():
-    games = [conjunction(4, 20, noise_sd=noise_sd) for noise_sd in (0.05, 0.1)]
-    booster, lightgbm = (fit(games, 1500, max_order=4, backend=backend)[0] for backend in ("booster", "lightgbm"))
-    for target in range(2):
-        found = [{i.members for i in model.interactions(target, max_q=0.05)} for model in (booster, lightgbm)]
-        assert found[0] == found[1]
-        assert max(map(len, found[0])) == 4
-
-
-def test_without_proxies_no_set_of_four_is_a_candidate():
-    game = conjunction(4, 20, noise_sd=0.05)
-    masks = game.draw_masks(1500, 0)
-    fitted = fit_block(check_data(masks, game.observe(masks, 100), 0.5), BlockSettings(0.5, 4, n_proxy_sets=0))
-    assert {len(members) for members in fitted.reported[0].members} == {2, 3}
-
-
-@pytest.mark.parametrize(
-    ("n_players", "n_masks", "alpha", "options", "n_proxies"),
-    [
-        (60, 600, 0.5, {"max_order": 2}, 0),
-        (60, 600, 0.5, {}, 0),
-        (111, 512, 0.5, {}, 0),
-        (111, 512, 0.5, {"max_sieve_players": 110}, 2),
-        (111, 511, 0.5, {}, 2),
-        (111, 512, 0.4, {}, 2),
-        (111, 512, 0.5, {"max_triple_players": 111, "max_sieve_players": 0}, 0),
-        (30, 600, 0.5, {"max_order": 4}, 2),
-        (30, 600, 0.5, {"max_order": 4, "max_triple_players": 2}, 0),
-    ],
-    ids=["order 2", "all triples screened", "all triples sieved", "no sieve", "too few masks for the sieve",
-         "no sieve at this alpha", "a larger screen", "order 4", "no prior of triples"],
-)  # fmt: skip
-def test_proxies_are_fitted_only_for_orders_that_no_screen_covers(
-    n_players, n_masks, alpha, options, n_proxies, proxy_backends
-):
-    game = planted_interactions(n_players, 0, noise_ceiling=0.9, n_pairs=3, n_triples=1, alpha=alpha)
-    fit([game], n_masks, n_estimators=5, **{"max_order": 3, **options})
-    assert len(proxy_backends) == n_proxies
-
-
-def test_settings_of_the_proxy_have_no_effect_where_none_is_fitted():
-    games = [planted_interactions(60, 1, noise_ceiling=0.9)]
-    plain = fit(games, 600)[0]
-    other = fit(games, 600, backend="lightgbm", max_depth=8, learning_rate=1.0, n_estimators=1)[0]
-    assert plain.interactions() == other.interactions()
-    assert plain.spectra_[0].terms == other.spectra_[0].terms
 
 
 def test_same_seed_same_result():

@@ -185,10 +185,10 @@ def test_adding_bases_looks_at_the_width_alone() -> None:
 
 
 def table(rows: list[tuple[int, tuple[int, ...], float, float, float, bool]]) -> dict[str, list]:
-    names = ("target", "members", "banzhaf", "stderr", "q_value", "gate_open")
+    names = ("target", "members", "value", "stderr", "q_value", "gate_open")
     columns = {name: [row[at] for row in rows] for at, name in enumerate(names)}
-    columns["shrunken"] = [value * 0.8 for value in columns["banzhaf"]]
-    columns["joint_surplus"] = columns["banzhaf"]
+    columns["shrunken"] = [value * 0.8 for value in columns["value"]]
+    columns["joint_surplus"] = columns["value"]
     columns["kind"] = ["redundancy"] * len(rows)
     columns["class_split"] = ["target_class"] * len(rows)
     return columns

@@ -15,19 +15,19 @@ from attribution.experiments.verdicts import verdict_of
 def table(*rows: dict) -> dict[str, list]:
     """Columns of an interactions table."""
     common = {"gate_open": True, "class_split": "", "stderr": 0.5, "target": 0}
-    full = [{**common, **row, "joint_surplus": row["banzhaf"]} for row in rows]
-    full = [{"shrunken": 0.8 * row["banzhaf"], **row} for row in full]
+    full = [{**common, **row, "joint_surplus": row["value"]} for row in rows]
+    full = [{"shrunken": 0.8 * row["value"], **row} for row in full]
     return {name: [row[name] for row in full] for name in full[0]}
 
 
 ROWS = table(
-    {"members": [0, 1], "banzhaf": -5.0, "q_value": 1e-9, "kind": "redundancy"},
-    {"members": [2, 3], "banzhaf": 3.0, "q_value": 0.01, "kind": "synergy", "target": 4},
-    {"members": [2, 3], "banzhaf": 2.0, "q_value": 0.9, "kind": "synergy", "target": 5},
-    {"members": [4, 5], "banzhaf": 1.5, "q_value": 0.8, "kind": "synergy", "shrunken": -0.01},
-    {"members": [6, 7], "banzhaf": 2.5, "q_value": 0.01, "kind": "boundary_synergy", "gate_open": False},
-    {"members": [0, 1, 2], "banzhaf": 1.0, "q_value": 0.9, "kind": "redundancy"},
-    {"members": [8, 9], "banzhaf": 9.0, "q_value": 1e-9, "kind": "synergy", "target": -1},
+    {"members": [0, 1], "value": -5.0, "q_value": 1e-9, "kind": "redundancy"},
+    {"members": [2, 3], "value": 3.0, "q_value": 0.01, "kind": "synergy", "target": 4},
+    {"members": [2, 3], "value": 2.0, "q_value": 0.9, "kind": "synergy", "target": 5},
+    {"members": [4, 5], "value": 1.5, "q_value": 0.8, "kind": "synergy", "shrunken": -0.01},
+    {"members": [6, 7], "value": 2.5, "q_value": 0.01, "kind": "boundary_synergy", "gate_open": False},
+    {"members": [0, 1, 2], "value": 1.0, "q_value": 0.9, "kind": "redundancy"},
+    {"members": [8, 9], "value": 9.0, "q_value": 1e-9, "kind": "synergy", "target": -1},
 )
 
 
@@ -70,5 +70,5 @@ def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_a_set_without_a_standard_error_is_left_out() -> None:
-    rows = table({"members": [0, 1], "banzhaf": 5.0, "q_value": 0.5, "kind": "synergy", "stderr": math.nan})
+    rows = table({"members": [0, 1], "value": 5.0, "q_value": 0.5, "kind": "synergy", "stderr": math.nan})
     assert sets_of_kind(rows, kinds=("synergy",)) == []

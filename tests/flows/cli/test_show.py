@@ -14,7 +14,7 @@ from tests.flows.report_campaign import interaction, make_campaign
 def test_sets_are_put_in_words_and_players_go_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [
         interaction(0, [1, 2]),
-        interaction(0, [3, 4], banzhaf=0.57, joint_surplus=0.57, main_effects=[-0.6, -0.4], q_value=1e-3),
+        interaction(0, [3, 4], value=0.57, joint_surplus=0.57, main_effects=[-0.6, -0.4], q_value=1e-3),
     ]
     folder = make_campaign(tmp_path / "toy", interactions=rows).folder
     print_interactions(str(folder), [], 0, 10)

@@ -85,7 +85,7 @@ def test_every_drawn_set_carries_the_numbers_of_its_row(page: Page) -> None:
     for key, item in drawn.items():
         row = rows[key]
         assert item["kind"] == row["kind"]
-        expected = [*row["main_effects"], row["banzhaf"], row["joint_surplus"], row["shrunken"]]
+        expected = [*row["main_effects"], row["value"], row["joint_surplus"], row["shrunken"]]
         assert item["values"][: len(expected)] == expected
 
 
@@ -329,7 +329,7 @@ def test_nothing_is_wider_than_a_narrow_screen(html: str, tmp_path: Path) -> Non
 def test_sets_judged_by_all_targets_are_listed_with_their_evidence(tmp_path: Path) -> None:
     row = {
         "members": [2, 5], "order": 2, "statistic": 7.25, "largest_z": -4.5, "p_value": 1e-9, "q_value": 2e-6,
-        "n_tested": 5, "n_targets": 0, "strongest_target": 3, "kind": "redundancy",
+        "n_tested": 5, "n_targets": 0, "strongest_target": 3, "kind": "redundancy", "proposed_by": ["proxy", "screen"],
     }  # fmt: skip
     page = render(make_campaign(tmp_path, sets=[row, {**row, "members": [1, 4], "q_value": 0.2}]))
     part = page[page.index('<section id="together">') :]

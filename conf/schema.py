@@ -186,7 +186,7 @@ class AttributionConfig(Section):
     max_order: int = Field(default=3, ge=1, le=MAX_ORDER, description="Members of the largest set that is screened.")
     max_proxy_order: int | None = Field(
         default=None, ge=0, le=MAX_ORDER,
-        description="Members of the largest set a proxy proposes; from `max_order`: one more, but 2 for 2. 0: no proxy.",
+        description="Members of the largest set that a proxy proposes; empty: `max_order` + 1, from 3 on. 0: no proxy.",
     )  # fmt: skip
     backend: Literal["booster", "lightgbm"] = Field(
         default="booster", description="Library that fits the gradient-boosted proxy, which proposes sets."

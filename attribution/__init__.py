@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from attribution.estimators.proxyspex import ProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel
     from attribution.estimators.sample_reuse import SampleReuseBanzhaf
+    from attribution.estimators.spex import SPEX
     from attribution.estimators.weighted_least_squares import WeightedLeastSquares
     from attribution.fourier.spectrum import Spectrum
     from attribution.interactions.interaction import Interaction
     from attribution.plot import plot_interactions
+    from attribution.spex.design import SpexDesign
     from attribution.statistics.variance_by_order import OrderWeights, order_weights
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     RANDOM_REMOVAL = 14  # players removed at random (flows/scoring/removal.py)
     MATCHED_RANDOM_SETS = 20  # random sets to certify (experiments/sets_to_try.py)
     BUDGET_SEARCH = 30  # order of exchanges (curation/budget.py)
+    SPEX_DESIGN = 50  # directions of structured masks (spex/design.py)
     BALANCED_REMOVAL = 40  # class-balanced random removals of a verification (flows/verify.py)
 
 

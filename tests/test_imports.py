@@ -72,7 +72,7 @@ ORDER = {
         ["analysis", "curation", "scoring"],
         ["estimators"],
         ["interactions", "duplicates", "experiments"],
-        ["screening", "proxy", "linear"],
+        ["screening", "proxy", "linear", "spex"],
         ["statistics"],
         ["masks"],
         ["fourier"],

@@ -3,6 +3,7 @@
 | estimator | use it |
 |---|---|
 | `ProxySPEX` | to find interactions, with errors and q-values |
+| `SPEX` | as `ProxySPEX`, on structured masks: pure sets of order 3 to 6, many players, outputs without noise |
 | `Datamodel` | for main effects and predictions: LASSO, the linear model that predicts best when few players matter |
 | `LinkDatamodel` | to compare: main effects and a curve, what an output has without any specific set of players |
 | `RidgeDatamodel` | for predictions when many players have small effects of similar size |
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from attribution.estimators.proxyspex import ProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel
     from attribution.estimators.sample_reuse import SampleReuseBanzhaf
+    from attribution.estimators.spex import SPEX
     from attribution.estimators.weighted_least_squares import WeightedLeastSquares
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -15,7 +15,7 @@ from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import Interaction, interactions_of
 from attribution.interactions.setup import MAX_ORDER, default_proxy_order
 from attribution.levels import FDR_LEVEL
-from attribution.masks.inputs import as_given, check_at_least, check_data
+from attribution.masks.inputs import CheckedData, as_given, check_at_least, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS
 from attribution.statistics.false_discovery import Method, QValues, adjust, fit_q_values
@@ -210,7 +210,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             For invalid masks, outputs, labels or settings.
         """
         given = self.alpha if alpha is None else alpha
-        data = check_data(masks, outputs, given, groups=groups, sample_weight=sample_weight)
+        data = self._checked(masks, outputs, groups, sample_weight, given)
         if alpha is not None and data.alphas is None and float(np.ravel(alpha)[0]) != float(self.alpha):
             raise AttributionError(
                 f"every mask has alpha {float(np.ravel(alpha)[0])} and the estimator {self.alpha}. Give the estimator "
@@ -286,6 +286,10 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         if not 0 <= target < len(self.spectra_):
             raise AttributionError(f"the model has targets 0..{len(self.spectra_) - 1}; got {target}.")
         return [found for found in self._interactions[target] if found.q_value <= max_q]
+
+    def _checked(self, masks: Any, outputs: Any, groups: Any, sample_weight: Any, alpha: Any) -> CheckedData:
+        """Validate the input of `fit`."""
+        return check_data(masks, outputs, alpha, groups=groups, sample_weight=sample_weight)
 
     def _settings(self) -> BlockSettings:
         if not isinstance(self.max_order, (int, np.integer)) or not 1 <= self.max_order <= MAX_ORDER:

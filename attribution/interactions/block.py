@@ -28,6 +28,7 @@ from attribution.interactions.proxy_proposals import propose
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
 from attribution.interactions.setup import BlockSettings, BlockSetup
+from attribution.interactions.spex_candidates import spex_candidates
 from attribution.levels import FDR_LEVEL
 from attribution.linear.datamodel_fit import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
@@ -196,6 +197,9 @@ def search(
     y, targets = setup.data.outputs, range(setup.n_targets)
     residual = y - linear.predicted
     design = Design.of(setup.phi, setup.data.weight, setup.folds)
+    if setup.settings.spex is not None:
+        decoded = spex_candidates(setup, setup.settings.spex, residual)
+        return decoded, select_all(setup, design, linear, decoded, targets)
     main_z = _ratio(*one_step_main_effects(setup, residual, linear.fold_coef))[:, setup.players]
     pairs = find_pairs(setup, residual, main_z, z_histograms)
     chosen = select_all(setup, design, linear, pairs, targets)

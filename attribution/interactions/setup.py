@@ -17,6 +17,8 @@ from attribution.masks.row_groups import RowGroups, make_row_groups
 from attribution.masks.weights import weighted_df
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import Backend
+from attribution.spex.design import SpexDesign
+from attribution.spex.rows import half_folds
 from attribution.types import Array
 
 __all__ = ["MAX_ORDER", "N_FOLDS", "BlockSettings", "BlockSetup"]
@@ -63,6 +65,9 @@ class BlockSettings:
         that is 4 or more, else `max_order`.
     booster : BoosterSettings
         Settings of the proxies; its device also runs the screens and the refits.
+    spex : SpexDesign or None
+        The design that the masks are, if they are one. Candidates are then decoded (spex_candidates.py), because
+        screens assume that players are included independently.
     """
 
     alpha: float
@@ -78,6 +83,7 @@ class BlockSettings:
     n_proxy_sets: int = 40
     max_proxy_order: int | None = None
     booster: BoosterSettings = field(default_factory=BoosterSettings)
+    spex: SpexDesign | None = None
 
     def __post_init__(self) -> None:
         check_at_least("seed", self.seed, 0)
@@ -164,7 +170,10 @@ class BlockSetup:
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas
         self.mixture = AlphaMixture.of(data, settings.alpha)
         data = replace(data, outputs=self.mixture.centred(data.outputs, data.alphas))
-        self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
+        if settings.spex is None:
+            self.folds = assign_folds(data.groups, N_FOLDS, settings.seed)
+        else:
+            self.folds = half_folds(settings.spex, data.masks, data.groups, N_FOLDS, settings.seed)
         self.all_masks = data.masks
         self.players, self.allowed = dense_players(
             data.masks, data.outputs, self.folds, data.weight, self.row_alpha, settings.max_dense_players

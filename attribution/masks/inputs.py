@@ -293,7 +293,7 @@ def check_data(
     sample_weight : (m,) float or None
         Positive weights.
     structured : bool
-        True for masks of a design whose inclusions are not independent (spex/design.py): what tests that is left out.
+        True for masks of a design whose inclusions are not independent (spex/design.py), which is then not tested.
 
     Returns
     -------
@@ -337,8 +337,7 @@ def check_data(
             AttributionWarning,
             stacklevel=3,
         )
-    included = rows.mean(axis=0)
-    constant = (included == 0) | (included == 1)
+    constant = (rows == rows[:1]).all(axis=0)
     if constant.any():
         warnings.warn(
             f"{int(constant.sum())} players are in no mask or in every mask (first: player "

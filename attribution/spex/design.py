@@ -30,7 +30,7 @@ class SpexDesign:
     ----------
     n_players : int
     n_bits : int
-        Logarithm of the number of bins of a group, 1 to 20; about 2.4 * 2^n_bits terms can be told apart.
+        Logarithm of the number of bins of a group, 1 to 20; about 2.4 * 2^n_bits terms can be separated.
     max_order : int
         Members of the largest set that is found, 1 to 6.
     seed : int

@@ -42,14 +42,19 @@ class SPEX(ProxySPEX):
     decoded_ : list of Spectrum
         The datamodel and what the rest of the outputs decodes to on all masks, for each target: a function without
         noise and with at most about 2^n_bits interactions is recovered exactly. No test was made of these sets.
-    spectra_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, cross_fitted_, single_, n_features_in_
+    spectra_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, cross_fitted_, n_considered_, fixed_size_ : various
+        As for `ProxySPEX`.
+    single_, n_features_in_ : bool, int
         As for `ProxySPEX`.
 
     Notes
     -----
-    Kang et al. 2025, arXiv 2502.13870, with soft decoding. **When to use it:** outputs without noise, or with little,
-    and pure sets of order 3 to 6 whose members have no smaller effects, or too many players to screen. **When not:**
-    noisy retraining. A pair needs |F| of about 0.1 of the noise of one evaluation at 3,000 masks, and a screen of as
+    Kang et al. 2025, arXiv 2502.13870, with soft decoding.
+
+    **When to use it.** Outputs without noise, or with little, and pure sets of order 3 to 6 whose members have no
+    smaller effects, or too many players to screen.
+
+    **When not to use it.** Noisy retraining. A pair needs |F| of about 0.1 of the noise of one evaluation at 3,000 masks, and a screen of as
     many random masks finds pairs as small.
 
     Held-out masks have to be drawn uniformly, never from the design.

@@ -42,9 +42,9 @@ class SPEX(ProxySPEX):
     decoded_ : list of Spectrum
         The datamodel and what the rest of the outputs decodes to on all masks, for each target: a function without
         noise and with at most about 2^n_bits interactions is recovered exactly. No test was made of these sets.
-    spectra_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, cross_fitted_, n_considered_, fixed_size_ : various
+    spectra_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, cross_fitted_, n_considered_ : various
         As for `ProxySPEX`.
-    single_, n_features_in_ : bool, int
+    fixed_size_, single_, n_features_in_ : bool, bool, int
         As for `ProxySPEX`.
 
     Notes
@@ -54,8 +54,8 @@ class SPEX(ProxySPEX):
     **When to use it.** Outputs without noise, or with little, and pure sets of order 3 to 6 whose members have no
     smaller effects, or too many players to screen.
 
-    **When not to use it.** Noisy retraining. A pair needs |F| of about 0.1 of the noise of one evaluation at 3,000 masks, and a screen of as
-    many random masks finds pairs as small.
+    **When not to use it.** Noisy retraining. A pair needs |F| of about 0.1 of the noise of one evaluation at 3,000
+    masks, and a screen of as many random masks finds pairs as small.
 
     Held-out masks have to be drawn uniformly, never from the design.
 

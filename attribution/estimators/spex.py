@@ -11,6 +11,7 @@ from attribution.estimators.proxyspex import ProxySPEX
 from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockSettings
+from attribution.masks.design import structured_masks
 from attribution.masks.inputs import CheckedData, check_data
 from attribution.spex.decoder import bins_of, decode
 from attribution.spex.design import SpexDesign
@@ -123,7 +124,8 @@ class SPEX(ProxySPEX):
                 f"SPEX exists at alpha = 0.5 only: its masks include every player half of the time; got {alpha}. Use "
                 "ProxySPEX for other masks."
             )
-        return check_data(masks, outputs, 0.5, groups=groups, sample_weight=sample_weight, structured=True)
+        with structured_masks():
+            return check_data(masks, outputs, 0.5, groups=groups, sample_weight=sample_weight)
 
     def _settings(self) -> BlockSettings:
         if self.design.n_bits < 2:

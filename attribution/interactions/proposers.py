@@ -9,7 +9,7 @@
 | SPEX | sets that a structured design decodes |
 
 The proposer decides how a set is tested: on all masks where a whole family was tested (screen, heredity, sieve), on the
-half of the masks that did not propose it otherwise (proxy).
+half of the masks that did not propose it otherwise (proxy, SPEX).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from attribution.fourier.member_sets import Members
 from attribution.interactions.candidate_table import MIN_REPORTED_Z, Candidates, joined
+from attribution.interactions.proposers import bit_of
 from attribution.interactions.setup import N_FOLDS, BlockSetup
 from attribution.linear.datamodel_fit import fit_linear
 from attribution.screening.screen import set_statistics
@@ -104,6 +105,8 @@ def _candidates(
         p_null=p_null,
         report_threshold=np.full(n_sets, MIN_REPORTED_Z),
         by_heredity=np.zeros(n_sets, bool),
+        proposed_by=np.full(n_sets, bit_of("SPEX"), np.uint8),
+        proposers=np.full(n_sets, bit_of("SPEX"), np.uint8),
     )
 
 

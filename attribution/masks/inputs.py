@@ -276,7 +276,7 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
 
 
 def check_data(
-    masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None, structured: bool = False
+    masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None
 ) -> CheckedData:
     """Validate all inputs of a fit together and warn about weak designs.
 
@@ -292,8 +292,6 @@ def check_data(
         Row groups, e.g. antithetic pairs; replicates are found without it.
     sample_weight : (m,) float or None
         Positive weights.
-    structured : bool
-        True for masks of a design whose inclusions are not independent (spex/design.py), which is then not tested.
 
     Returns
     -------
@@ -347,8 +345,7 @@ def check_data(
         )
     sizes = rows.sum(axis=1)
     fixed_size = rows.shape[1] > 1 and bool((sizes == sizes[0]).all())
-    if not structured:
-        check_design(rows, shared, codes, fixed_size)
+    check_design(rows, shared, codes, fixed_size)
     return CheckedData(
         masks=rows,
         outputs=values,

@@ -59,7 +59,7 @@ class DatasetConfig(Section):
     # Planted truth is part of the campaign's identity; empty (the default) leaves the identity as it was without it.
     plant_clusters: int | None = Field(default=None, ge=1, description="Clusters of copies to plant; none when empty.")
     plant_cluster_sizes: tuple[int, ...] | None = Field(
-        default=None, description="Sizes of the planted clusters, 2 to 5, taken in turn; pairs when empty."
+        default=None, description="Sizes of the planted clusters, 2 to 10, taken in turn; pairs when empty."
     )
     plant_near_share: float | None = Field(
         default=None, ge=0, le=1, description="Share of the clusters that are near copies instead of exact ones."

@@ -29,7 +29,6 @@ from flows.store.derived import about, columns, history, keep_history, plain, pu
 from flows.store.learnability import campaign_learnability, require_learnt
 from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS
-from training.data.planting import Planted
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
         rows = _rows(campaign, evidence, found)
         counts = Counter(row["decision"] for row in rows)
         summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
-        scores = planted_scores(planted, evidence, found)
+        scores = planted_scores(planted, evidence, found, len(dataset.train))
         sizes = copies_seen(campaign, n_fit_masks(campaign))
         learnt = campaign_learnability(campaign)
         description = {
@@ -136,7 +135,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
     if changed:
         log.info("%s", changed["sentence"])
     log.info("at alpha = %g %s; larger groups of copies are not found by interactions", campaign.meta.alpha, sizes)
-    _report_planted(planted, scores, log)
+    _report_planted(scores, log)
     return summary
 
 
@@ -213,10 +212,10 @@ def _rows(campaign: Campaign, evidence: Evidence, found: Curation) -> list[dict[
     return rows
 
 
-def _report_planted(planted: Planted, scores: dict[str, Any], log: Any) -> None:
-    if len(planted.flipped):
+def _report_planted(scores: dict[str, Any], log: Any) -> None:
+    if "labels" in scores:
         log.info("planted wrong labels: average precision %.2f", scores["labels"]["average_precision"])
-    if planted.clusters:
+    if "copies" in scores:
         copies = scores["copies"]
         log.info(
             "planted copies: %d of %d pairs found (recall %.2f, precision %.2f); %d of %d clusters matter to an output",

@@ -99,9 +99,10 @@ ORDER = {
     "flows": [
         ["__init__"],
         ["cli", "top_up", "weekly"],
-        ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness"],
+        ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness", "refine"],
         ["scoring"],
         ["experiments", "audit", "forecast", "decisions", "reporting", "banks"],
+        ["refinement"],
         ["compute"],
         ["games"],
         ["players"],

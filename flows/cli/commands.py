@@ -15,6 +15,7 @@ import typer
 from conf.compose import ConfigError
 from conf.schema import CampaignConfig
 from flows.cli import decisions as cli_decisions
+from flows.cli import refinement as cli_refinement
 from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
 from flows.cli.configuration import configuration, locate
 from flows.errors import CoterieError
@@ -214,6 +215,7 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
 
 
 cli_decisions.register(app, _decide)
+cli_refinement.register(app, _stage)
 
 
 def main() -> None:

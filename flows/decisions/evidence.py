@@ -296,14 +296,15 @@ def look_alikes(
     Returns
     -------
     list of GroupTest
-        Empty where players are groups of examples.
+        Of players that are one example each; empty where all are groups.
     """
-    if dataset.n_players != len(dataset.train):
+    row_of, single = dataset.row_of_players()
+    if not single.any():
         return []
-    component = near_duplicate_components(dataset.train.images)
+    component = near_duplicate_components(dataset.train.images)[row_of]
     rows_of: dict[int, list[int]] = {}
-    for row, number in enumerate(component.tolist()):
-        rows_of.setdefault(number, []).append(int(dataset.players[row]))
+    for player in np.flatnonzero(single).tolist():
+        rows_of.setdefault(int(component[player]), []).append(player)
     alike = [tuple(sorted(players)) for players in rows_of.values() if len(players) > 1]
     if not alike:
         return []

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from attribution.experiments.learnability import Learnability
 from flows.decisions.originals import Pictures, pictures_of, what_is_counted
-from flows.errors import CoterieError, IncompleteCampaign
+from flows.errors import CoterieError
+from flows.refinement.pictures import picture_decisions
 from flows.storage.files import write_atomically, write_json, write_text
 from flows.store.campaign import Campaign
-from flows.store.derived import about, current_comparison, read_derived
+from flows.store.derived import about, current_comparison
 from flows.store.learnability import learnability_sentence, require_learnt
 
 FORMATS = ("subset", "parquet", "csv", "lists")
@@ -61,6 +62,8 @@ class Exported:
 def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS) -> Exported:
     """Write the current decisions into a folder; players put up for review are kept and marked.
 
+    Pictures of groups that `coterie refine` opened are decided one by one (`flows.refinement.pictures`).
+
     Parameters
     ----------
     campaign : Campaign
@@ -92,17 +95,16 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     if folder.exists() and not folder.is_dir():
         raise BadExport(f"{folder} is a file. Give a folder to export into")
     campaign.meta  # noqa: B018  raises where there is no campaign
-    decisions = {row["player"]: row for row in read_derived(campaign, "decisions").to_pylist()}
-    if about(campaign, "decisions") is None:
-        raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate {campaign.folder}`")
+    decided = picture_decisions(campaign)
+    decisions = {row["position"]: row for row in decided.rows}
     learnt = _learnt(campaign)
     examples = [row for row in campaign.read("examples").to_pylist() if row["split"] == "train"]
     examples.sort(key=lambda row: row["position"])
     _refuse_strangers(folder, formats, {row["name"] for row in examples})
-    kept = [row for row in examples if decisions[row["player"]]["decision"] != "drop"]
+    kept = [row for row in examples if decisions[row["position"]]["decision"] != "drop"]
     origin = provenance(campaign)
     paths: list[Path] = []
-    notes: tuple[str, ...] = () if origin["analysis_is_current"] else (OUTDATED,)
+    notes = decided.notes if origin["analysis_is_current"] else (*decided.notes, OUTDATED)
     if "subset" in formats:
         paths.append(_write_subset(folder, kept, decisions, origin, what_is_counted(campaign)))
     if "parquet" in formats:
@@ -248,7 +250,7 @@ def _write_subset(
             "indices": [row["position"] for row in kept],
             "source_indices": [row["source_index"] for row in kept],
             "names": [row["name"] for row in kept],
-            "to_review": [row["position"] for row in kept if decisions[row["player"]]["decision"] == "review"],
+            "to_review": [row["position"] for row in kept if decisions[row["position"]]["decision"] == "review"],
             "provenance": origin,
         },
     )
@@ -278,8 +280,8 @@ def _write_parquet(
             "source_index": pa.array([row["source_index"] for row in kept], pa.int64()),
             "player": pa.array([row["player"] for row in kept], pa.int64()),
             "name": [row["name"] for row in kept],
-            "decision": [decisions[row["player"]]["decision"] for row in kept],
-            "reason": [decisions[row["player"]]["reason"] for row in kept],
+            "decision": [decisions[row["position"]]["decision"] for row in kept],
+            "reason": [decisions[row["position"]]["reason"] for row in kept],
         }
     )
     features: dict[str, Any] = {
@@ -346,7 +348,7 @@ def _write_csv(
                 [*columns, *shown, "campaign_identity", "decisions_key"]
             )
             for row in examples:
-                decision = decisions[row["player"]]
+                decision = decisions[row["position"]]
                 writer.writerow(
                     [_cell(row[name]) for name in columns]
                     + [_cell(decision[name]) for name in shown]
@@ -366,7 +368,7 @@ def _write_lists(
 ) -> list[Path]:
     paths = []
     for file, of in LISTS.items():
-        names = [row["name"] for row in examples if decisions[row["player"]]["decision"] in of]
+        names = [row["name"] for row in examples if decisions[row["position"]]["decision"] in of]
         write_text(folder / file, "".join(f"{name}\n" for name in names))
         paths.append(folder / file)
     return paths

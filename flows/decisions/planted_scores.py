@@ -12,8 +12,8 @@ from attribution.experiments.planted_truth import agreement, average_precision
 from training.data.planting import Planted
 
 
-def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dict[str, Any]:
-    """Compute the scores of a campaign with planted truth; an empty dictionary without one.
+def planted_scores(planted: Planted, evidence: Evidence, found: Curation, n_train: int) -> dict[str, Any]:
+    """Compute the scores of a campaign with planted truth; an empty dictionary without one, and for groups.
 
     Rows and players are the same where every example is its own player; planted truth is scored only there.
 
@@ -22,6 +22,8 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
     planted : Planted
     evidence : Evidence
     found : Curation
+    n_train : int
+        Training examples.
 
     Returns
     -------
@@ -35,6 +37,8 @@ def planted_scores(planted: Planted, evidence: Evidence, found: Curation) -> dic
     import numpy as np
 
     n = evidence.surrogate.n_players
+    if n != n_train:
+        return {}
     scores: dict[str, Any] = {}
     if len(planted.flipped):
         wrong = np.zeros(n, bool)

@@ -32,14 +32,16 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
     Returns
     -------
     LabelCheck or None
-        None where it is switched off (curate.label_models=0), where players are groups of examples, or where there
-        are too few models or players for every player to be left out once.
+        None where it is switched off (curate.label_models=0), where every player is a group of examples, or where
+        there are too few models or players for every player to be left out once. Groups among the players are left
+        out in turn like the others, and their labels are not checked.
     """
-    if dataset.n_players != len(dataset.train):
-        return None
+    row_of, single = dataset.row_of_players()
     n_repeats = config.curate.label_models // N_FOLDS
-    groups = near_duplicate_components(dataset.train.images)[np.argsort(dataset.players)]
-    if n_repeats < 1 or len(np.unique(groups)) < 2 * N_FOLDS:
+    if not single.any() or n_repeats < 1:
+        return None
+    groups = near_duplicate_components(dataset.train.images)[row_of]
+    if len(np.unique(groups)) < 2 * N_FOLDS:
         return None
     plan = _plan(config, campaign, n_repeats)
     draw = partial(_masks_of, plan, groups)
@@ -56,17 +58,31 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
     n_train = len(dataset.train)
     margins, _, _ = read_results(campaign, plan, n_train + len(dataset.targets))
     masks, _ = campaign.masks(plan.rows)
-    row_of = np.argsort(dataset.players)
     held_back = _not_in_training(campaign, len(dataset.targets))
+    rows = row_of[single]
     found = check_labels(
-        masks, margins[:, :n_train][:, row_of], margins[:, n_train:][:, held_back], dataset.train.labels[row_of],
+        masks[:, single], margins[:, :n_train][:, rows], margins[:, n_train:][:, held_back], dataset.train.labels[rows],
         dataset.targets.labels[held_back], N_FOLDS, _generator(plan, 1),
     )  # fmt: skip
+    found = _of_all_players(found, single)
     log.info(
         "labels: compared with %d targets that no model was trained on; with so many, at least %d of %d labels must be "
         "wrong before one can be called so", found.n_held_back, found.fewest_wrong(), len(found.score),
     )  # fmt: skip
     return found
+
+
+def _of_all_players(found: LabelCheck, single: np.ndarray) -> LabelCheck:
+    """The check of single examples with a place for every player: a group has no score and is not called wrong."""
+    def spread(values: np.ndarray, other: float) -> np.ndarray:
+        whole = np.full(len(single), other)
+        whole[single] = values
+        return whole
+
+    nan = float("nan")
+    return LabelCheck(
+        spread(found.score, nan), spread(found.p_value, nan), spread(found.q_value, 1.0), found.n_held_back
+    )
 
 
 def _not_in_training(campaign: Campaign, n_targets: int) -> np.ndarray:

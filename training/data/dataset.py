@@ -222,6 +222,17 @@ class Dataset:
     def n_players(self) -> int:
         return len(self.player_names)
 
+    def row_of_players(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first training example of each player, and which players are one example.
+
+        Returns
+        -------
+        rows : (n_players,) int64
+        single : (n_players,) bool
+        """
+        _, rows, counts = np.unique(self.players, return_index=True, return_counts=True)
+        return rows.astype(np.int64), counts == 1
+
     def fingerprint(self) -> str:
         """Hash every byte that decides what a campaign on this data means.
 

@@ -12,7 +12,7 @@ from training.data.names import copy_name
 from training.errors import TrainingInputError
 from training.randomness import permutation, uniforms, word_rows
 
-LARGEST_CLUSTER = 5
+LARGEST_CLUSTER = 10
 NEAR_BRIGHTNESS = 0.1  # a near copy is up to so much brighter or darker
 NEAR_NOISE = 0.1  # sd of its pixel noise, in standard deviations of all pixels
 
@@ -69,7 +69,7 @@ def plant(
         Groups of copies to plant. A copy takes the place of another example of the original's class, so that the
         number of examples of each class does not change; it is named after its original ("x (planted copy)").
     cluster_sizes : sequence of int
-        Sizes of the groups, the original included, taken in turn; 2 to 5.
+        Sizes of the groups, the original included, taken in turn; 2 to 10.
     near_share : float
         Share of the groups whose copies are near-duplicates, a little brighter or darker and noisier, instead of
         exact. They lie below `near_duplicates.NEAR_DUPLICATE_DISTANCE` of their original: what a re-encoding does, not
@@ -87,7 +87,7 @@ def plant(
     Raises
     ------
     TrainingInputError
-        For sizes outside 2 to 5, shares outside [0, 1], and more than the data set can hold.
+        For sizes outside 2 to 10, shares outside [0, 1], and more than the data set can hold.
 
     Examples
     --------

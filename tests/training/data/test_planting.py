@@ -82,7 +82,7 @@ def test_the_seed_decides_everything_and_the_fingerprint_sees_it(digits: Dataset
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clusters": 2, "cluster_sizes": (6,)}, "sizes of 2 to 5"),
+        ({"clusters": 2, "cluster_sizes": (11,)}, "sizes of 2 to 10"),
         ({"clusters": 200}, "do not fit"),
         ({"flipped": 1.5}, "share of 0 to 1"),
         ({"clusters": 60, "flipped": 0.9}, "Plant fewer"),

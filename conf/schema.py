@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from pydantic import Field, StrictInt, create_model, field_validator, model_validator
 
 from conf.decisions import BrittlenessConfig, CertifyConfig, CurateConfig, VerifyConfig
+from conf.games import WITHOUT_IMAGES, GameConfig
 from conf.players import PlayersConfig, RefineConfig
 from conf.section import MAX_ORDER, Section
 from training.data.sources import SOURCES, is_known
 from training.recipe import Recipe, recipe_settings
+
+NO_IMAGES = "none"  # dataset.source of a game that brings its own data
 
 
 class DatasetConfig(Section):
@@ -71,20 +74,12 @@ class DatasetConfig(Section):
     @field_validator("source")
     @classmethod
     def _known_source(cls, given: str) -> str:
-        if not is_known(given):
+        if given != NO_IMAGES and not is_known(given):
             raise ValueError(
                 f"there is no source {given!r}. Sources: {', '.join(SOURCES)}, or a function of your own "
                 f"(package.module:function)"
             )
         return given
-
-
-class GameConfig(Section):
-    """What evaluates a mask. A game adds what it is to the campaign's identity itself (flows/games)."""
-
-    kind: str = Field(
-        default="retraining", min_length=1, description="The game's name; retraining trains one model per mask."
-    )
 
 
 def _recipe_fields() -> dict[str, Any]:
@@ -282,6 +277,21 @@ class CampaignConfig(Section):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_data_need_no_images(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or (given.get("game") or {}).get("kind") not in WITHOUT_IMAGES:
+            return given
+        dataset = given.get("dataset") or {}
+        dataset = {"source": NO_IMAGES, **dataset} if isinstance(dataset, dict) else dataset
+        return {"recipe": {}, "sampler": {}, **given, "dataset": dataset}
+
+    @model_validator(mode="after")
+    def _images_where_they_are_needed(self) -> CampaignConfig:
+        if self.dataset.source == NO_IMAGES and self.game.kind not in WITHOUT_IMAGES:
+            raise ValueError(f"game.kind={self.game.kind} needs images: set dataset.source")
+        return self
+
 
 # Everything is hashed into a campaign's identity except what is named here: counts, hardware, places, and what is
 # derived later. The bytes of the data set are hashed in place of its path.
@@ -322,8 +332,7 @@ def identity_settings(config: CampaignConfig) -> dict[str, object]:
             flat.update({f"{section}.{key}": None if unused else item for key, item in value.items()})
         else:
             flat[section] = value
+    exempt = EXEMPT_FROM_IDENTITY | ({"dataset", "recipe", "players"} if config.game.kind in WITHOUT_IMAGES else set())
     return {
-        key: value
-        for key, value in sorted(flat.items())
-        if key not in EXEMPT_FROM_IDENTITY and key.split(".")[0] not in EXEMPT_FROM_IDENTITY
+        key: value for key, value in sorted(flat.items()) if key not in exempt and key.split(".")[0] not in exempt
     }

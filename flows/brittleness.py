@@ -14,7 +14,7 @@ from attribution.curation.brittleness import Removal, removal_order, removals_to
 from attribution.curation.surrogate import Surrogate
 from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
-from flows.compute.ray_cluster import session
+from flows.compute.session import session_of
 from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
@@ -79,7 +79,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     settings = config.brittleness
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
     job = Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device)
-    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+    with campaign.lock(), session_of(config) as cluster:
         key = brittleness_key(config, campaign)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
         if not rounds:

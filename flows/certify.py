@@ -22,7 +22,7 @@ from attribution.experiments.power import (
 )
 from attribution.experiments.sets_to_try import Candidate, planned_effect
 from conf.schema import CampaignConfig
-from flows.compute.ray_cluster import session
+from flows.compute.session import session_of
 from flows.experiments.budget import allowed_models
 from flows.experiments.certify_results import candidate_of, log_verdicts, measure_sets, publish_certification
 from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_eligible
@@ -99,7 +99,7 @@ def certify(config: CampaignConfig) -> CertifySummary:
         publish_certification(campaign, log)
         return CertifySummary(0, 0, 0, 0, 0)
     key = experiment_key(config, candidates)
-    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+    with campaign.lock(), session_of(config) as cluster:
         rounds = [plan for plan in plans(campaign, "certify") if plan.key == key]
         if not rounds:
             rounds = [_first_round(config, campaign, key, candidates, log)]

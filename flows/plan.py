@@ -12,9 +12,9 @@ import pyarrow as pa
 from prefect import flow
 
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
-from conf.schema import CampaignConfig
+from conf.schema import CampaignConfig, identity_settings
 from flows.games.base import Game, HasFindings
-from flows.games.table import full_identity, make_game, refuse_without_audit
+from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
@@ -71,6 +71,11 @@ def plan(config: CampaignConfig) -> PlanSummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
+    if runs_unnamed_code(config) and campaign.exists and not missing_shards(wanted(config), campaign.planned(), 1):
+        campaign.check_identity(identity_settings(config))
+        log.info("all masks are planned")
+        smallest = announce_power(config, campaign.n_players, campaign.n_targets, log)
+        return PlanSummary(0, campaign.n_players, campaign.n_targets, smallest)
     game = make_game(config)
     log.info(
         "data: %s, %d players, %d targets, %d audit examples", game.name, game.n_players, game.n_targets, game.n_audit
@@ -131,7 +136,7 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
             "alpha": config.sampler.alpha,
             **({"alphas": list(config.sampler.alphas)} if config.sampler.other_alphas else {}),
             "sampler": config.sampler.kind,
-            "output": config.recipe.output,
+            "output": getattr(game, "output", config.recipe.output),
             "shard_size": config.campaign.shard_size,
             **_typical(game),
         },

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from conf.schema import CampaignConfig
-from flows.compute.ray_cluster import session
-from flows.compute.training_loop import Batch, TrainingSummary, train_batches
+from flows.compute.session import session_of
+from flows.compute.training_loop import Batch, TrainingSummary, failed_calls_sentence, train_batches
 from flows.errors import IncompleteCampaign
 from flows.games.table import full_identity, make_game
 from flows.reporting.prefect_artifacts import publish_progress
@@ -45,7 +45,7 @@ def retrain(config: CampaignConfig) -> TrainingSummary:
         return TrainingSummary()
     game = make_game(config)
     campaign.check_identity(full_identity(config, game))
-    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+    with campaign.lock(), session_of(config) as cluster:
         shards = missing_models(config, campaign)  # again, now that nobody else writes
         log.info("%d of %d models to train, in %d shards; waiting for Ray", count_rows(shards), models, len(shards))
         waited = cluster.start()
@@ -54,6 +54,8 @@ def retrain(config: CampaignConfig) -> TrainingSummary:
         summary = train_batches(config, campaign, cluster, [batch], log)
         publish_progress(campaign)
     log.info("%d models trained, %d diverged, %d failed", summary.trained, summary.diverged, summary.failed)
+    if summary.failed_calls:
+        log.warning("%s", failed_calls_sentence(summary.failed_calls, game.name))
     if summary.failed:
         raise IncompleteCampaign(
             f"{summary.failed} models failed; `coterie status` lists the reasons. The others are kept: "

@@ -18,7 +18,7 @@ from attribution.curation.rules import harmful_q_values
 from attribution.experiments.comparison import differing_share, smallest_difference
 from attribution.randomness import Purpose, random_stream
 from conf.schema import CampaignConfig
-from flows.compute.ray_cluster import session
+from flows.compute.session import session_of
 from flows.decisions.evidence import curate_campaign, curation_key
 from flows.decisions.features import player_features
 from flows.errors import IncompleteCampaign
@@ -102,7 +102,7 @@ def verify(config: CampaignConfig) -> VerifySummary:
     log.info("%s", resolution_sentence(config, campaign))
     key = verification_key(config, decided["key"])
     evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
-    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+    with campaign.lock(), session_of(config) as cluster:
         plan = next((plan for plan in plans(campaign, "verify") if plan.key == key), None)
         if plan is None:
             plan = _plan(config, campaign, dataset, key, log)

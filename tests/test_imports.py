@@ -176,8 +176,8 @@ def test_what_runs_on_the_nodes_imports_neither_ray_nor_prefect() -> None:
 
 
 # Reading and writing of fragments, their target-major copy, what leaves a campaign for other programs, and what users
-# bring: banks and attributions.
-SPEAKS_PARQUET = {"files.py", "compaction.py", "export.py", "arrays.py"}
+# bring: banks, attributions, tables of players and targets.
+SPEAKS_PARQUET = {"files.py", "compaction.py", "export.py", "arrays.py", "user_rows.py"}
 
 
 def test_stages_and_commands_leave_parquet_to_the_store() -> None:

@@ -6,11 +6,12 @@ import time
 
 from rich.console import Console
 
-from conf.compose import ConfigError, validate
+from conf.compose import ConfigError, recompose, validate
 from conf.schema import CampaignConfig
 from flows.audit.fragments import AuditFailed, audit, repair
 from flows.cli.status import locate
 from flows.errors import StoreError
+from flows.games.table import trust_what_is_named
 from flows.runtime.environment import prepare
 from flows.store.campaign import Campaign
 from flows.store.history import runs
@@ -42,6 +43,9 @@ def run_audit(where: str, overrides: list[str], sample: int, seed: int, mend: bo
     prepare()
     campaign, config = locate(where, overrides)
     settings = config or last_configuration(campaign)
+    if settings is not None and config is None:
+        settings = recompose(settings.model_dump(mode="json"), overrides)
+        trust_what_is_named(where, settings, overrides)
     console = Console(width=160, highlight=False, markup=False, soft_wrap=True)
     if settings is None and sample:
         console.print("no run is on record, so no model can be trained again: only reading")

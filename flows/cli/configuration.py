@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conf.compose import ConfigError, available, compose, recompose
 from conf.schema import CampaignConfig
+from flows.games.table import trust_what_is_named
 from flows.store.campaign import Campaign
 from flows.store.configuration import kept_configuration
 
@@ -31,7 +32,9 @@ def configuration(where: str, overrides: Sequence[str] | None = None) -> Campaig
     given = list(overrides or ())
     campaign = Campaign(where)
     if campaign.exists:
-        return recompose(kept_configuration(campaign, where), given)
+        config = recompose(kept_configuration(campaign, where), given)
+        trust_what_is_named(where, config, given)
+        return config
     if _looks_like_a_folder(where):
         raise ConfigError(
             f"no campaign in the folder {where!r}. Give a folder that holds one, the path of a YAML file, or one of "

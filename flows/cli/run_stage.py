@@ -14,6 +14,7 @@ from conf.schema import CampaignConfig, identity_settings
 from flows.cli.stage_states import StageState, survey
 from flows.compute import ray_cluster as cluster
 from flows.compute.ray_cluster import ClusterError
+from flows.compute.session import start_session_of
 from flows.errors import IncompleteCampaign, StoreError
 from flows.games.table import require_evaluation
 from flows.runtime.environment import prepare
@@ -66,7 +67,9 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
         _print_states(chosen)
         return
     campaign = Campaign(config.campaign.folder)
-    _check_data(config, campaign)
+    if stage in ("campaign", "plan", "retrain") or config.game.kind != "trainer":
+        evaluates = any(states[name].todo for name in ("plan", "retrain"))
+        _check_data(config, campaign, evaluates)
     if not any(state.todo for state in chosen):
         _print_states(chosen)
         print("Nothing to do.")
@@ -79,10 +82,12 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     _print_report(campaign)
 
 
-def _check_data(config: CampaignConfig, campaign: Campaign) -> None:
+def _check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool) -> None:
     """Errors in the data, or another campaign's folder, are found before anything is started."""
-    from flows.games.table import full_identity, make_game, refuse_without_audit
+    from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
 
+    if not evaluates and runs_unnamed_code(config):
+        return  # everything is evaluated: what is left to do only reads, and `survey` has compared the settings
     game = make_game(config)
     if campaign.exists:
         campaign.check_identity(full_identity(config, game))
@@ -158,7 +163,7 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
     began = time.monotonic()
     check_environment()
     if needs_ray:
-        started = cluster.start_session_in_background(config.compute.ray_address, config.compute.workers)
+        started = start_session_of(config)
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)
     try:
@@ -273,6 +278,10 @@ def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> No
 
     Raises what the stage itself would raise.
     """
+    if config.game.kind == "trainer" and stage != "curate":
+        from flows.games.table import full_identity, make_game
+
+        campaign.check_identity(full_identity(config, make_game(config)))
     if stage == "certify":
         from flows.experiments.certify_sets import choose_sets
 

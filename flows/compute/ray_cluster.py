@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,14 @@ class Cluster:
         A cluster's address; None means RAY_ADDRESS, or Ray inside this process.
     cpus : int, optional
         Worker processes at a time when Ray runs here; None means every core this process may use.
+    modules : sequence of Path
+        Further packages and modules that travel to the nodes: code of the user's own.
     """
 
-    def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, cpus: int | None = None, modules: Sequence[Path] = ()
+    ) -> None:
+        self.modules = tuple(modules)
         self.address = address or os.environ.get("RAY_ADDRESS") or "local"
         self.cpus = cpus or len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
@@ -135,12 +140,16 @@ class Cluster:
                     address=self.address,
                     configure_logging=False,
                     log_to_driver=False,
-                    runtime_env={"env_vars": WORKER_ENVIRONMENT, "py_modules": [str(p) for p in _packages()]},
+                    runtime_env={"env_vars": WORKER_ENVIRONMENT, "py_modules": self._travelling()},
                 )
                 self._owned = True
             self._started = True
             warm = ray.remote(num_cpus=1)(_load_training)
             self._warming = [warm.remote() for _ in range(self.cpus)] if self.is_local else []
+
+    def _travelling(self) -> list[str]:
+        """Our packages, and the user's own modules."""
+        return [str(path) for path in (*_packages(), *self.modules)]
 
     def _init_local(self, ray: Any) -> None:
         """Start Ray in this process. On a busy machine its daemon misses Ray's own limit of 30 s: then once more."""
@@ -298,14 +307,12 @@ __all__ = ["Cluster", "ClusterError", "Outcome", "Resources", "session", "start_
 _session: Cluster | None = None
 
 
-def start_session_in_background(address: str | None, cpus: int | None) -> Cluster:
+def start_session_in_background(address: str | None, cpus: int | None, modules: Sequence[Path] = ()) -> Cluster:
     """Begin to start the process-wide cluster that every stage in this process then shares.
 
     Parameters
     ----------
-    address : str or None
-        As in `Cluster`.
-    cpus : int or None
+    address, cpus, modules
         As in `Cluster`.
 
     Returns
@@ -315,7 +322,7 @@ def start_session_in_background(address: str | None, cpus: int | None) -> Cluste
     """
     global _session
     if _session is None:
-        _session = Cluster(address, cpus)
+        _session = Cluster(address, cpus, modules)
         _session.start_in_background()
     return _session
 
@@ -329,7 +336,7 @@ def stop_session() -> None:
 
 
 @contextmanager
-def session(address: str | None, cpus: int | None) -> Iterator[Cluster]:
+def session(address: str | None, cpus: int | None, modules: Sequence[Path] = ()) -> Iterator[Cluster]:
     """Yield the process-wide cluster where there is one, else one of its own that ends with the block.
 
     Parameters
@@ -338,9 +345,11 @@ def session(address: str | None, cpus: int | None) -> Iterator[Cluster]:
         As in `Cluster`; of no effect on a process-wide cluster.
     cpus : int or None
         As `address`.
+    modules : sequence of Path
+        As `address`.
     """
     if _session is not None:
         yield _session
         return
-    with Cluster(address, cpus) as cluster:
+    with Cluster(address, cpus, modules) as cluster:
         yield cluster

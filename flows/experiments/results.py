@@ -13,7 +13,7 @@ from flows.experiments.plans import Plan
 from flows.storage.files import read_table
 from flows.store import schemas as tables
 from flows.store.campaign import Campaign
-from flows.store.derived import finished
+from flows.store.fragments import current_fragments
 from flows.store.roles import RowRange
 
 
@@ -30,7 +30,7 @@ def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.nd
     Returns
     -------
     outputs : (rows, n_examples) float32
-        NaN where a model diverged.
+        NaN where a model diverged or failed.
     train_seconds : (rows,) float32
     status : list of str
 
@@ -42,16 +42,15 @@ def read_results(campaign: Campaign, plan: Plan, n_examples: int) -> tuple[np.nd
     rows = plan.rows
     outputs = np.full((len(rows), n_examples), np.nan, np.float32)
     seconds, status = np.full(len(rows), np.nan, np.float32), [""] * len(rows)
-    for found in finished(campaign):
+    for found, path in current_fragments(campaign.folder / "results"):
         if found.role != rows.role or found.last <= rows.first or found.first >= rows.last:
             continue
-        path = campaign.folder / "results" / f"{found.name}.parquet"
         table = read_table(path, tables.results_schema(n_examples), identity=campaign.meta.identity_hash)
         at = table["mask_id"].to_numpy() - rows.mask_ids.start
         good = np.array([value == "ok" for value in table["status"].to_pylist()])
         numbers = table["outputs"].combine_chunks().filter(pa.array(good)).flatten()
         outputs[at[good]] = numbers.to_numpy(zero_copy_only=False).reshape(-1, n_examples)
-        seconds[at] = table["train_seconds"].to_numpy()
+        seconds[at] = table["train_seconds"].to_numpy(zero_copy_only=False)
         for place, value in zip(at.tolist(), table["status"].to_pylist(), strict=True):
             status[place] = value
     missing = status.count("")

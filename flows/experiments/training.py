@@ -8,7 +8,7 @@ import numpy as np
 
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import Cluster
-from flows.compute.training_loop import Batch, missing_of, train_batches
+from flows.compute.training_loop import Batch, failed_calls_sentence, missing_of, train_batches
 from flows.errors import IncompleteCampaign
 from flows.runtime.logs import Log
 from flows.store.campaign import Campaign
@@ -43,7 +43,10 @@ def train_missing(
         log.info("all %d models of the experiment exist", total)
         return 0
     log.info("%d of %d models to train%s", left, total, expected_time(campaign, left))
-    failed = train_batches(config, campaign, cluster, batches, log).failed
+    found = train_batches(config, campaign, cluster, batches, log)
+    failed = found.failed
+    if found.failed_calls:
+        log.warning("%s", failed_calls_sentence(found.failed_calls, batches[0].game.name))
     if failed:
         raise IncompleteCampaign(
             f"{failed} models of the experiment failed; `coterie status` lists the reasons. The others are kept: "

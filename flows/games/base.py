@@ -26,7 +26,8 @@ class Evaluation:
     outputs
         (n_masks, n_targets) float32; rows that are not ok are not read.
     status
-        (n_masks,) `ok`, or `diverged` where an evaluation has no number.
+        (n_masks,) `ok`; `diverged` where an evaluation has no number; `failed` where it raised: the next run tries it
+        again.
     train_seconds
         (n_masks,) float32, wall time of one evaluation in seconds.
     mode, device
@@ -35,6 +36,11 @@ class Evaluation:
         Masks evaluated together, one number or (n_masks,) int32.
     train_accuracy, target_accuracy, audit_accuracy
         (n_masks,) float32 in [0, 1], NaN where unknown; None for a game without classes to be right about.
+        audit_accuracy of a trainer of the user's own is its score on audit rows.
+    reasons
+        (n_masks,) why a row is not ok, in one line; None where `diverged` says it all.
+    logs
+        (n_masks,) traceback of a failed row, else empty; None for a game whose evaluations fail only together.
     """
 
     outputs: np.ndarray
@@ -46,6 +52,8 @@ class Evaluation:
     train_accuracy: np.ndarray | None = None
     target_accuracy: np.ndarray | None = None
     audit_accuracy: np.ndarray | None = None
+    reasons: Sequence[str] | None = None
+    logs: Sequence[str] | None = None
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of `flows.store.outputs_table`, with this machine's name."""
@@ -64,6 +72,8 @@ class Evaluation:
             "mode": self.mode,
             "device": self.device,
             "host": socket.gethostname(),
+            **({} if self.reasons is None else {"reasons": list(self.reasons)}),
+            **({} if self.logs is None else {"logs": list(self.logs)}),
         }
 
 

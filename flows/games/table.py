@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf.schema import CampaignConfig, identity_settings
 from flows.errors import CoterieError
 from flows.games.base import Game, HasFindings
 from flows.games.recorded import NoTrainer
+from flows.games.trainer import own_code
 from training import TrainingInputError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 GAMES: dict[str, str] = {
     "retraining": "flows.games.retraining:from_config",
     "recorded": "flows.games.recorded:from_config",
+    "trainer": "flows.games.trainer.game:from_config",
 }
 
 _kept: dict[str, Game] | None = None
@@ -69,6 +72,37 @@ def games_kept() -> Iterator[None]:
         yield
     finally:
         _kept = None
+
+
+def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence[str] = ()) -> None:
+    """Record which functions of a folder's configuration the user has not named: they are not run.
+
+    Parameters
+    ----------
+    folder
+        The campaign's folder as the user named it.
+    config
+        What the folder holds, with the overrides applied.
+    overrides
+        The settings that the user gave, `key=value`.
+    """
+    named = {text.partition("=")[0].lstrip("+") for text in overrides}
+    settings = config.game
+    code = {f"game.{key}": getattr(settings, key) for key in ("function", "setup", "players", "targets")}
+    own_code.asked_by_folder(
+        folder, {key: given for key, given in code.items() if given and ":" in given and key not in named}
+    )
+
+
+def runs_unnamed_code(config: CampaignConfig) -> bool:
+    """Whether evaluating this configuration would run a function that only a campaign's folder names."""
+    return config.game.kind == "trainer" and own_code.is_unnamed(config.game.function)
+
+
+def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
+    """Return the packages and modules of the user's own that evaluating a configuration needs on every node."""
+    given = [config.game.function, config.game.setup] if config.game.kind == "trainer" else []
+    return own_code.travelling(reference for reference in given if reference is not None)
 
 
 def full_identity(config: CampaignConfig, game: Game) -> dict[str, object]:

@@ -154,6 +154,7 @@ def examples_table(dataset: Dataset) -> pa.Table:
                     "class_name": [dataset.class_names[label] for label in images.labels],
                     "player": player.astype(np.int32),
                     "image": [png(image) for image in images.images],
+                    "text": pa.nulls(n_images, pa.string()),
                 },
                 schema=schemas.EXAMPLES,
             )

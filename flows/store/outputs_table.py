@@ -6,7 +6,7 @@ another recipe, or other examples evaluated. `flows.compute.training_loop` compu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,15 @@ def results_table(rows: RowRange, columns: Columns) -> pa.Table:
     return pa.table({name: known[name] for name in schema.names}).cast(schema)
 
 
-def failed_outputs_table(campaign: Campaign, rows: RowRange, reason: str) -> pa.Table:
+def failed_outputs_table(campaign: Campaign, rows: RowRange, reason: str | Sequence[str]) -> pa.Table:
     """Build the rows of `outputs` of a shard that failed: a status and a reason, no numbers.
 
     Parameters
     ----------
     campaign : Campaign
     rows : RowRange
-    reason : str
+    reason : str or sequence of str
+        One for all rows, or one a row.
 
     Returns
     -------
@@ -84,13 +85,14 @@ def failed_outputs_table(campaign: Campaign, rows: RowRange, reason: str) -> pa.
     return _failed({**_keys(campaign, rows), **_failure(rows, reason)}, campaign.schema("outputs"), len(rows))
 
 
-def failed_results_table(rows: RowRange, reason: str, n_examples: int) -> pa.Table:
+def failed_results_table(rows: RowRange, reason: str | Sequence[str], n_examples: int) -> pa.Table:
     """Build the rows of `results` of a shard that failed: a status and a reason, no numbers.
 
     Parameters
     ----------
     rows : RowRange
-    reason : str
+    reason : str or sequence of str
+        As in `failed_outputs_table`.
     n_examples : int
         Examples that the models were to be evaluated on.
 
@@ -107,7 +109,7 @@ def _outcome(rows: RowRange, columns: Columns, width: int) -> dict[str, Any]:
     values = pa.array(np.ascontiguousarray(columns["outputs"], dtype=np.float32).reshape(-1))
     return {
         "status": columns["status"],
-        "reason": ["loss was not finite" if bad else "" for bad in diverged],
+        "reason": columns.get("reasons") or ["loss was not finite" if bad else "" for bad in diverged],
         "outputs": pa.FixedSizeListArray.from_arrays(values, width, mask=pa.array(diverged)),
         "train_seconds": np.asarray(columns["train_seconds"], np.float32),
         "ensemble_size": np.broadcast_to(np.asarray(columns["ensemble_size"], np.int32), n_models),
@@ -116,9 +118,10 @@ def _outcome(rows: RowRange, columns: Columns, width: int) -> dict[str, Any]:
     }
 
 
-def _failure(rows: RowRange, reason: str) -> dict[str, Any]:
+def _failure(rows: RowRange, reason: str | Sequence[str]) -> dict[str, Any]:
     n_models = len(rows)
-    return {"status": ["failed"] * n_models, "reason": [reason] * n_models, "code_version": [code_version()] * n_models}
+    reasons = [reason] * n_models if isinstance(reason, str) else list(reason)
+    return {"status": ["failed"] * n_models, "reason": reasons, "code_version": [code_version()] * n_models}
 
 
 def _failed(known: Columns, schema: pa.Schema, n_models: int) -> pa.Table:

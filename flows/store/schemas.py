@@ -19,7 +19,8 @@ EXAMPLES = pa.schema(
         ("label", pa.int32()),  # number of its class
         ("class_name", pa.string()),  # name of its class
         ("player", pa.int32()),  # -1 outside the training split
-        ("image", pa.binary()),  # PNG
+        ("image", pa.binary()),  # PNG; null where there is no picture
+        ("text", pa.string()),  # what is shown where there is no picture; null: its name
     ]
 )
 

@@ -34,6 +34,7 @@ def small(name: str, folder: Path, pictures: dict[str, Path]) -> CampaignConfig:
         "cifar2_planted": (*parquet, "dataset.n_train=32"),
         "images": (f"dataset.path={pictures['folder']}",),
         "quickstart_planted": ("dataset.n_train=32",),
+        "trainer": ("game.function=tests.flows.games.own_trainer:train",),
     }
     here = ("compute.device=cpu", "compute.gpus_per_shard=0", "campaign.n_fit=24", "campaign.n_replicates=0")
     return toy(folder, *source.get(name, ()), *here, "recipe.epochs=0.01", "attribution.n_targets=1", name=name)
@@ -67,7 +68,7 @@ def test_every_configuration_is_covered_as_shipped_but_for_its_size(pictures: di
         assert differing <= {
             "dataset.source", "dataset.path", "dataset.n_train", "dataset.n_targets", "dataset.n_audit",
             "recipe.epochs", "recipe.width", "compute.device", "compute.gpus_per_shard", "compute.mode",
-            "attribution.n_targets",
+            "attribution.n_targets", "game.function",
             "campaign.folder", "campaign.n_fit", "campaign.n_holdout", "campaign.n_replicates", "campaign.shard_size",
         }, name
 

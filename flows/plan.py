@@ -138,6 +138,7 @@ def create(campaign: Campaign, config: CampaignConfig, game: Game) -> None:
             "sampler": config.sampler.kind,
             "output": getattr(game, "output", config.recipe.output),
             "shard_size": config.campaign.shard_size,
+            **getattr(game, "facts", {}),
             **_typical(game),
         },
     )

@@ -16,12 +16,13 @@ from flows.reporting.prefect_artifacts import strongest
 from flows.reporting.text import proposers_in_words, together
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
-from flows.store.examples import player_names, target_names
+from flows.store.examples import example_texts, player_names, target_names
 from flows.store.faithfulness import read_faithfulness
 from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
+TEXT_SHOWN = 100  # characters of a row's text
 
 def print_status(where: str, overrides: list[str]) -> None:
     """Print rows that exist, are missing or failed; then what each stage has left to do.
@@ -165,12 +166,19 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
 def _print_names(console: Console, campaign: Campaign, rows: list[dict[str, Any]]) -> None:
     """What the data set's owner calls the players and targets of these rows."""
     players, targets = player_names(campaign), target_names(campaign)
-    for title, names, shown in (
-        ("players", players, {player for row in rows for player in row["members"]}),
-        ("targets", targets, {row["target"] for row in rows if row["target"] >= 0}),
+    texts = example_texts(campaign)
+    for title, split, names, shown in (
+        ("players", "train", players, {player for row in rows for player in row["members"]}),
+        ("targets", "target", targets, {row["target"] for row in rows if row["target"] >= 0}),
     ):
-        named = ", ".join(f"{at} {names[at]}" for at in sorted(shown))
-        if named:
+        if any((split, at) in texts for at in shown):  # a line each: a name and what is known of the row
+            console.print(f"{title}:", highlight=False, markup=False)
+            for at in sorted(shown):
+                text = texts.get((split, at), "")
+                line = f"  {at} {names[at]}" + (f": {text[:TEXT_SHOWN]}" if text else "")
+                console.print(line, highlight=False, markup=False)
+        elif shown:
+            named = ", ".join(f"{at} {names[at]}" for at in sorted(shown))
             console.print(f"{title}: {named}", highlight=False, markup=False)
 
 

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attribution.errors import AttributionError
 from attribution.experiments.learnability import Learnability
@@ -16,6 +16,7 @@ from flows.reporting.experiments import Experiments
 from flows.reporting.images import Picture
 from flows.reporting.players import Estimate, PlayerView
 from flows.reporting.text import fixed, is_number, percent, plural, signed
+from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
 from flows.store.learnability import campaign_learnability, learnability_sentence
 
@@ -65,20 +66,21 @@ class Answer:
 
 def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Sequence[PlayerView]) -> Answer:
     """Return the first screen's content."""
+    words = Wording.of(campaign.meta)
     try:
-        found = campaign_learnability(campaign)
+        found = campaign_learnability(campaign) if campaign.meta.get("margins", True) else None
     except (IncompleteCampaign, AttributionError):
         found = None  # no model of role fit is trained, or there is nothing to score it on
     counts = Counter(view.decision for view in players)
     decided = bool(set(counts) - {""})
     piles = _decided_piles(players, _refuted(tried)) if decided else _open_piles(players)
     return Answer(
-        headline=_headline(data, tried, found, counts, decided),
-        sure=_sure(tried, decided, len(players)),
+        headline=words(_headline(data, tried, found, counts, decided)),
+        sure=tuple(map(words, _sure(tried, decided, len(players)))),
         tested=bool(tried.headline_rows),
-        basis=_basis(campaign, data, found),
+        basis=words(_basis(campaign, data, found)),
         learnt=found is None or found.learnt,
-        piles=tuple(_drawn(pile, data) for pile in piles if pile.count),
+        piles=tuple(_drawn(replace(pile, note=words(pile.note)), data) for pile in piles if pile.count),
         steps=_steps(campaign, tried, decided, found is None or found.learnt),
     )
 

@@ -28,7 +28,8 @@ def browse_data(data: ReportData, players: Sequence[PlayerView]) -> Markup:
         for row in found.rows:
             if row not in images and not data.gallery.is_drawn(row):
                 images[row] = data.gallery.uri(row)
-        return {"name": found.name, "class": found.class_name, "rows": list(found.rows), "more": found.more}
+        return {"name": found.name, "class": found.class_name, "rows": list(found.rows), "more": found.more,
+                "text": found.text}
 
     content = {
         "players": [

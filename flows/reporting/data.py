@@ -14,6 +14,7 @@ import pyarrow as pa
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
 from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, proposers_in_words, together
+from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
 
@@ -194,7 +195,7 @@ def read_report_data(
     """
     meta = campaign.meta
     faithfulness = read_faithfulness(campaign)
-    gallery = Gallery(campaign.read("examples"), meta.get("class_names", []))
+    gallery = Gallery(campaign.read("examples"), meta.get("class_names", []), Wording.of(meta))
     sets = _Sets(campaign.read("interactions"), fdr_level)
     own = sets.found & (sets.target >= 0)
     distinct = {tuple(members) for members in sets.table["members"].filter(pa.array(own)).to_pylist()}
@@ -345,7 +346,8 @@ def _read_outcomes(data: ReportData, campaign: Campaign) -> None:
     trained = table.filter(pa.array(status == "ok", pa.bool_()))
     for name in accuracies:
         values = trained[name].to_numpy(zero_copy_only=False).astype(np.float64)
-        data.accuracies[name.removesuffix("_accuracy")] = values[np.isfinite(values)]
+        known = np.isfinite(values) & bool(campaign.meta.get("margins", True))
+        data.accuracies[name.removesuffix("_accuracy")] = values[known]
     seconds = trained["train_seconds"].to_numpy(zero_copy_only=False).astype(np.float64)
     seconds = seconds[np.isfinite(seconds)]
     data.seconds_per_model = float(seconds.mean()) if len(seconds) else math.nan

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from markupsafe import Markup
 
 from attribution.analysis.target_ids import class_of_mean, is_single
 from flows.errors import StoreError
+from flows.reporting.wording import Wording
 
 MAX_SIDE = 96  # pixels; larger images are reduced, thumbnails are never shown larger than twice this
 MANY, SIDE_OF_MANY = 1500, 64  # of more images than this, thumbnails are smaller: 6,000 of them take about 10 MB
@@ -34,6 +36,7 @@ class Picture:
     class_name: str
     alt: str
     rows: tuple[int, ...] = ()  # of the examples table, of the images shown
+    text: str = ""  # what stands where a picture would be
 
     @property
     def short(self) -> str:
@@ -44,14 +47,18 @@ class Picture:
 class Gallery:
     """Images of a campaign's `examples` table by player and by target; remembers which were asked for."""
 
-    def __init__(self, examples: pa.Table, class_names: list[str]) -> None:
+    def __init__(self, examples: pa.Table, class_names: Sequence[str], words: Wording = Wording()) -> None:
+        self._words = words
+        self._fallback = "example" if words.words else "image"  # of what has no name
+        self._has_image = examples["image"].is_valid().to_pylist()
+        self._texts = examples["text"].to_pylist() if "text" in examples.column_names else [None] * len(examples)
         columns = {name: examples[name].to_pylist() for name in ("split", "position", "label", "player")}
         self._images = examples["image"]
         self._labels = columns["label"]
         self._splits = columns["split"]
         self._names, self._groups = examples["name"].to_pylist(), examples["group"].to_pylist()
         self._side = MAX_SIDE if examples.num_rows <= MANY else SIDE_OF_MANY
-        self._class_names = class_names
+        self._class_names = list(class_names)
         self._players: dict[int, list[int]] = {}
         self._targets: dict[int, int] = {}
         for row, (split, position, player) in enumerate(
@@ -75,36 +82,48 @@ class Gallery:
         class_name = (
             self.class_name(classes[0]) if len(classes) == 1 else f"{len(classes)} classes" if classes else ""
         )
-        name = str((self._groups[rows[0]] or self._names[rows[0]] if rows else None) or f"image {player}")
-        kind = f"{name}, a group of {len(rows)} training pictures" if self.has_groups else f"training picture {name}"
-        shown = tuple(rows[:MEMBERS_SHOWN])
+        named = self._groups[rows[0]] or self._names[rows[0]] if rows else None
+        name = str(named or f"{self._fallback} {player}")
+        noun = self._words("training picture")
+        kind = f"{name}, a group of {len(rows)} {noun}s" if self.has_groups else f"{noun} {name}"
+        shown = tuple(row for row in rows if self._has_image[row])[:MEMBERS_SHOWN]
         return Picture(
             tuple(map(self._symbol, shown)) if drawn else (),
-            max(0, len(rows) - MEMBERS_SHOWN),
+            max(0, len(rows) - MEMBERS_SHOWN) if shown else 0,
             name,
             class_name,
             f"{kind}, class {class_name}",
             shown,
+            "" if shown else self._text(rows),
         )
+
+    def _text(self, rows: Sequence[int]) -> str:
+        """What stands where a picture would be: a row's text, or the names of the first rows of several."""
+        if len(rows) == 1:
+            return str(self._texts[rows[0]] or self._names[rows[0]])
+        named = [str(self._names[row]) for row in rows[:MEMBERS_SHOWN]]
+        return ", ".join(named + ([f"and {len(rows) - MEMBERS_SHOWN} more"] if len(rows) > MEMBERS_SHOWN else []))
 
     def target(self, target: int, drawn: bool = True) -> Picture:
         """A test picture, or for a mean target (negative ids) a mosaic of pictures that enter the mean."""
         if is_single(target):
             row = self._targets.get(target)
-            shown: tuple[int, ...] = () if row is None else (row,)
+            meant = [] if row is None else [row]
             class_name = "" if row is None else self.class_name(self._labels[row])
-            name = str((None if row is None else self._names[row]) or f"test image {target}")
-            alt = f"test picture {name}, class {class_name}"
+            noun = self._words("test picture")
+            name = str((None if row is None else self._names[row]) or f"test {self._fallback} {target}")
+            alt = f"{noun} {name}, class {class_name}"
         elif (label := class_of_mean(target)) is None:
-            shown = tuple(self._round_of_classes()[:MEMBERS_SHOWN])
-            name, class_name = "Mean of all test pictures", "all classes"
-            alt = "four of the test pictures, of different classes"
+            meant = self._round_of_classes()
+            name, class_name = self._words("Mean of all test pictures"), "all classes"
+            alt = self._words("four of the test pictures, of different classes")
         else:
             class_name = self.class_name(label)
-            rows = [row for _, row in sorted(self._targets.items()) if self._labels[row] == label]
-            shown, name = tuple(rows[:MEMBERS_SHOWN]), "Mean of a class"
-            alt = f"test pictures of class {class_name}"
-        return Picture(tuple(map(self._symbol, shown)) if drawn else (), 0, name, class_name, alt, shown)
+            meant = [row for _, row in sorted(self._targets.items()) if self._labels[row] == label]
+            name, alt = "Mean of a class", f"{self._words('test pictures')} of class {class_name}"
+        shown = tuple(row for row in meant if self._has_image[row])[:MEMBERS_SHOWN]
+        text = "" if shown else self._text(meant)
+        return Picture(tuple(map(self._symbol, shown)) if drawn else (), 0, name, class_name, alt, shown, text)
 
     def uri(self, row: int) -> str:
         """The image of a row of the examples table, as a data URI."""

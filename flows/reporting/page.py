@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.reporting import text as text
@@ -22,6 +22,7 @@ from flows.reporting.experiments import read_experiments
 from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure, removal_curve
 from flows.reporting.images import Picture
 from flows.reporting.players import read_players
+from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
 from flows.store.examples import inspection
 from flows.store.queries import copies_seen
@@ -62,7 +63,8 @@ def build_report(
     headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
     tried = read_experiments(campaign, data.gallery)
     players = read_players(campaign, data.gallery)
-    page = _environment().get_template("report.html.j2")
+    words = Wording.of(campaign.meta)
+    page = _environment(words).get_template("report.html.j2")
     extent = _extent(data)
     return page.render(
         data=data,
@@ -71,13 +73,13 @@ def build_report(
         found=answer(campaign, data, tried, players),
         decided=any(view.decision for view in players),
         findings=inspection(campaign),
-        noun="group" if data.gallery.has_groups else "picture",
+        noun="group" if data.gallery.has_groups else words("picture"),
         class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),
         arm_names=ARM_NAMES,
         removal_svg=removal_curve(tried.own_network),
         browse_data=_Late(lambda: browse_data(data, players)),
         symbols=_Late(lambda: Markup("").join(data.gallery.symbols)),
-        script=Markup((TEMPLATES / "browse.js.j2").read_text(encoding="utf-8")),
+        script=Markup(words.script((TEMPLATES / "browse.js.j2").read_text(encoding="utf-8"))),
         headline=headline,
         lede=lede,
         tiles=_tiles(data, campaign),
@@ -105,9 +107,9 @@ class _Late:
         return self._make()
 
 
-def _environment() -> Environment:
+def _environment(words: Wording) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FunctionLoader(lambda name: words.template((TEMPLATES / name).read_text(encoding="utf-8"))),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,9 +130,13 @@ def _environment() -> Environment:
 
 
 def draw(picture: Picture, size: str = "") -> Markup:
-    """A picture as references to its images: one, or up to four as a mosaic, with what is left as '+k'."""
+    """A picture as references to its images: one, or up to four as a mosaic, with what is left as '+k'; or its text."""
     uses = [Markup('<svg><use href="#{}"/></svg>').format(symbol) for symbol in picture.symbols]
     more = Markup('<span class="plus">+{}</span>').format(picture.more) if picture.more else Markup("")
+    if not uses and picture.text:
+        return Markup('<span class="picture text {}" title="{}"><span>{}</span></span>').format(
+            size, f"{picture.alt}: {picture.text}", picture.text
+        )
     css = f"picture {size} {'mosaic' if len(uses) > 1 else '' if uses else 'blank'}".split()
     return Markup('<span class="{}" role="img" aria-label="{}" title="{}">{}{}</span>').format(
         " ".join(css), picture.alt, picture.alt, Markup("").join(uses), more
@@ -167,7 +173,9 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     mean = {
         name: float(values.mean()) if len(values) else math.nan for name, values in data.accuracies.items()
     }
-    if text.is_number(mean.get("audit")):
+    if not campaign.meta.get("margins", True):
+        pass  # outputs without a right and a wrong: there is no accuracy
+    elif text.is_number(mean.get("audit")):
         tiles.append((text.percent(mean["audit"]), "mean audit accuracy", chance))
     else:
         tiles.append((text.percent(mean.get("target")), "mean target accuracy", chance))
@@ -213,10 +221,10 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     if method:
         family += f"; {text.FDR_METHODS.get(method.lower(), method)}"
     rows = [
-        ("Data set", f"{part['dataset'].get('source', '')}: {sides}"),
+        ("Data set", f"{_data_of(config)}: {sides}"),
         ("Classes", ", ".join(map(str, meta.get("class_names", [])))),
-        ("Recipe", network if recipe else ""),
-        ("Output", str(recipe.get("output") or "")),
+        ("Recipe", network if recipe and campaign.meta.get("margins", True) else ""),
+        ("Output", str(meta.get("output") or recipe.get("output") or "")),
         ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
         ("Not identified", NOT_IDENTIFIED if analysis.get("fixed_size") else ""),
@@ -234,6 +242,11 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
         ("Identity", str(meta.get("identity_hash") or "")),
     ]
     return [(name, value) for name, value in rows if value and value != text.DASH]
+
+
+def _data_of(config: Mapping[str, Any]) -> str:
+    """Where the examples come from: a source of images, or the user's own function."""
+    return str((config.get("game") or {}).get("function") or (config.get("dataset") or {}).get("source") or "")
 
 
 def _alphas(sampler: Mapping[str, Any]) -> str:

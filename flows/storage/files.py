@@ -19,6 +19,7 @@ from flows.errors import CampaignBusy, StoreError
 from flows.storage.checksums import damaged_columns, recorded_identity, stamp
 from flows.storage.object_store import ObjectPath, lease
 
+ADDED_LATER = frozenset({"text"})  # columns that files written before do not have: they are null in them
 REMEDY = "`coterie audit CAMPAIGN --repair` sets it aside; running again recomputes its rows"
 
 
@@ -224,9 +225,14 @@ def read_table(
         raise StoreError(f"{path} is not a readable Parquet file ({_first_line(error)}). {REMEDY}") from error
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     try:
-        read = table.select(wanted.names).cast(wanted)
+        later = [field for field in wanted if field.name in ADDED_LATER and field.name not in table.column_names]
+        own = pa.schema([field for field in wanted if field not in later])
+        read = table.select(own.names).cast(own)
         read.validate(full=True)
         damaged = damaged_columns(read.replace_schema_metadata(table.schema.metadata))
+        for field in later:
+            read = read.append_column(field, pa.nulls(read.num_rows, field.type))
+        read = read.select(wanted.names)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{path} does not hold the columns of its table ({_first_line(error)}). {REMEDY}") from error
     if damaged:

@@ -236,6 +236,26 @@ def example_names(campaign: Campaign, split: str) -> list[str]:
     return [named[position] for position in range(len(named))]
 
 
+def example_texts(campaign: Campaign) -> dict[tuple[str, int], str]:
+    """Return the texts that stand for examples without a picture.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    dict
+        Text by ("train", player) where the player is one example, and by (split, position) of the other splits.
+    """
+    table = campaign.read("examples", ["split", "position", "player", "group", "text"]).to_pylist()
+    return {
+        (row["split"], row["player"] if row["split"] == "train" else row["position"]): " ".join(row["text"].split())
+        for row in table
+        if row["text"] and row["group"] is None
+    }
+
+
 def target_classes(campaign: Campaign) -> np.ndarray:
     """Return the class of each target.
 

@@ -20,7 +20,7 @@ EXAMPLES = pa.schema(
         ("class_name", pa.string()),  # name of its class
         ("player", pa.int32()),  # -1 outside the training split
         ("image", pa.binary()),  # PNG; null where there is no picture
-        ("text", pa.string()),  # what is shown where there is no picture; null: its name
+        ("text", pa.string()),  # shown where there is no picture; null: its name
     ]
 )
 

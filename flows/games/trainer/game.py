@@ -22,6 +22,9 @@ from flows.games.trainer.calls import ARGUMENTS, Called, Context, call, prepare
 from flows.games.user_rows import BadRows, UserRows, examples_of, read_rows
 
 MODE = "function"
+WORDS = {
+    "training picture": "example", "test picture": "target", "audit picture": "audit example", "picture": "example",
+}  # fmt: skip
 Judged = Literal["targets", "audit"]
 
 
@@ -93,6 +96,12 @@ class Trainer:
     @property
     def n_audit(self) -> int:
         return int(self.targets.audit.sum())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What campaign.json keeps beside the names: words for people, and that outputs are no margins."""
+        drawn = any(picture is not None for picture in (*self.players.pictures, *self.targets.pictures))
+        return {"margins": False, **({} if drawn else {"words": WORDS})}
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def test_through_ray_and_parquet_the_interactions_are_those_of_the_library_on_th
     model = ProxySPEX(alpha=0.5, max_order=2, seed=0).fit(pairs.masks, pairs.outputs)
     stored = campaign.read("interactions").to_pylist()
     for target in range(4):
-        own = {tuple(row["members"]): row["banzhaf"] for row in stored if row["target"] == target}
+        own = {tuple(row["members"]): row["value"] for row in stored if row["target"] == target}
         library = {found.members: found.value for found in model.interactions(target)}
         assert own.keys() == library.keys()
         assert all(own[members] == pytest.approx(library[members], rel=1e-9, abs=1e-12) for members in own)

@@ -14,7 +14,7 @@ from attribution.analysis.target_ids import MEAN_OF_ALL, mean_of_class
 from attribution.errors import AttributionError
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import interactions_of
-from attribution.interactions.setup import default_proxy_order
+from attribution.interactions.setup import default_proxy_order, proposer_settings
 from attribution.levels import FDR_LEVEL
 from attribution.masks.inputs import CheckedData, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
@@ -167,7 +167,8 @@ def analyse_targets(
         raise AttributionError("sampler is 'fixed_size' but the masks include different numbers of players.")
     largest = default_proxy_order(int(max_order)) if max_proxy_order is None else max_proxy_order
     options: dict[str, Any] = {
-        "booster": BoosterSettings(device=device, max_depth=max(3, largest)),
+        "booster": BoosterSettings(device=device, max_depth=max(3, int(max_order))),
+        "proposer": proposer_settings(largest, device),
         "max_proxy_order": largest,
         **(settings or {}),
     }

@@ -141,8 +141,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         backend: str = "booster",
         *,
         max_depth: int | None = None,
-        learning_rate: float = 0.05,
-        n_estimators: int = 400,
+        learning_rate: float = 0.1,
+        n_estimators: int = 100,
         max_pair_players: int = 2000,
         max_triple_players: int = 110,
         max_sieve_players: int = 1000,
@@ -311,7 +311,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             max_sieve_players=self.max_sieve_players,
             max_proxy_order=self.max_proxy_order,
             n_proxy_sets=self.n_proxy_sets,
-            booster=BoosterSettings(
+            booster=BoosterSettings(device=self.device),
+            proposer=BoosterSettings(
                 max_depth=max(3, largest) if self.max_depth is None else int(self.max_depth),
                 learning_rate=self.learning_rate,
                 n_estimators=self.n_estimators,

@@ -68,7 +68,7 @@ def propose(setup: BlockSetup) -> ProxyProposals | None:
         rows = np.flatnonzero(setup.half_of_fold[setup.folds] == half)
         validation = setup.folds[rows] == setup.folds[rows].max()
         proxy = fit_proxy(
-            setup.data.masks[rows], setup.data.outputs[rows], settings.booster, backend=settings.backend,
+            setup.data.masks[rows], setup.data.outputs[rows], settings.proposer, backend=settings.backend,
             validation=validation, sample_weight=None if setup.data.weight is None else setup.weight[rows],
         )  # fmt: skip
         halves.append(

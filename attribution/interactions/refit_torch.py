@@ -1,4 +1,4 @@
-"""The refits of refit.py in torch, for a GPU: every fit of all targets of a block at once.
+"""The refits of refit.py in torch, for a GPU or for many players: every fit of all targets of a block at once.
 
 The Gram matrix of a fit has a part that all targets share, that of the main effects, and parts of each target's own, as
 wide as its candidates are many. They are kept apart: each iteration then needs one large product with the shared part

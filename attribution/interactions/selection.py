@@ -16,6 +16,12 @@ from attribution.linear.datamodel_fit import LinearFit
 from attribution.screening.screen import set_columns
 from attribution.types import Array
 
+# Players from which the refits of several targets are solved together on the CPU too: the Gram matrix of the players,
+# which all targets share, no longer fits the cache and is then read once for all targets. Up to so many, the Gram
+# matrices of all folds take no more memory than those of a single target's refit do. Choices.
+_TOGETHER_FROM, _TOGETHER_TO = 400, 1500
+_CPU_BYTES = 2**26  # of a block of targets; a choice that keeps the peak of memory where it was
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
@@ -67,12 +73,14 @@ def may_enter(candidates: Candidates) -> bool:
 def select_all(
     setup: BlockSetup, design: Design, linear: LinearFit, candidates: Sequence[Candidates], targets: Sequence[int]
 ) -> list[Selection]:
-    """Select the sets of several targets; on a device their refits are solved together."""
+    """Select the sets of several targets. Their refits are solved together on a device, and where players are many."""
     device = setup.settings.booster.device
-    if device == "cpu":
+    together = _TOGETHER_FROM <= setup.n_players <= _TOGETHER_TO and len(targets) > 1
+    if device == "cpu" and not together:
         return [select(setup, design, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
     plans = [_plan(setup, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
-    solved = solve_on_device(device, design, [plan.request for plan in plans if plan is not None])
+    requests = [plan.request for plan in plans if plan is not None]
+    solved = solve_on_device(device, design, requests, **({"block_bytes": _CPU_BYTES} if device == "cpu" else {}))
     return [
         _choose(setup, linear, own, target, plan, None if plan is None else next(solved))
         for own, target, plan in zip(candidates, targets, plans, strict=True)

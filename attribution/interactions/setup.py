@@ -57,14 +57,17 @@ class BlockSettings:
         Up to this many players, a sieve tests the triples that the screen leaves out (screening/sieve.py; alpha = 1/2
         only). 0: no sieve.
     n_sieve_masks : int
-        Masks of each half on which the sieve computes every triple.
+        Masks on which the sieve computes every triple.
     n_proxy_sets : int
         Sets of each order taken from the proxy of each half, for every target. 0: no proxy.
     max_proxy_order : int or None
         Members of the largest set that a proxy may propose; its trees have to be as deep. None: `max_order` + 1 if
         that is 4 or more, else `max_order`.
+    proposer : BoosterSettings
+        Settings of the proxies that propose sets. Some large steps suffice for that: with four times as many of half
+        the size, no more of the planted sets were among the proposals (benchmarks/attribution.md).
     booster : BoosterSettings
-        Settings of the proxies; its device also runs the screens and the refits.
+        Settings of the proxy that is scored beside the spectrum; its device also runs the screens and the refits.
     spex : SpexDesign or None
         The design that the masks are, if they are one. Candidates are then decoded (spex_candidates.py), because
         screens assume that players are included independently.
@@ -82,6 +85,7 @@ class BlockSettings:
     n_sieve_masks: int = 256
     n_proxy_sets: int = 40
     max_proxy_order: int | None = None
+    proposer: BoosterSettings = field(default_factory=lambda: proposer_settings(4))
     booster: BoosterSettings = field(default_factory=BoosterSettings)
     spex: SpexDesign | None = None
 
@@ -100,6 +104,23 @@ class BlockSettings:
     def proxy_order(self) -> int:
         """Members of the largest set that a proxy may propose."""
         return default_proxy_order(self.max_order) if self.max_proxy_order is None else self.max_proxy_order
+
+
+def proposer_settings(depth: int, device: str = "cpu") -> BoosterSettings:
+    """Return the default settings of the proxies that propose sets.
+
+    Parameters
+    ----------
+    depth : int
+        Depth of the trees: members of the largest set proposed.
+    device : str
+        "cpu", or a torch device.
+
+    Returns
+    -------
+    BoosterSettings
+    """
+    return BoosterSettings(max_depth=max(3, depth), learning_rate=0.1, n_estimators=100, device=device)
 
 
 def default_proxy_order(max_order: int) -> int:

@@ -26,15 +26,15 @@ Parts = list[list[Candidates]]
 NULL_RETAINED = 10.0  # that a screen or the sieve retains as candidates
 NULL_REPORTED = 5.0  # that are reported because of their size alone
 NULL_IN_FIT = 0.05  # of the sieve that may enter a fit: more of them opened gates (docs/NEGATIVE_RESULTS.md)
-NULL_SURVIVORS = 4000  # that the sieve passes on to the exact test
+NULL_SURVIVORS = 8000  # that the sieve passes on to the exact test
 
 HEREDITY_PAIR_Z = 3.0  # smallest |z| of a pair that singles out triples, if NULL_RETAINED asks for no more
 MAX_HEREDITY_TRIPLES = 4000  # triples by heredity of one target; a choice that bounds time
 # |z| from which the sieve is taken to be complete: a triple of z = 7 on all masks has 5 on those it looks at
 # (screening/sieve.py), so the prior counts what the sieve found from here on and the expected null counts below.
 SIEVE_COMPLETE_Z = 5.0
-# Players up to which every target is sieved. Beyond, only targets with two large pairs are, on twice the masks: the
-# sieve's time grows with the cube of the number of players.
+# Players up to which every target is sieved. Beyond, only targets with two large pairs are: the sieve's time grows with
+# the cube of the number of players.
 SIEVE_ALL_TARGETS = 500
 
 
@@ -147,7 +147,7 @@ def _screen(
 
 
 def _can_sieve(setup: BlockSetup) -> bool:
-    """True if phi is +1 or -1, all the sieve can multiply, and each half has the masks it needs."""
+    """True if phi is +1 or -1, all the sieve can multiply, and there are twice the masks that it looks at."""
     settings = setup.settings
     enough_masks = setup.row_groups.size >= 2 * settings.n_sieve_masks
     in_range = settings.max_triple_players < setup.n_players <= settings.max_sieve_players
@@ -179,10 +179,8 @@ def _sieve(
     Triples by heredity, and triples of `screened` players only, are left out: they have been tested."""
     if len(targets) == 0:
         return
-    n_masks = setup.settings.n_sieve_masks * (1 if setup.n_players <= SIEVE_ALL_TARGETS else 2)
-    second_half = setup.half_of_fold[setup.fold_of_row_group]
     survivors = sieve_triples(
-        setup.row_groups, setup.fold_of_row_group, second_half, sums[:, targets], n_masks, NULL_SURVIVORS
+        setup.row_groups, setup.fold_of_row_group, sums[:, targets], setup.settings.n_sieve_masks, NULL_SURVIVORS
     )
     hereditary = [by_heredity[target].members for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)
@@ -190,13 +188,13 @@ def _sieve(
     n_tests = n_sets * len(survivors) - sum(int((~inside[others].all(axis=1)).sum()) for others in hereditary)
     untested, counts = [], np.zeros(N_Z_BINS, dtype=np.int64)
     retain_threshold = z_threshold(NULL_RETAINED, n_sets)
-    for target, (sets, on_half), others in zip(targets.tolist(), survivors, hereditary, strict=True):
+    for target, sets, others in zip(targets.tolist(), survivors, hereditary, strict=True):
         large = sets.members[_largest_abs_z(sets) >= retain_threshold]
         for part in found[target]:
             part.name("sieve", are_among(part.members, large, setup.n_players))
         new = ~inside[sets.members].all(axis=1) & ~are_among(sets.members, others, setup.n_players)
-        untested.append((_take(sets, new), on_half[:, new]))
-        add_to_histogram(counts, _abs_z(untested[-1][0]))
+        untested.append(_take(sets, new))
+        add_to_histogram(counts, _abs_z(untested[-1]))
     # Rejected triples count as z = 0 among the q-values. The prior sees the expected null counts below
     # SIEVE_COMPLETE_Z, where the sieve is incomplete.
     incomplete = slice(int(SIEVE_COMPLETE_Z / Z_STEP))
@@ -209,11 +207,11 @@ def _sieve(
     # Among millions of null triples dozens look probable, and jointly they open gates (docs/NEGATIVE_RESULTS.md):
     # a fit takes only triples that chance rarely produces.
     min_z = z_threshold(NULL_IN_FIT, n_sets)
-    for target, (sets, on_half) in zip(targets.tolist(), untested, strict=True):
+    for target, sets in zip(targets.tolist(), untested, strict=True):
         retained = _largest_abs_z(sets) >= retain_threshold
         candidates = with_prior(
             setup, _take(sets, retained), prior, report_threshold, Stratum(3), proposed_by="sieve",
-            selected_on_half=on_half[:, retained], min_z=min_z,
+            min_z=min_z,
         )  # fmt: skip
         found[target].append(candidates)
 

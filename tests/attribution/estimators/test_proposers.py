@@ -111,7 +111,7 @@ def test_a_proposal_is_tested_on_the_half_that_did_not_propose_it():
     rng = np.random.default_rng(0)
     masks, outputs = rng.random((800, 40)) < 0.5, rng.normal(size=(800, 24))
     trees = BoosterSettings(max_depth=4, learning_rate=0.3, n_estimators=40, early_stopping_rounds=0)
-    fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(0.5, 3, booster=trees))
+    fitted = fit_block(check_data(masks, outputs, 0.5), BlockSettings(0.5, 3, proposer=trees))
     counts = fitted.z_histograms.counts[Stratum(4)]
     z = np.repeat(np.arange(len(counts)), counts) * Z_STEP
     assert len(z) > 1000

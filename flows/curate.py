@@ -21,7 +21,7 @@ from flows.experiments.label_models import label_check
 from flows.experiments.race import Race, candidate_rules, run_race
 from flows.experiments.verify_sentences import extrapolates
 from flows.games.retraining import from_dataset
-from flows.games.table import full_identity, refuse_other_games
+from flows.games.table import full_identity, make_game, refuse_other_games, require_evaluation
 from flows.players.load import load_planted
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
@@ -29,6 +29,8 @@ from flows.store.derived import about, columns, history, keep_history, plain, pu
 from flows.store.learnability import campaign_learnability, require_learnt
 from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS
+from training import Dataset
+from training.data.planting import NOTHING, Planted
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,18 @@ def curate(config: CampaignConfig) -> CurateSummary:
     if current is not None and current["key"] == key and _readable(campaign, log):
         log.info("the decisions are up to date")
         return CurateSummary(**current["counts"])
-    refuse_other_games(config, "curate")
+    if config.game.kind != "recorded":  # what a bank holds is enough to decide, without a model trained for it
+        refuse_other_games(config, "curate")
+    elif config.curate.race_models:
+        require_evaluation(config, "a race of rules (curate.race_models)")
     log.info("%s", require_learnt(campaign, config.curate.allow_unlearnable))
-    dataset, planted = load_planted(config)
-    campaign.check_identity(full_identity(config, from_dataset(config, dataset)))
+    dataset, planted = _data(config, campaign, log)
     with campaign.lock():
-        labels = label_check(config, campaign, dataset, log)
+        labels = None if dataset is None else label_check(config, campaign, dataset, log)
         races: list[Race] = []
 
         def chooser(evidence: Evidence, n_keep: int, least: dict[int, int]) -> np.ndarray:
+            assert dataset is not None  # a race needs a game that evaluates
             features = player_features(config, campaign, dataset)
             candidates = candidate_rules(config, evidence, n_keep, least, features)
             races.append(run_race(config, campaign, dataset, candidates, evidence.player_classes, log))
@@ -137,6 +142,17 @@ def curate(config: CampaignConfig) -> CurateSummary:
     log.info("at alpha = %g %s; larger groups of copies are not found by interactions", campaign.meta.alpha, sizes)
     _report_planted(scores, log)
     return summary
+
+
+def _data(config: CampaignConfig, campaign: Campaign, log: Any) -> tuple[Dataset | None, Planted]:
+    """The pictures and what was planted in them; None and nothing for a recorded bank."""
+    if config.game.kind == "recorded":
+        campaign.check_identity(full_identity(config, make_game(config)))
+        log.info("a recorded bank: no model checks labels, and nothing is compared by its looks")
+        return None, NOTHING
+    dataset, planted = load_planted(config)
+    campaign.check_identity(full_identity(config, from_dataset(config, dataset)))
+    return dataset, planted
 
 
 def changes_since_last(campaign: Campaign, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from conf.compose import ConfigError
 from conf.schema import CampaignConfig
+from flows.cli import banks as cli_banks
 from flows.cli import decisions as cli_decisions
 from flows.cli import refinement as cli_refinement
 from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
@@ -216,6 +217,7 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
 
 cli_decisions.register(app, _decide)
 cli_refinement.register(app, _stage)
+cli_banks.register(app)
 
 
 def main() -> None:

@@ -75,8 +75,8 @@ class TargetBlocks:
         for found, outputs, without_number in self.campaign.output_blocks(role, replicate):
             moments.add(outputs)
             ids.append(found)
-            if len(self.pooled_ids):
-                pooled.append(pooled_targets(outputs, self.classes)[0])
+            without = np.zeros((len(outputs), 0))
+            pooled.append(pooled_targets(outputs, self.classes)[0] if len(self.pooled_ids) else without)
             left_out += without_number
         mask_ids = np.concatenate(ids)
         order = np.argsort(mask_ids)

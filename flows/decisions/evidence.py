@@ -155,7 +155,7 @@ def budget(config: CampaignConfig, n_players: int) -> int | None:
 def curate_campaign(
     config: CampaignConfig,
     campaign: Campaign,
-    dataset: Dataset,
+    dataset: Dataset | None,
     labels: LabelCheck | None = None,
     chooser: Callable[[Evidence, int, dict[int, int]], NDArray[np.bool_]] | None = None,
 ) -> tuple[Evidence, Curation]:
@@ -211,14 +211,15 @@ def class_quotas(config: CampaignConfig, campaign: Campaign) -> dict[int, int]:
     return {names.index(name): quota for name, quota in (config.curate.class_quotas or {}).items()}
 
 
-def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evidence:
+def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) -> Evidence:
     """Read the evidence for decisions from a campaign's tables and data.
 
     Parameters
     ----------
     config : CampaignConfig
     campaign : Campaign
-    dataset : Dataset
+    dataset : Dataset or None
+        None for a recorded bank: nothing is then compared by its looks or by features.
 
     Returns
     -------
@@ -256,7 +257,10 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
             pairs.masks, pairs.outputs, alpha, overall.stderr, groups=groups, interactions=interactions,
             level=config.attribution.fdr_level,
         )  # fmt: skip
-    alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups) if config.curate.similarity else []
+    alike: list[GroupTest] = []
+    if dataset is not None and config.curate.similarity:
+        alike = look_alikes(dataset, pairs.masks, pairs.outputs, alpha, groups)
+    by_features = dataset is not None and _needs_features(config, campaign)
     return Evidence(
         player_classes=of_player,
         class_names=list(campaign.meta.class_names),
@@ -270,7 +274,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset) -> Evid
         look_alikes=alike,
         coverage=coverage,
         names=player_names(campaign),
-        features=player_features(config, campaign, dataset) if _needs_features(config, campaign) else None,
+        features=player_features(config, campaign, dataset) if dataset is not None and by_features else None,
     )
 
 

@@ -25,6 +25,7 @@ _COUNTED = {
     "no .gif, .jfif or files without a suffix): select by `names` there, which are paths below dataset.path: "
     "[at for at, (path, _) in enumerate(folder.samples) if os.path.relpath(path, PATH) in set(names)]",
     "parquet": "the rows of the training files, from 0, one file after the other in order of their paths",
+    "none": "the rows of the table of players, from 0",
 }
 _OTHERS = "the rows of the source's training images, from 0"
 
@@ -130,5 +131,6 @@ def _reduces_to(original: bytes, stored: bytes, image_size: int | None) -> bool:
     return found.shape[:2] == own.shape[:2] and bool((found == own).all())
 
 
-def _suffix(content: bytes) -> str:
-    return next((suffix for beginning, suffix in _SUFFIXES if content.startswith(beginning)), "")
+def _suffix(content: bytes | None) -> str:
+    """A file suffix by how the content begins; empty where a row has no picture."""
+    return next((suffix for beginning, suffix in _SUFFIXES if (content or b"").startswith(beginning)), "")

@@ -3,6 +3,7 @@
     campaign.json            identity, shapes, shard size; written once
     config.json              the resolved configuration of the last plan (configuration.py)
     examples.parquet         players, targets and audit examples with their images
+    bank.json                where recorded outputs came from (flows/banks/importing.py)
     inspection.json          what plan found in the data: leaks, duplicates, contradicting labels (examples.py)
     masks/ outputs/ results/ fragments; a row exists when its fragment does (fragments.py)
     plans/                   frozen plans of certify, verify and brittleness (flows/experiments/plans.py)
@@ -25,10 +26,10 @@ A fragment's name holds its rows, so a listing of names answers what is missing.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from flows.store.fragments import (
     is_failure,
     list_fragments,
 )
-from flows.store.meta import FORMAT, CampaignMeta
+from flows.store.meta import FORMAT, CampaignMeta, TrainingPairs
 from flows.store.roles import RowRange, first_id
 from training.packed_masks import PackedMasks, packed_width
 
@@ -70,23 +71,6 @@ EXPERIMENT_STAGES = {  # the command that writes each table
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TrainingPairs:
-    """Masks and outputs that belong together; unpacks as `masks, outputs, mask_ids`.
-
-    masks (m, n_players) bool; outputs (m, n_targets) float32; mask_ids (m,) int64, ascending;
-    n_left_out: rows that diverged or failed and have no number.
-    """
-
-    masks: np.ndarray
-    outputs: np.ndarray
-    mask_ids: np.ndarray
-    n_left_out: int
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter((self.masks, self.outputs, self.mask_ids))
-
-
 class Campaign:
     """A campaign's folder, to read from and (by the driver alone) to write to."""
 
@@ -94,6 +78,12 @@ class Campaign:
         self.folder = place(folder)
         self._check_lock: Callable[[], None] = lambda: None
         self._last_masks: tuple[Path, pa.Table] | None = None
+
+    @classmethod
+    def from_bank(cls, folder: str | Path, **bank: Any) -> Campaign:
+        """Make a campaign of recorded masks and outputs; arguments: those of `flows.banks.importing.import_bank`."""
+        # By name: the import writes campaigns, so it lies above this module.
+        return importlib.import_module("flows.banks.importing").import_bank(folder, **bank).campaign
 
     # --- what the campaign is -------------------------------------------------------------------------------
 

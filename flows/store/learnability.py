@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from attribution.experiments.learnability import Learnability, learnability
-from flows.errors import NothingLearnt
+from flows.errors import IncompleteCampaign, NothingLearnt
 from flows.store.campaign import Campaign
 from flows.store.examples import leaked_audit_sentence
+
+MARGINS = ("margin_max", "margin_lse")
 
 
 def campaign_learnability(campaign: Campaign) -> Learnability:
@@ -26,7 +28,12 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     Raises
     ------
     IncompleteCampaign
-        Without trained models.
+        Without trained models, and for outputs that do not say whether a model is right.
+
+    Notes
+    -----
+    A recorded bank holds no accuracies: a target counts as right where its margin is above 0, which for margin_lse is a
+    probability above 1/2.
     """
     split = "audit" if campaign.meta.n_audit else "target"
     table = campaign.read("outputs", ["mask_id", "replicate", "status", f"{split}_accuracy"])
@@ -34,6 +41,13 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     good &= table["replicate"].to_numpy() == 0
     accuracies = table[f"{split}_accuracy"].to_numpy(zero_copy_only=False)[good]
     outputs = campaign.training_pairs("fit").outputs
+    if campaign.meta.identity.get("game.kind") == "recorded":
+        if campaign.meta.output not in MARGINS or len(campaign.meta.class_names) < 2:
+            raise IncompleteCampaign(
+                f"{campaign.folder} does not say when a model is right: that needs margins (coterie import --output "
+                "margin_max) and a class for each target (--targets with a column class)"
+            )
+        accuracies = (outputs > 0).mean(axis=1)
     examples = campaign.read("examples", ["split", "label"])
     labels = examples["label"].to_numpy()[np.asarray(examples["split"].to_numpy(zero_copy_only=False) == split)]
     return learnability(accuracies, labels, len(campaign.meta.class_names), (outputs > 0).astype(np.float64))

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from flows.errors import StoreError
 
 FORMAT = 1
@@ -97,3 +99,20 @@ class CampaignMeta(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.content)
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Masks and outputs that belong together; unpacks as `masks, outputs, mask_ids`.
+
+    masks (m, n_players) bool; outputs (m, n_targets) float32; mask_ids (m,) int64, ascending;
+    n_left_out: rows that diverged or failed and have no number.
+    """
+
+    masks: np.ndarray
+    outputs: np.ndarray
+    mask_ids: np.ndarray
+    n_left_out: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.masks, self.outputs, self.mask_ids))

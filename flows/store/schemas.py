@@ -165,7 +165,22 @@ def mask_column(masks: np.ndarray) -> pa.Array:
     pyarrow.Array
         (m,) fixed-size binary, eight players to a byte.
     """
-    bits = PackedMasks.pack(masks).bits
+    return mask_column_packed(PackedMasks.pack(masks).bits)
+
+
+def mask_column_packed(bits: np.ndarray) -> pa.Array:
+    """Return packed masks as the column `mask`.
+
+    Parameters
+    ----------
+    bits : (m, packed_width(n_players)) uint8
+
+    Returns
+    -------
+    pyarrow.Array
+        (m,) fixed-size binary.
+    """
+    bits = np.ascontiguousarray(bits)
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(bits.shape[1]), len(bits), [None, pa.py_buffer(bits)])
 
 

@@ -1,0 +1,76 @@
+"""A recorded campaign from import to export: attribute, report, show, score, curate, audit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conf.compose import recompose
+from flows.banks.importing import import_bank
+from flows.errors import CoterieError
+from flows.store.configuration import kept_configuration
+from tests.flows.banks.bank_files import N_PLAYERS, save
+from tests.flows.toy import run_stages
+
+
+def margins(n_masks: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Margins of 8 targets of two classes: players help their own class; 0 and 1 replace one another."""
+    rng = np.random.default_rng(3)
+    masks = rng.random((n_masks, N_PLAYERS)) < 0.5
+    own = np.where(np.arange(N_PLAYERS)[:, None] % 2 == np.arange(8) % 2, 0.4, -0.2)
+    outputs = (masks - 0.5) @ own + 2 * masks[:, [0, 2]].any(axis=1)[:, None] * (np.arange(8) % 2 == 0)
+    return masks, (outputs + 0.3 * rng.normal(size=outputs.shape)).astype(np.float32)
+
+
+@pytest.mark.ray
+def test_a_recorded_bank_goes_from_import_to_export(
+    cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.audit.fragments import audit
+    from flows.curate import curate
+    from flows.decisions.export import export
+    from flows.scoring.scoring import score_campaign
+    from flows.store.derived import read_derived
+
+    monkeypatch.setattr("flows.compute.ray_cluster._session", cluster)
+    masks, outputs = margins()
+    for what, n in (("players", N_PLAYERS), ("targets", 8)):
+        rows = [f"{what} {at},{'cat' if at % 2 else 'dog'}" for at in range(n)]
+        (tmp_path / f"{what}.csv").write_text("\n".join(["name,class", *rows]))
+    campaign = import_bank(
+        tmp_path / "c", alpha=0.5, players=tmp_path / "players.csv", targets=tmp_path / "targets.csv",
+        **save(tmp_path, masks=masks, outputs=outputs),  # type: ignore[arg-type]
+    ).campaign  # fmt: skip
+    settings = ["attribution.n_targets=4", "attribution.max_order=2", "curate.allow_unlearnable=true"]
+    config = recompose(kept_configuration(campaign, str(campaign.folder)), settings)
+    run_stages(config, "plan", "attribute", "report")
+    pairs = {tuple(row["members"]) for row in campaign.read("interactions").to_pylist() if row["q_value"] < 0.01}
+    assert (0, 2) in pairs
+    page = (campaign.folder / "report.html").read_text()
+    assert "recorded" in page and "epochs" not in page.partition("Resolved configuration")[0]
+    curate.fn(config)
+    decisions = read_derived(campaign, "decisions").to_pylist()
+    assert len(decisions) == N_PLAYERS and {row["label_score"] for row in decisions} == {None}
+    written = export(campaign, tmp_path / "curated")
+    assert written.n_kept + written.n_dropped == N_PLAYERS
+    assert json.loads((tmp_path / "curated" / "subset.json").read_text())["names"][0].startswith("players ")
+    report = audit(campaign, config, sample=1)
+    assert report.findings == [] and report.n_retrained == 0 and "recorded" in " ".join(report.notes)
+    scores = score_campaign(campaign, config, [], logging.getLogger("test"))
+    assert set(scores.lds.scores) == {"random", "class", "datamodel"} and scores.ranking[0] == "datamodel"
+    with pytest.raises(CoterieError, match="a race of rules .* no trainer"):
+        curate.fn(recompose(kept_configuration(campaign, str(campaign.folder)), [*settings, "curate.race_models=10"]))
+
+
+def test_a_bank_that_does_not_say_when_a_model_is_right_is_not_decided_on(tmp_path: Path) -> None:
+    from flows.store.learnability import campaign_learnability
+
+    masks, outputs = margins()
+    files = save(tmp_path, masks=masks, outputs=outputs)
+    campaign = import_bank(tmp_path / "c", alpha=0.5, output="value", **files).campaign  # type: ignore[arg-type]
+    with pytest.raises(CoterieError, match="does not say when a model is right.*--output margin_max.*a class"):
+        campaign_learnability(campaign)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,17 @@ from flows.banks.people import count_of, of_length, read_people
 from flows.banks.scan import Scan, mask_rows, orient, read_repeats, scan
 from flows.banks.writing import rows_per_fragment, write_masks, write_outputs
 from flows.errors import CampaignMismatch
+from flows.games.trainer.game import WORDS
 from flows.games.user_rows import examples_of
 from flows.storage.files import write_json
 from flows.storage.object_store import ObjectPath, place
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
+from flows.store.learnability import MARGINS
 from training.masks import SAMPLERS
 
 FILE = "bank.json"
-OUTPUTS = ("margin_max", "margin_lse", "value")
+OUTPUTS = (*MARGINS, "value")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def import_bank(
     bit_order: BitOrder | None = None,
     inverted: bool = False,
     output: str = "margin_max",
+    lower_is_better: bool = False,
     name: str | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Imported:
@@ -104,6 +107,8 @@ def import_bank(
     output
         What an output is: `margin_max`, `margin_lse` (docs/METHOD.md), or `value` for any other number of which more is
         better. Decisions about players need margins.
+    lower_is_better
+        Whether outputs are losses or the like: minus the output is then stored and explained.
     name
         The campaign's name; the folder's when None.
     say
@@ -123,6 +128,8 @@ def import_bank(
     if output not in OUTPUTS:
         raise BankError(f"unknown kind of output {output!r}; known are {', '.join(OUTPUTS)}")
     files = open_bank(bank, layout=layout, masks=masks, outputs=outputs)
+    if lower_is_better:
+        files = replace(files, sign=-1, notes=(*files.notes, "lower outputs are better: minus the output is stored"))
     given_players, given_targets = read_people("players", players, pictures), read_people("targets", targets, pictures)
     of_table = count_of("players", given_players)
     if n_players is not None and of_table is not None and n_players != of_table:
@@ -174,6 +181,8 @@ def import_bank(
         "sampler": config.sampler.kind,
         "output": output,
         "shard_size": config.campaign.shard_size,
+        "margins": output in MARGINS and len(class_names) > 1,
+        **({} if any(pic is not None for pic in (*of_players.pictures, *of_targets.pictures)) else {"words": WORDS}),
     }
     about = {
         "layout": layout,

@@ -51,6 +51,9 @@ def register(app: typer.Typer) -> None:
         output: Annotated[
             str, typer.Option(help="margin_max, margin_lse, or value: any number of which more is better.")
         ] = "margin_max",
+        lower_is_better: Annotated[
+            bool, typer.Option("--lower-is-better", help="For losses: minus the output is stored and explained.")
+        ] = False,
         name: Annotated[str | None, typer.Option(help="The campaign's name; the folder's when left out.")] = None,
     ) -> None:
         """Make a campaign of masks and outputs that you have: files of your own, or a bank of another project.
@@ -67,7 +70,7 @@ def register(app: typer.Typer) -> None:
             folder, masks=masks, outputs=outputs, alpha=alpha, layout=layout, bank=bank, replicate_of=replicate_of,
             players=players, targets=targets, pictures=pictures, n_players=n_players, holdout=holdout,
             mask_format=mask_format, bit_order="big" if bit_order == "big" else "little" if bit_order else None,
-            inverted=inverted, output=output, name=name, say=print,
+            inverted=inverted, output=output, lower_is_better=lower_is_better, name=name, say=print,
         )  # fmt: skip
         if not done.new:
             print(f"{done.campaign.folder} holds this bank already: nothing to do")

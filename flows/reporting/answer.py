@@ -199,7 +199,10 @@ def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
 
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
-    text = f"{plural(data.outcomes['ok'], 'model')} were trained, each on a random part of the training pictures."
+    n = data.outcomes["ok"]
+    text = f"{plural(n, 'model')} were trained, each on a random part of the training pictures."
+    if is_recorded(campaign):
+        text = f"{plural(n, 'recorded row')}, each of a random part of the training pictures; nothing was trained."
     return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 
@@ -207,11 +210,16 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
     folder = shlex.quote(str(campaign.folder))
     if not learnt:  # curate, verify and export would decline; the basis names what may help
         return ()
+    if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
+        can_decide = campaign.meta.get("margins", True)
+        return (Step(f"coterie curate {folder}", "decides what to keep, from the outputs alone"),) if can_decide else ()
     if not decided:
         return (Step(f"coterie curate {folder}", "trains models that check labels; decides what to keep"),)
     steps = []
     if tried.outdated:
         steps.append(Step(f"coterie curate {folder}", "decides again: the analysis has changed since"))
+    if is_recorded(campaign):
+        return (*steps, Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set"))
     if not tried.headline_rows:
         steps.append(
             Step(f"coterie verify {folder}", "tests the decision by retraining, against removal at random")
@@ -225,6 +233,11 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
     if not tried.flips:
         steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
     return tuple(steps)
+
+
+def is_recorded(campaign: Campaign) -> bool:
+    """Whether the outputs were imported, so that nothing can be evaluated."""
+    return bool(campaign.meta.identity.get("game.kind") == "recorded")
 
 
 def effect_words(effect: Estimate, decided: bool) -> str:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from flows.reporting import text as text
-from flows.reporting.answer import answer
+from flows.reporting.answer import answer, is_recorded
 from flows.reporting.browse import browse_data
 from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.reporting.experiments import read_experiments
@@ -160,11 +160,12 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     tiles = [
         (
             text.count(outcomes["ok"]),
-            "models trained",
+            "rows recorded" if is_recorded(campaign) else "models trained",
             ", ".join(lost) if lost else "none diverged or failed",
         ),
-        (text.seconds(data.seconds_per_model), "per model", together),
     ]
+    if not is_recorded(campaign):
+        tiles.append((text.seconds(data.seconds_per_model), "per model", together))
     chance = (
         f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"
         if data.meta.get("class_names")
@@ -223,7 +224,7 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     rows = [
         ("Data set", f"{_data_of(config)}: {sides}"),
         ("Classes", ", ".join(map(str, meta.get("class_names", [])))),
-        ("Recipe", network if recipe and campaign.meta.get("margins", True) else ""),
+        ("Recipe", network if recipe and _is_retraining(config) else ""),
         ("Output", str(meta.get("output") or recipe.get("output") or "")),
         ("Sampler", f"{sampler.get('kind')}, alpha = {_alphas(sampler)}" if sampler else ""),
         ("Masks", masks if analysis else ""),
@@ -244,8 +245,14 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     return [(name, value) for name, value in rows if value and value != text.DASH]
 
 
+def _is_retraining(config: Mapping[str, Any]) -> bool:
+    return (config.get("game") or {}).get("kind", "retraining") == "retraining"
+
+
 def _data_of(config: Mapping[str, Any]) -> str:
     """Where the examples come from: a source of images, or the user's own function."""
+    if (config.get("game") or {}).get("kind") == "recorded":
+        return "recorded masks and outputs"
     return str((config.get("game") or {}).get("function") or (config.get("dataset") or {}).get("source") or "")
 
 

@@ -115,6 +115,12 @@ def test_half_precision_is_stored_as_it_is(tmp_path: Path) -> None:
     assert np.array_equal(written(done.campaign)[1], halves.astype(np.float32))
 
 
+def test_losses_are_stored_with_the_opposite_sign(tmp_path: Path) -> None:
+    done = imported(tmp_path, lower_is_better=True, output="value", **FORMS["bool"](tmp_path))
+    assert np.array_equal(written(done.campaign)[1], -OUTPUTS)
+    assert any("minus the output is stored" in note for note in done.notes)
+
+
 def test_the_held_out_masks_are_the_repeated_ones_and_then_the_last(tmp_path: Path) -> None:
     """Masks 7 (three times) and 2 (twice) are held out first; their further rows are replicates."""
     masks = np.concatenate([MASKS, MASKS[[7, 2, 7]]])

@@ -174,12 +174,12 @@ def _encoding_of(rows: Rows, first: Any) -> Encoding:
         return "binary"
     if np.isin(distinct, (-1, 1)).all():
         return "signs"
+    if values.dtype == np.uint8:  # lists of player numbers in so few bits are read where --mask-format says so
+        return "packed"
     whole = values.dtype.kind in "iu" or bool((values == np.round(values)).all())
     rising = np.sort(values, axis=1)
     if whole and distinct[0] >= 0 and values.shape[1] > 1 and (np.diff(rising.astype(np.int64), axis=1) > 0).all():
         return "indices"
-    if values.dtype == np.uint8:
-        return "packed"
     raise BankError(
         f"{rows.label} holds {', '.join(f'{value:g}' for value in distinct[:4])}{', …' if len(distinct) > 4 else ''}, "
         "which "

@@ -66,6 +66,14 @@ def _left_out(folder: Path) -> dict[str, object]:
     return {"masks": folder / "out.txt", "inverted": True, **save(folder, outputs=OUTPUTS)}
 
 
+def _numbers(folder: Path) -> dict[str, object]:
+    """Player numbers as an array, filled up with NaN where a subset is smaller."""
+    subsets = np.full(MASKS.shape, np.nan, np.float32)
+    for row, mask in zip(subsets, MASKS, strict=True):
+        row[: mask.sum()] = np.flatnonzero(mask)
+    return {**save(folder, masks=subsets, outputs=OUTPUTS), "n_players": N_PLAYERS, "mask_format": "indices"}
+
+
 FORMS: dict[str, Callable[[Path], dict[str, object]]] = {
     "bool": lambda folder: {**save(folder, masks=MASKS, outputs=OUTPUTS)},
     "uint8": lambda folder: {**save(folder, masks=MASKS.astype(np.uint8), outputs=OUTPUTS)},
@@ -77,6 +85,7 @@ FORMS: dict[str, Callable[[Path], dict[str, object]]] = {
     "packed, lowest bit first": lambda folder: {
         **save(folder, masks=np.packbits(MASKS, axis=1, bitorder="little"), outputs=OUTPUTS), "n_players": N_PLAYERS
     },
+    "numbers of one size": _numbers,
     "transposed": lambda folder: {**save(folder, masks=MASKS.T, outputs=OUTPUTS.T)},
     "masks transposed": lambda folder: {**save(folder, masks=MASKS.T, outputs=OUTPUTS)},
     "column by column": lambda folder: {

@@ -100,7 +100,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
         rows = _rows(campaign, evidence, found)
         counts = Counter(row["decision"] for row in rows)
         summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
-        scores = planted_scores(planted, evidence, found, len(dataset.train))
+        scores = planted_scores(planted, evidence, found, 0 if dataset is None else len(dataset.train))
         sizes = copies_seen(campaign, n_fit_masks(campaign))
         learnt = campaign_learnability(campaign)
         description = {

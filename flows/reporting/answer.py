@@ -202,7 +202,7 @@ def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> 
     n = data.outcomes["ok"]
     text = f"{plural(n, 'model')} were trained, each on a random part of the training pictures."
     if is_recorded(campaign):
-        text = f"{plural(n, 'recorded row')}, each of a random part of the training pictures; nothing was trained."
+        text = f"{plural(n, 'recorded row')}, each of a random part of the training pictures; coterie trained nothing."
     return text if found is None else f"{text} {learnability_sentence(campaign, found)}"
 
 

@@ -208,6 +208,8 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     sides = f"{text.plural(campaign.n_players, 'player')}, {text.plural(campaign.n_targets, 'target')}"
     sides += f", {text.plural(int(meta.get('n_audit') or 0), 'audit example')}"
     seeds = {"campaign": part["campaign"], "data set": part["dataset"], "attribution": part["attribution"]}
+    if is_recorded(campaign):  # nothing but the folds was drawn here
+        seeds = {"attribution": part["attribution"]}
     epochs = recipe.get("epochs")
     epochs_words = f"{epochs:g}" if text.is_number(epochs) else epochs
     network = f"{recipe.get('architecture')}, width {recipe.get('width')}, {epochs_words} epochs of batch "

@@ -50,7 +50,7 @@ def torch_device(name: str) -> torch.device:
 
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise AttributionError(
             f"device must be 'cpu' (NumPy), 'cuda' or another name of a torch device; got {name!r}."
         ) from error

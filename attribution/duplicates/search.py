@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from attribution.checks import check_integer
 from attribution.duplicates.any_present_test import AnyPresent, any_present_fit
 from attribution.duplicates.proposals import CopyProposals, Players, Proposal, overlap
 from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects
 from attribution.masks.folds import N_FOLDS, assign_folds
-from attribution.masks.inputs import CheckedData, check_at_least, check_data
+from attribution.masks.inputs import CheckedData, check_data
 from attribution.statistics.false_discovery import adjust
 from attribution.types import Array
 
@@ -246,7 +247,7 @@ def _checked(
             "copies are searched at one alpha; several were given. Give the masks of one alpha at a time."
         )
     for name, given, least in (("max_size", max_size, 2), ("width", width, 1), ("max_tests", max_tests, 1)):
-        check_at_least(name, given, least)
+        check_integer(name, given, least)
     return data
 
 

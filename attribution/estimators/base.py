@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_masks
+from attribution.checks import check_alpha, check_masks
 from attribution.errors import AttributionError
 from attribution.masks.inputs import CheckedData, as_given
 from attribution.masks.player_subset import player_blocks
@@ -27,11 +27,14 @@ class Estimator(Protocol):
         """Return the predicted outputs, (h, t), of masks (h, n) bool."""
 
 
-def one_alpha(alpha: Any) -> Any:
-    """Return alpha. Raises AttributionError if it is an array, one value for every mask."""
+def one_alpha(alpha: Any) -> float:
+    """Return alpha. Raises AttributionError if it is no number in (0, 1), or one value for every mask."""
     if np.ndim(alpha) != 0:
-        raise AttributionError("this estimator takes one alpha for all masks; several were given. Use ProxySPEX.")
-    return alpha
+        raise AttributionError(
+            f"alpha must be one number in (0, 1): this estimator takes one alpha for all masks; got {np.shape(alpha)}. "
+            "Use ProxySPEX, which takes one for every mask."
+        )
+    return check_alpha(alpha)
 
 
 class LinearMaskModel(RegressorMixin, BaseEstimator):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_masks
-from attribution.errors import AttributionError
+from attribution.checks import check_choice, check_integer, check_masks
 from attribution.estimators.base import one_alpha
 from attribution.fourier.spectrum import Spectrum
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import as_given, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
-from attribution.proxy.fit import BACKENDS, Proxy, fit_proxy
+from attribution.proxy.fit import BACKENDS, Backend, Proxy, fit_proxy
 
 
 class BoostedProxy(RegressorMixin, BaseEstimator):
@@ -121,20 +120,18 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
             For invalid masks, outputs or settings.
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
-        if self.backend not in BACKENDS:
-            raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
         settings = BoosterSettings(
-            max_depth=int(self.max_depth),
+            max_depth=self.max_depth,
             learning_rate=self.learning_rate,
-            n_estimators=int(self.n_estimators),
-            early_stopping_rounds=int(self.early_stopping_rounds),
+            n_estimators=self.n_estimators,
+            early_stopping_rounds=self.early_stopping_rounds,
             device=self.device,
         )
         self.proxy_: Proxy = fit_proxy(
             data.masks,
             data.outputs,
             settings,
-            backend=self.backend,
+            backend=cast(Backend, check_choice("backend", self.backend, BACKENDS)),
             validation=assign_folds(data.groups, N_FOLDS, self.seed) == 0,
             sample_weight=data.weight,
         )
@@ -186,6 +183,4 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "proxy_")
-        if not 0 <= target < len(self.proxy_.forests):
-            raise AttributionError(f"the model has targets 0..{len(self.proxy_.forests) - 1}; got {target}.")
-        return self.proxy_.spectrum(target, self.alpha)
+        return self.proxy_.spectrum(check_integer("target", target, 0, len(self.proxy_.forests) - 1), self.alpha)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attribution.checks import check_masks
+from attribution.checks import check_integer, check_masks
 from attribution.estimators.base import LinearMaskModel, one_alpha
 from attribution.fourier.basis import basis
 from attribution.linear.datamodel_fit import fit_linear
@@ -155,7 +155,19 @@ class LinkDatamodel(LinearMaskModel):
         -------
         ndarray of shape (n_targets,)
             I({first, second}) = 2 k b_i b_j in Banzhaf units, with the main effects b.
+
+        Raises
+        ------
+        AttributionError
+            For a player that was not fitted.
         """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self, "coef_")
+        first, second = (
+            check_integer(name, player, 0, self.n_features_in_ - 1)
+            for name, player in (("first", first), ("second", second))
+        )
         one, other = self.coef_[:, first], self.coef_[:, second]
         side = np.where((one > 0) & (other > 0), 0, np.where((one < 0) & (other < 0), 1, 2))
         return np.asarray(2.0 * self.curvature_[np.arange(len(side)), side] * one * other)

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_masks
+from attribution.checks import check_integer, check_masks, check_number
 from attribution.errors import AttributionError
 from attribution.estimators.base import one_alpha
 from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
+from attribution.linear.datamodel_fit import MAX_PENALTIES
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import as_given, check_data
 from attribution.types import Array, Float32
@@ -119,18 +120,21 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
             For invalid masks, outputs or settings, and for more than `max_players`
             players.
         """
+        n_penalties = check_integer("n_penalties", self.n_penalties, 1, MAX_PENALTIES)
+        smallest = check_number("smallest_penalty", self.smallest_penalty, 0, 1, includes="]")
+        max_players = check_integer("max_players", self.max_players, 1)
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
-        if n_players > self.max_players:
+        if n_players > max_players:
             raise AttributionError(
                 f"{n_players} players have {n_players * (n_players - 1) // 2} pairs, too many to fit jointly (at "
-                f"most {self.max_players} players). Use ProxySPEX, which screens them."
+                f"most {max_players} players, max_players). Use ProxySPEX, which screens them."
             )
         pairs = np.column_stack(np.triu_indices(n_players, 1))
         columns = _design(basis(data.masks, self.alpha))
         folds = assign_folds(data.groups, N_FOLDS, self.seed)
         weight = np.ones(len(data.masks)) if data.weight is None else data.weight
-        ratios = np.geomspace(1.0, self.smallest_penalty, int(self.n_penalties))
+        ratios = np.geomspace(1.0, smallest, n_penalties)
         self.spectra_: list[Spectrum] = []
         self.coef_: Array = np.zeros((n_targets, n_players))
         self.intercept_: Array = np.zeros(n_targets)

@@ -8,16 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_masks
+from attribution.checks import (
+    check_alpha,
+    check_choice,
+    check_integer,
+    check_masks,
+    check_number,
+    check_numbers,
+    check_seed,
+)
 from attribution.errors import AttributionError
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockFit, BlockSettings, fit_block
 from attribution.interactions.interaction import Interaction, interactions_of
 from attribution.interactions.setup import MAX_ORDER, default_proxy_order
 from attribution.levels import FDR_LEVEL
-from attribution.masks.inputs import CheckedData, as_given, check_at_least, check_data
+from attribution.masks.inputs import CheckedData, as_given, check_data
 from attribution.proxy.boosted_trees import BoosterSettings
-from attribution.proxy.fit import BACKENDS
+from attribution.proxy.fit import BACKENDS, Backend
 from attribution.statistics.false_discovery import Method, QValues, adjust, fit_q_values
 
 
@@ -209,6 +217,10 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         AttributionError
             For invalid masks, outputs, labels or settings.
         """
+        settings = self._settings()
+        method = cast(Method, check_choice("q_method", self.q_method, ("BH", "BY")))
+        if not isinstance(higher_is_better, (bool, np.bool_)):
+            raise AttributionError(f"higher_is_better must be True or False; got {higher_is_better!r}.")
         given = self.alpha if alpha is None else alpha
         data = self._checked(masks, outputs, groups, sample_weight, given)
         if alpha is not None and data.alphas is None and float(np.ravel(alpha)[0]) != float(self.alpha):
@@ -216,7 +228,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
                 f"every mask has alpha {float(np.ravel(alpha)[0])} and the estimator {self.alpha}. Give the estimator "
                 "the masks' alpha, or leave alpha out."
             )
-        fitted = fit_block(data, self._settings())
+        fitted = fit_block(data, settings)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         sigma = fitted.spectra[0].sigma
         self.spectra_: list[Spectrum] = fitted.spectra
@@ -229,7 +241,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.effects_ = fitted.main / sigma
         self.effect_stderrs_ = fitted.main_stderr / sigma
         self.cross_fitted_ = fitted.predicted
-        _, rule = fit_q_values([fitted.z_histograms], cast(Method, self.q_method))
+        _, rule = fit_q_values([fitted.z_histograms], method)
         self.n_considered_ = rule.n_tests
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
@@ -259,7 +271,14 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         """
         self._check_fitted()
         rows = check_masks(masks, self.n_features_in_)
-        alphas = None if alpha is None else np.broadcast_to(np.asarray(alpha, dtype=np.float64), (len(rows),))
+        alphas = None
+        if alpha is not None:
+            given = check_numbers("alpha", alpha)
+            if given.shape not in ((), (len(rows),)) or not ((given > 0) & (given < 1)).all():
+                raise AttributionError(
+                    f"alpha must be one number in (0, 1), or one for every mask, ({len(rows)},); got {given.shape}."
+                )
+            alphas = np.broadcast_to(given, (len(rows),))
         predicted = self._fitted.predict(rows, alphas)
         return as_given(predicted, self.single_)
 
@@ -280,11 +299,11 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         Raises
         ------
         AttributionError
-            For a target that was not fitted.
+            For a target that was not fitted, or a `max_q` outside [0, 1].
         """
         self._check_fitted()
-        if not 0 <= target < len(self.spectra_):
-            raise AttributionError(f"the model has targets 0..{len(self.spectra_) - 1}; got {target}.")
+        target = check_integer("target", target, 0, len(self.spectra_) - 1)
+        check_number("max_q", max_q, 0, 1, includes="[]")
         return [found for found in self._interactions[target] if found.q_value <= max_q]
 
     def _checked(self, masks: Any, outputs: Any, groups: Any, sample_weight: Any, alpha: Any) -> CheckedData:
@@ -292,20 +311,15 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return check_data(masks, outputs, alpha, groups=groups, sample_weight=sample_weight)
 
     def _settings(self) -> BlockSettings:
-        if not isinstance(self.max_order, (int, np.integer)) or not 1 <= self.max_order <= MAX_ORDER:
-            raise AttributionError(f"max_order must be an integer in 1..{MAX_ORDER}; got {self.max_order!r}.")
-        if self.backend not in BACKENDS:
-            raise AttributionError(f"backend must be one of {', '.join(BACKENDS)}; got {self.backend!r}.")
-        if self.q_method not in ("BY", "BH"):
-            raise AttributionError(f"q_method must be 'BY' or 'BH'; got {self.q_method!r}.")
-        largest = default_proxy_order(int(self.max_order))
+        max_order = check_integer("max_order", self.max_order, 1, MAX_ORDER)
+        largest = default_proxy_order(max_order)
         if self.max_proxy_order is not None:
-            largest = check_at_least("max_proxy_order", self.max_proxy_order, 0)
+            largest = check_integer("max_proxy_order", self.max_proxy_order, 0)
         return BlockSettings(
-            alpha=float(self.alpha),
-            max_order=int(self.max_order),
-            seed=int(self.seed),
-            backend=self.backend,
+            alpha=check_alpha(self.alpha),
+            max_order=max_order,
+            seed=check_seed(self.seed),
+            backend=cast(Backend, check_choice("backend", self.backend, BACKENDS)),
             max_pair_players=self.max_pair_players,
             max_triple_players=self.max_triple_players,
             max_sieve_players=self.max_sieve_players,
@@ -313,7 +327,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             n_proxy_sets=self.n_proxy_sets,
             booster=BoosterSettings(device=self.device),
             proposer=BoosterSettings(
-                max_depth=max(3, largest) if self.max_depth is None else int(self.max_depth),
+                max_depth=max(3, largest) if self.max_depth is None else self.max_depth,
                 learning_rate=self.learning_rate,
                 n_estimators=self.n_estimators,
                 device=self.device,

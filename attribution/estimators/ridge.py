@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_choice, check_integer, check_numbers
 from attribution.errors import AttributionError
 from attribution.estimators.base import LinearMaskModel, one_alpha
 from attribution.fourier.basis import basis
+from attribution.linear.datamodel_fit import MAX_PENALTIES
 from attribution.masks.inputs import check_data
 from attribution.masks.player_subset import player_blocks
 from attribution.types import Array
@@ -112,8 +114,7 @@ class RidgeDatamodel(LinearMaskModel):
             or "gcv" with groups.
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
-        if self.criterion not in CRITERIA:
-            raise AttributionError(f"criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}.")
+        check_choice("criterion", self.criterion, CRITERIA)
         single_rows = int(data.groups.max()) + 1 == len(data.groups)
         if self.criterion == "gcv" and not single_rows:
             raise AttributionError(
@@ -165,8 +166,8 @@ class RidgeDatamodel(LinearMaskModel):
 
     def _penalties(self, n_players: int) -> Array:
         if self.penalties is None:
-            return n_players * np.geomspace(1e-3, 1e4, int(self.n_penalties))
-        given = np.atleast_1d(np.asarray(self.penalties, dtype=np.float64))
+            return n_players * np.geomspace(1e-3, 1e4, check_integer("n_penalties", self.n_penalties, 1, MAX_PENALTIES))
+        given = np.atleast_1d(check_numbers("penalties", self.penalties))
         if given.ndim != 1 or len(given) == 0 or not np.isfinite(given).all() or (given <= 0).any():
             raise AttributionError(
                 f"penalties must be finite numbers above 0; got {self.penalties!r}. Leave them out for a grid."

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from attribution.checks import check_choice, check_number
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.estimators.base import LinearMaskModel, one_alpha
 from attribution.masks.inputs import check_data
@@ -116,10 +117,8 @@ class WeightedLeastSquares(LinearMaskModel):
             For invalid masks, outputs or settings, or no mask of positive weight.
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups, sample_weight=sample_weight)
-        if self.kernel not in KERNELS:
-            raise AttributionError(f"kernel must be one of {', '.join(KERNELS)}; got {self.kernel!r}.")
-        if not (isinstance(self.width, (int, float)) and 0 < self.width < math.inf):
-            raise AttributionError(f"width must be a number above 0; got {self.width!r}.")
+        check_choice("kernel", self.kernel, KERNELS)
+        check_number("width", self.width, 0, math.inf)
         n_players = data.masks.shape[1]
         if self.kernel == "shapley" and n_players < 2:
             raise AttributionError("the Shapley kernel needs at least 2 players.")

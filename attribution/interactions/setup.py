@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_integer, check_seed
 from attribution.errors import AttributionError
 from attribution.fourier.basis import Alpha, basis
 from attribution.masks.folds import N_FOLDS, assign_folds
-from attribution.masks.inputs import CheckedData, check_at_least
+from attribution.masks.inputs import CheckedData
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.masks.player_subset import dense_players
 from attribution.masks.row_groups import RowGroups, make_row_groups
@@ -90,14 +91,14 @@ class BlockSettings:
     spex: SpexDesign | None = None
 
     def __post_init__(self) -> None:
-        check_at_least("seed", self.seed, 0)
+        check_seed(self.seed)
         for name in ("max_pair_players", "max_triple_players", "max_sieve_players", "n_proxy_sets"):
-            check_at_least(name, getattr(self, name), 0)
-        for name in ("max_order", "max_dense_players", "n_sieve_masks"):
-            check_at_least(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), 0)
+        for name in ("max_order", "n_sieve_masks"):
+            check_integer(name, getattr(self, name), 1)
         if self.max_order > MAX_ORDER:
             raise AttributionError(f"max_order must be at most {MAX_ORDER}; got {self.max_order}.")
-        if self.max_proxy_order is not None and check_at_least("max_proxy_order", self.max_proxy_order, 0) > MAX_ORDER:
+        if self.max_proxy_order is not None and check_integer("max_proxy_order", self.max_proxy_order, 0) > MAX_ORDER:
             raise AttributionError(f"max_proxy_order must be at most {MAX_ORDER}; got {self.max_proxy_order}.")
 
     @property

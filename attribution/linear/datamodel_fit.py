@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_integer, check_number
 from attribution.linear.lasso import Moments, penalty_grid, solve_l1_each
 from attribution.types import Array, Floating
 
 # Penalties of a path solved together; a choice. A target stops once its best penalty lies before the last chunk.
 _CHUNK = 6
+MAX_PENALTIES = 10_000  # a choice: far more than a path needs, and few enough for memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,10 @@ def fit_linear(
     Raises
     ------
     AttributionError
-        If the device does not exist.
+        If the device does not exist, or a setting is out of range.
     """
+    check_integer("n_penalties", n_penalties, 1, MAX_PENALTIES)
+    check_number("smallest_penalty", smallest, 0, 1, includes="]")
     n_folds = int(folds.max()) + 1
     # Units of each target's own spread, so that float32 products serve any output.
     centre = outputs.mean(axis=0)

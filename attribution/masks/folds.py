@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from attribution.checks import check_seed
 from attribution.errors import AttributionError
 from attribution.randomness import Purpose, random_stream
 from attribution.types import Labels
@@ -32,10 +33,9 @@ def assign_folds(groups: Labels, n_folds: int, seed: int) -> Labels:
     Raises
     ------
     AttributionError
-        If there are fewer groups than folds, or the seed is negative.
+        If there are fewer groups than folds, or the seed is no integer of at least 0.
     """
-    if seed < 0:
-        raise AttributionError(f"seed must be at least 0; got {seed}.")
+    check_seed(seed)
     n_groups = int(groups.max()) + 1
     if n_groups < n_folds:
         raise AttributionError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from attribution.checks import check_alpha, check_masks
+from attribution.checks import check_alpha, check_masks, check_numbers
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.masks.design import check_design
 from attribution.masks.folds import N_FOLDS
@@ -178,7 +178,7 @@ def check_alphas(alphas: Any, masks: Masks) -> Array | None:
     AttributionError
         If the length is another one, or an alpha contradicts its masks (check_alpha_of_masks).
     """
-    given = np.asarray(alphas, dtype=np.float64)
+    given = check_numbers("alpha", alphas)
     if given.shape != (len(masks),):
         raise AttributionError(f"alpha must be one number or one for every mask, ({len(masks)},); got {given.shape}.")
     found, counts = np.unique(given, return_counts=True)
@@ -191,33 +191,6 @@ def check_alphas(alphas: Any, masks: Masks) -> Array | None:
     for value in found:
         check_alpha_of_masks(float(value), masks[given == value])
     return given if len(found) > 1 else None
-
-
-def check_at_least(name: str, value: Any, least: int) -> int:
-    """Validate an integer setting.
-
-    Parameters
-    ----------
-    name : str
-        Name of the setting in messages.
-    value : int
-        Its value.
-    least : int
-        Smallest value accepted.
-
-    Returns
-    -------
-    int
-        The same value.
-
-    Raises
-    ------
-    AttributionError
-        If the value is not an integer, or smaller.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise AttributionError(f"{name} must be an integer of at least {least}; got {value!r}.")
-    return int(value)
 
 
 def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) -> Labels:
@@ -254,7 +227,10 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
             same_mask = folded
     if groups is None:
         return _recode(same_mask)
-    given = np.asarray(groups)
+    try:
+        given = np.asarray(groups)
+    except ValueError as error:
+        raise AttributionError(f"groups must have one entry per mask, ({n_masks},); got lists of lists.") from error
     if given.shape != (n_masks,):
         raise AttributionError(f"groups must have one entry per mask, ({n_masks},); got {given.shape}.")
     if given.dtype.kind == "f" and not np.isfinite(given).all():

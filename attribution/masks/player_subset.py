@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_integer
 from attribution.fourier.basis import Alpha, basis, rows_of
 
 BLOCK = 2048  # players whose basis is in memory at a time; a choice
@@ -67,8 +68,14 @@ def dense_players(
     allowed : (k + 1, u) bool or None
         Players that the fit without each fold, and (last) the fit on all masks may use; None if all may. Beyond
         `limit` players each fit has limit // 2, those of largest absolute correlation with any target's output.
+
+    Raises
+    ------
+    AttributionError
+        If `limit` is no integer of at least 2.
     """
     n_players, n_folds = masks.shape[1], int(folds.max()) + 1
+    check_integer("max_dense_players", limit, 2)
     if n_players <= limit:
         return np.arange(n_players), None
     centred = outputs - np.average(outputs, axis=0, weights=weight)

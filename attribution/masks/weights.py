@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attribution.checks import check_numbers
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.types import Array, Labels
 
@@ -101,7 +102,7 @@ def check_weight(sample_weight: Any, n_masks: int) -> Array | None:
     """
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = check_numbers("sample_weight", sample_weight)
     if weight.shape != (n_masks,):
         raise AttributionError(f"sample_weight must have one entry per mask, ({n_masks},); got {weight.shape}.")
     if not np.isfinite(weight).all() or (weight <= 0).any():

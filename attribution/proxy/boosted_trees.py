@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_integer, check_number
 from attribution.errors import AttributionError
 from attribution.types import Float32
 
@@ -63,15 +65,13 @@ class BoosterSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_depth <= _MAX_DEPTH:
-            raise AttributionError(f"max_depth must lie in 1..{_MAX_DEPTH}; got {self.max_depth}.")
-        if not 0.0 < self.learning_rate <= 1.0:
-            raise AttributionError(f"learning_rate must lie in (0, 1]; got {self.learning_rate}.")
-        for name, smallest in (
-            ("n_estimators", 1), ("min_child_samples", 1), ("reg_lambda", 0), ("early_stopping_rounds", 0)
-        ):  # fmt: skip
-            if getattr(self, name) < smallest:
-                raise AttributionError(f"{name} must be at least {smallest}; got {getattr(self, name)}.")
+        check_integer("max_depth", self.max_depth, 1, _MAX_DEPTH)
+        check_number("learning_rate", self.learning_rate, 0, 1, includes="]")
+        for name, least in (("n_estimators", 1), ("min_child_samples", 1), ("early_stopping_rounds", 0)):
+            check_integer(name, getattr(self, name), least)
+        if not isinstance(self.device, str):
+            raise AttributionError(f"device must be 'cpu' or the name of a torch device; got {self.device!r}.")
+        check_number("reg_lambda", self.reg_lambda, 0, math.inf, includes="[")
 
 
 @dataclass(frozen=True, kw_only=True)

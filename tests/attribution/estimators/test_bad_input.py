@@ -100,7 +100,7 @@ def test_one_target_comes_back_as_a_vector():
     model = ProxySPEX().fit(masks, outputs[:, 0])
     assert model.predict(masks).shape == (len(masks),)
     assert len(model.spectra_) == 1
-    with pytest.raises(AttributionError, match="targets 0..0"):
+    with pytest.raises(AttributionError, match="target must be an integer in 0..0"):
         model.interactions(1)
 
 

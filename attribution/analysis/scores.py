@@ -101,7 +101,7 @@ def _spectrum(block: FittedBlock) -> Predictor:
     return lambda masks, alphas: block.fitted.predict(masks, alphas if isinstance(alphas, np.ndarray) else None)
 
 
-def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock], Predictor]:
+def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock], Predictor | None]:
     """Make an entry of `ESTIMATORS` from an estimator with scikit-learn's interface.
 
     Parameters
@@ -112,7 +112,8 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
     Returns
     -------
     Callable
-        Fits the estimator to all fit rows of the block and returns its predictions of other masks.
+        Fits the estimator to all fit rows of the block and returns its predictions of other masks; None where the
+        masks have several alphas.
 
     Examples
     --------
@@ -120,7 +121,9 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
     >>> entry = library(lambda block: RidgeDatamodel(alpha=block.settings.alpha))
     """
 
-    def build(block: FittedBlock) -> Predictor:
+    def build(block: FittedBlock) -> Predictor | None:
+        if block.fitted.mixture.several:
+            return None  # these estimators take one alpha for all masks
         model = make(block)
         model.fit(block.data.masks, block.centred, groups=block.data.groups)
 
@@ -135,7 +138,7 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
 
 # What a campaign scores on held-out masks, in the order of its tables. A line here adds an estimator to the table
 # `faithfulness`, to the report and to all readers: "ridge": library(lambda block: RidgeDatamodel(...)).
-ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor]] = {
+ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor | None]] = {
     "datamodel": _datamodel,
     "link": library(lambda block: LinkDatamodel(alpha=block.settings.alpha, seed=block.settings.seed)),
     "proxy": _proxy,
@@ -196,7 +199,11 @@ def held_out(
     alphas = rows_of(alphas, known)
     masks, outputs = masks[known], check_outputs(outputs[known], int(known.sum()), "holdout_outputs")
     for name, build in ESTIMATORS.items():
-        predicted = build(block)(masks, alphas)
+        predict = build(block)
+        if predict is None:
+            scores |= {(name, "r2"): Score(unknown, unknown, unknown), (name, "lds"): Score(unknown)}
+            continue
+        predicted = predict(masks, alphas)
         if predicted.shape != outputs.shape:
             raise AttributionError(
                 f"estimator {name!r} predicts {predicted.shape} for {len(masks)} masks and {n_targets} targets; "

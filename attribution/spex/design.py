@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.checks import check_integer, check_seed
 from attribution.errors import AttributionError
-from attribution.masks.inputs import check_at_least
 from attribution.randomness import Purpose, random_stream
 from attribution.spex.bch import SetCode
 from attribution.types import Masks
@@ -66,10 +66,10 @@ class SpexDesign:
     """
 
     def __init__(self, n_players: int, n_bits: int = 8, max_order: int = 5, seed: int = 0) -> None:
-        check_at_least("n_players", n_players, 2)
-        check_at_least("n_bits", n_bits, 1)
-        check_at_least("max_order", max_order, 1)
-        check_at_least("seed", seed, 0)
+        check_integer("n_players", n_players, 2)
+        check_integer("n_bits", n_bits, 1)
+        check_integer("max_order", max_order, 1)
+        check_seed(seed)
         if n_players > 2**16 - 1:
             raise AttributionError(f"a SPEX design takes at most 65535 players; got {n_players}. Make groups of them.")
         if n_bits > MAX_BITS:

@@ -16,8 +16,8 @@ from attribution.errors import AttributionError
 ESTIMATORS = [
     found
     for name in sorted(attribution.estimators.__all__)
-    if inspect.isclass(found := getattr(attribution.estimators, name)) and hasattr(found, "fit")
-]
+    if inspect.isclass(found := getattr(attribution.estimators, name)) and hasattr(found, "fit") and name != "SPEX"
+]  # SPEX needs a design; its settings are those of ProxySPEX
 SETTINGS = [
     (estimator, name, parameter.annotation)
     for estimator in ESTIMATORS

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from attribution.estimators.link_datamodel import LinkDatamodel
     from attribution.estimators.pairwise_lasso import PairwiseLasso
     from attribution.estimators.proxyspex import ProxySPEX
+    from attribution.estimators.published_proxyspex import PublishedProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel
     from attribution.estimators.sample_reuse import SampleReuseBanzhaf
     from attribution.estimators.spex import SPEX

@@ -197,6 +197,11 @@ class AttributionConfig(Section):
     pooled_targets: bool = Field(
         default=True, description="Explain the mean output over all targets and over each class as well."
     )
+    published_targets: int = Field(
+        default=8, ge=0,
+        description="Of the targets, spread evenly, those on which ProxySPEX as published is fitted and scored beside "
+        "the others: seconds for each. 0: none.",
+    )  # fmt: skip
     block_size: int = Field(default=16, ge=1, description="Targets in one unit of work.")
     fdr_level: float = Field(default=0.1, gt=0, lt=1, description="False discovery rate of what `show` lists first.")
     fdr_method: Literal["BH", "BY"] = Field(

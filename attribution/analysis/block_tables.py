@@ -92,6 +92,7 @@ def analyse_targets(
     max_proxy_order: int | None = None,
     device: str = "cpu",
     sampler: str | None = None,
+    published_targets: Sequence[int] | NDArray[np.int64] = (),
     settings: Mapping[str, Any] | None = None,
     with_q_values: bool = True,
 ) -> BlockAnalysis:
@@ -131,6 +132,8 @@ def analyse_targets(
         "cpu" (NumPy) or a torch device such as "cuda" for the large products.
     sampler
         "bernoulli", "fixed_size" or "antithetic"; checked against the masks where it can be.
+    published_targets
+        Ids of targets on which `PublishedProxySPEX` is fitted and scored as well (seconds for each).
     settings
         Other fields of BlockSettings. A `booster` among them has a device of its own.
     with_q_values
@@ -177,8 +180,9 @@ def analyse_targets(
         alpha=reference, max_order=max_order, seed=seed, backend=cast(Backend, backend), **options
     )
     fitted = fit_block(data, chosen)
+    published = np.flatnonzero(np.isin(ids, np.asarray(published_targets, dtype=np.int64)))
     scores = held_out(
-        FittedBlock(data, fitted, chosen), holdout_masks, holdout_outputs, holdout_replicates, holdout_alpha
+        FittedBlock(data, fitted, chosen, published), holdout_masks, holdout_outputs, holdout_replicates, holdout_alpha
     )
     block = tables_of(data, fitted, ids, classes, players, higher_is_better)
     block = replace(block, scores={**scores, **block.scores})

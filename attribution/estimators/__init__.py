@@ -11,6 +11,7 @@
 | `WeightedLeastSquares` | to estimate Shapley or LIME values from masks that exist already |
 | `PairwiseLasso` | as a baseline: one penalty over all players and pairs, up to 300 players |
 | `BoostedProxy` | as a baseline: predictions by boosted trees, without evidence for any set |
+| `PublishedProxySPEX` | to compare with the paper: its own steps and defaults on the same masks |
 
 The pipeline uses the methods of the first two. The others are peers; each documents when to use it and when not.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from attribution.estimators.link_datamodel import LinkDatamodel
     from attribution.estimators.pairwise_lasso import PairwiseLasso
     from attribution.estimators.proxyspex import ProxySPEX
+    from attribution.estimators.published_proxyspex import PublishedProxySPEX
     from attribution.estimators.ridge import RidgeDatamodel
     from attribution.estimators.sample_reuse import SampleReuseBanzhaf
     from attribution.estimators.spex import SPEX

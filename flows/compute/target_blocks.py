@@ -124,10 +124,16 @@ class TargetBlocks:
                 "player_classes": player_classes(self.campaign),
                 "backend": self.settings.backend,
                 "max_proxy_order": self.settings.max_proxy_order,
+                "published_targets": self._spread(self.settings.published_targets),
                 "device": self.settings.device,
                 "sampler": config.sampler.kind,
             },
         )
+
+    def _spread(self, count: int) -> np.ndarray:
+        """Some of the targets, evenly spread from the largest variance to the smallest."""
+        places = np.linspace(0, len(self.chosen) - 1, min(count, len(self.chosen))).round().astype(np.int64)
+        return self.chosen[np.unique(places)]
 
     def __iter__(self) -> Iterator[TargetBlock]:
         """Blocks of targets, then the pooled ones."""

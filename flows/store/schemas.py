@@ -85,7 +85,7 @@ SETS = pa.schema(
 FAITHFULNESS = pa.schema(
     [
         ("target", pa.int32()),  # target's number; -1 is the mean over all, -(2 + class) the mean over a class
-        ("estimator", pa.string()),  # datamodel, proxy, spectrum, or none for metrics of the target itself
+        ("estimator", pa.string()),  # datamodel, link, proxy, spectrum, published; none: of the target itself
         ("metric", pa.string()),  # r2, lds, noise_ceiling, output_sd, n_interactions, gate_p, gate_q or gate_open
         ("value", _f64),  # the metric
         ("low", _f64),  # of the 95% interval; NaN for a metric without one

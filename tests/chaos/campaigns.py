@@ -42,6 +42,7 @@ class Small:
             "dataset.n_train=24", "dataset.n_targets=8", "dataset.n_audit=8", f"recipe.epochs={self.epochs}",
             "recipe.width=4", f"campaign.n_fit={self.n_fit}", f"campaign.n_holdout={self.n_holdout}",
             "campaign.shard_size=4", "compute.ensemble_size=4", "compute.mode=native", "attribution.n_targets=4",
+            "attribution.published_targets=0",
             f"campaign.folder={self.folder}", *self.extra,
         ]
 

@@ -24,7 +24,7 @@ SMALL = (
     "campaign.n_holdout=8",
     "campaign.shard_size=8",
     "compute.ensemble_size=8",
-    "attribution.n_targets=4",
+    "attribution.n_targets=4", "attribution.published_targets=0",
 )
 
 

@@ -34,7 +34,7 @@ TOY = (
     "campaign.n_holdout=8",
     "campaign.shard_size=8",
     "compute.mode=grouped",  # nothing is measured, and every run of a test trains in the same mode
-    "attribution.n_targets=2",
+    "attribution.n_targets=2", "attribution.published_targets=0",
 )
 
 

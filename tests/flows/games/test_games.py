@@ -23,7 +23,7 @@ from tests.flows.toy import run_stages, stamps, toy, without_lock
 
 TOY_GAME = (
     "game.kind=toy", "campaign.n_fit=256", "campaign.n_holdout=32", "campaign.n_replicates=0", "campaign.shard_size=32",
-    "attribution.n_targets=4",
+    "attribution.n_targets=4", "attribution.published_targets=0",
 )  # fmt: skip
 
 

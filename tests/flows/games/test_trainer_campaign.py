@@ -27,6 +27,7 @@ pytestmark = pytest.mark.ray
 MODULE = "tests.flows.games.own_trainer"
 SIZE = (
     "campaign.n_fit=192", "campaign.n_holdout=32", "campaign.shard_size=32", "attribution.n_targets=4",
+    "attribution.published_targets=0",
     "attribution.max_order=2",
 )  # fmt: skip
 

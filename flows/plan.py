@@ -12,6 +12,7 @@ import pyarrow as pa
 from prefect import flow
 
 from attribution.statistics.detectability import HOPELESS, smallest_detectable
+from attribution.statistics.group_power import group_power
 from conf.schema import CampaignConfig, identity_settings
 from flows.games.base import Game, HasFindings
 from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
@@ -235,4 +236,11 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
         )
     else:
         log.info(text)
+    if config.players.by is not None:
+        seen = group_power(n_players, config.campaign.n_fit, config.sampler.alpha, explained=0.5)
+        log.info(
+            "a group's main effect is detected from %.3f output standard deviations; where groups explain half of an "
+            "output's variance the typical one has %.3f. `coterie plan … --estimate --core-hours H` recommends their "
+            "number", seen.seen, seen.typical,
+        )  # fmt: skip
     return smallest

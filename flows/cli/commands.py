@@ -71,6 +71,10 @@ def plan(
         bool,
         typer.Option("--estimate", help="Say what it would cost and show (time, disk, faithfulness), and do nothing."),
     ] = False,
+    core_hours: Annotated[
+        float | None,
+        typer.Option("--core-hours", min=0.001, help="With --estimate: how many groups and masks so much pays for."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
@@ -79,10 +83,12 @@ def plan(
     curve through what exists (or other campaigns, marked as such) gives the faithfulness to expect.
     """
     chosen = configuration(config, overrides)
+    if core_hours is not None and not estimate:
+        raise ConfigError("--core-hours goes with --estimate. Give both")
     if estimate:
         from flows.cli.estimate import print_estimate
 
-        print_estimate(chosen, as_json)
+        print_estimate(chosen, as_json, core_hours)
         return
     _stage("plan", chosen, dry_run, as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +11,13 @@ from rich.table import Table
 from conf.schema import CampaignConfig
 from flows.forecast.cost import Estimate, TimeForecast, estimate
 from flows.forecast.disk_space import as_bytes
+from flows.forecast.groups import GroupAdvice, advice_lines, advise
 from flows.runtime.progress import clock
 
 BUSY = 0.5  # programs a core, beyond which the wall time is said to be that of a quiet machine
 
 
-def print_estimate(config: CampaignConfig, as_json: bool) -> None:
+def print_estimate(config: CampaignConfig, as_json: bool, core_hours: float | None = None) -> None:
     """Estimate and print; JSON for programs.
 
     Parameters
@@ -23,10 +25,18 @@ def print_estimate(config: CampaignConfig, as_json: bool) -> None:
     config : CampaignConfig
     as_json : bool
         Print one JSON document in place of tables.
+    core_hours : float, optional
+        Recommend groups and masks for this budget.
+
+    Raises
+    ------
+    AttributionError
+        For a budget that pays for too few models.
     """
     found = estimate(config)
+    advice = None if core_hours is None or found.time is None else _advice(config, found, core_hours)
     if as_json:
-        print(json.dumps(found.as_json(), indent=2))
+        print(json.dumps({**found.as_json(), **({} if advice is None else {"groups": asdict(advice)})}, indent=2))
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(
@@ -34,10 +44,17 @@ def print_estimate(config: CampaignConfig, as_json: bool) -> None:
         f"{found.n_models:,} models, {found.n_missing:,} of them to train"
     )
     table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in lines(found):
+    said = [] if advice is None else advice_lines(advice, found.n_train)
+    for name, value in [*lines(found), *said]:
         table.add_row(name, value)
     console.print(table)
     console.print(faithfulness_table(found))
+
+
+def _advice(config: CampaignConfig, found: Estimate, core_hours: float) -> GroupAdvice:
+    assert found.time is not None  # the caller's own check
+    core_seconds = found.time.seconds_per_model * found.time.threads
+    return advise(config, core_seconds, found.n_train, found.n_classes, core_hours)
 
 
 def lines(found: Estimate) -> list[tuple[str, str]]:

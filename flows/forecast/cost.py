@@ -95,6 +95,9 @@ class Estimate:
     ----------
     name : str
     folder : str
+    n_train : int
+        Training pictures.
+    n_classes : int
     n_players : int
     n_targets : int
     n_models : int
@@ -112,6 +115,8 @@ class Estimate:
 
     name: str
     folder: str
+    n_train: int
+    n_classes: int
     n_players: int
     n_targets: int
     n_models: int
@@ -169,6 +174,8 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
     return Estimate(
         name=config.name,
         folder=str(campaign.folder),
+        n_train=len(dataset.train),
+        n_classes=len(dataset.class_names),
         n_players=dataset.n_players,
         n_targets=len(dataset.targets),
         n_models=count_rows(wanted(config)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -16,6 +16,8 @@ from flows.reporting.players import RANK, PlayerView
 from flows.reporting.text import KIND_NAMES, fixed, signed, small_number
 
 SETS_PER_ENTRY = 12  # sets listed in the part of one player or target; the strongest ones
+PLAYERS_LISTED = 4_000  # of more players, those that a reader looks for are listed
+IMAGES_INLINED = 6_000  # thumbnails in the page's data: about 10 MB
 
 
 def browse_data(data: ReportData, players: Sequence[PlayerView]) -> Markup:
@@ -24,14 +26,20 @@ def browse_data(data: ReportData, players: Sequence[PlayerView]) -> Markup:
     sets, of_player, of_target = _sets(data)
     images: dict[int, str] = {}
 
-    def picture(found: Picture) -> dict[str, Any]:
-        for row in found.rows:
-            if row not in images and not data.gallery.is_drawn(row):
+    def inline(rows: Sequence[int]) -> list[int]:
+        """Rows whose image the page holds, or still has room for."""
+        for row in rows:
+            if row not in images and not data.gallery.is_drawn(row) and len(images) < IMAGES_INLINED:
                 images[row] = data.gallery.uri(row)
-        return {"name": found.name, "class": found.class_name, "rows": list(found.rows), "more": found.more,
+        return [row for row in rows if row in images or data.gallery.is_drawn(row)]
+
+    def picture(found: Picture) -> dict[str, Any]:
+        return {"name": found.name, "class": found.class_name, "rows": inline(found.rows), "more": found.more,
                 "text": found.text}
 
-    content = {
+    listed = listed_players(players, of_player)
+    content: dict[str, Any] = {
+        "typical": data.meta.get("typical") is not None,
         "players": [
             {
                 "id": view.player,
@@ -48,7 +56,7 @@ def browse_data(data: ReportData, players: Sequence[PlayerView]) -> Markup:
                 "sets": of_player.get(view.player, [])[:SETS_PER_ENTRY],
                 "n": len(of_player.get(view.player, [])),
             }
-            for view in players
+            for view in listed
         ],
         "targets": [
             {
@@ -68,7 +76,35 @@ def browse_data(data: ReportData, players: Sequence[PlayerView]) -> Markup:
         "sets": sets,
         "images": images,
     }
+    # The contact sheets take the room that is left once every entry has its picture.
+    for entry, view in zip(content["players"], listed, strict=True):
+        entry |= {"sheet": inline(view.picture.sheet), "size": view.picture.size}
     return script_json(content)
+
+
+def listed_players(players: Sequence[PlayerView], in_sets: Mapping[int, Sequence[int]]) -> list[PlayerView]:
+    """Return the players that the page lists, in their order: all of them up to a number, else a stated part.
+
+    Parameters
+    ----------
+    players : sequence of PlayerView
+    in_sets : mapping of int to sequence
+        Sets found of each player.
+
+    Returns
+    -------
+    list of PlayerView
+        First what was decided otherwise than "keep", then members of found sets, then the largest effects.
+    """
+    if len(players) <= PLAYERS_LISTED:
+        return list(players)
+
+    def rank(view: PlayerView) -> tuple[bool, bool, float]:
+        size = abs(view.effect.value) if math.isfinite(view.effect.value) else 0.0
+        return view.decision in ("", "keep"), view.player not in in_sets, -size
+
+    chosen = {view.player for view in sorted(players, key=rank)[:PLAYERS_LISTED]}
+    return [view for view in players if view.player in chosen]
 
 
 def script_json(content: Any) -> Markup:

@@ -195,7 +195,9 @@ def read_report_data(
     """
     meta = campaign.meta
     faithfulness = read_faithfulness(campaign)
-    gallery = Gallery(campaign.read("examples"), meta.get("class_names", []), Wording.of(meta))
+    gallery = Gallery(
+        campaign.read("examples"), meta.get("class_names", []), Wording.of(meta), meta.get("typical", ())
+    )
     sets = _Sets(campaign.read("interactions"), fdr_level)
     own = sets.found & (sets.target >= 0)
     distinct = {tuple(members) for members in sets.table["members"].filter(pa.array(own)).to_pylist()}

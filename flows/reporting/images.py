@@ -24,6 +24,7 @@ MANY, SIDE_OF_MANY = 1500, 64  # of more images than this, thumbnails are smalle
 LOSSLESS_UP_TO = 24  # pixels; WebP's header outweighs what it saves on smaller images
 SMOOTH_FROM = 48  # pixels; below, the pixels themselves are the picture and are kept sharp
 MEMBERS_SHOWN = 4  # images of a group that are drawn
+SHEET_SHOWN = 24  # images of a group on its contact sheet
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Picture:
     alt: str
     rows: tuple[int, ...] = ()  # of the examples table, of the images shown
     text: str = ""  # what stands where a picture would be
+    sheet: tuple[int, ...] = ()  # of the examples table, of a group's contact sheet
+    size: int = 1  # images of a player
 
     @property
     def short(self) -> str:
@@ -47,7 +50,13 @@ class Picture:
 class Gallery:
     """Images of a campaign's `examples` table by player and by target; remembers which were asked for."""
 
-    def __init__(self, examples: pa.Table, class_names: Sequence[str], words: Wording = Wording()) -> None:
+    def __init__(
+        self,
+        examples: pa.Table,
+        class_names: Sequence[str],
+        words: Wording = Wording(),
+        typical: Sequence[int] = (),
+    ) -> None:
         self._words = words
         self._fallback = "example" if words.words else "image"  # of what has no name
         self._has_image = examples["image"].is_valid().to_pylist()
@@ -68,6 +77,10 @@ class Gallery:
                 self._players.setdefault(player, []).append(row)
             elif split == "target":
                 self._targets[position] = row
+        typical_rows = set(typical)
+        first = {player: row for player, rows in self._players.items() for row in rows if row in typical_rows}
+        for player, row in first.items():  # a group is shown by its medoid
+            self._players[player] = [row, *(other for other in self._players[player] if other != row)]
         self.has_groups = any(len(rows) > 1 for rows in self._players.values())
         self._symbols: dict[str, Markup] = {}
 
@@ -85,7 +98,8 @@ class Gallery:
         named = self._groups[rows[0]] or self._names[rows[0]] if rows else None
         name = str(named or f"{self._fallback} {player}")
         noun = self._words("training picture")
-        kind = f"{name}, a group of {len(rows)} {noun}s" if self.has_groups else f"{noun} {name}"
+        is_group = len(rows) > 1 or (self.has_groups and not rows)
+        kind = f"{name}, a group of {len(rows)} {noun}s" if is_group else f"{noun} {name}"
         shown = tuple(row for row in rows if self._has_image[row])[:MEMBERS_SHOWN]
         return Picture(
             tuple(map(self._symbol, shown)) if drawn else (),
@@ -95,6 +109,8 @@ class Gallery:
             f"{kind}, class {class_name}",
             shown,
             "" if shown else self._text(rows),
+            tuple(row for row in rows if self._has_image[row])[:SHEET_SHOWN] if len(rows) > MEMBERS_SHOWN else (),
+            len(rows),
         )
 
     def _text(self, rows: Sequence[int]) -> str:

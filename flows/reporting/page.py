@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from flows.reporting import text as text
 from flows.reporting.answer import answer, is_recorded
-from flows.reporting.browse import browse_data
+from flows.reporting.browse import PLAYERS_LISTED, browse_data
 from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.reporting.experiments import read_experiments
 from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure, removal_curve
@@ -72,6 +72,8 @@ def build_report(
         name=str(data.meta.get("name", campaign.folder.name)),
         found=answer(campaign, data, tried, players),
         decided=any(view.decision for view in players),
+        n_players=len(players),
+        n_listed=min(len(players), PLAYERS_LISTED),
         findings=inspection(campaign),
         noun="group" if data.gallery.has_groups else words("picture"),
         class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),

@@ -29,7 +29,7 @@ from flows.experiments.certify_sets import BadRequest, choose_sets, nothing_elig
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.training import Batch, train_missing
 from flows.games.base import Game
-from flows.games.table import full_identity, make_game, require_evaluation
+from flows.games.table import evaluator, require_evaluation
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
@@ -88,9 +88,8 @@ def certify(config: CampaignConfig) -> CertifySummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    require_evaluation(config, "`coterie certify`")
-    game = make_game(config)
-    campaign.check_identity(full_identity(config, game))
+    require_evaluation(config, "`coterie certify`", accepts_trainer=True)
+    game = evaluator(config, campaign)
     candidates, notes = sets_within_budget(config, campaign)
     for note in notes:
         log.info("%s", note)

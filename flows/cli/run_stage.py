@@ -256,7 +256,7 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
             f"there is no campaign in {campaign.folder}. Run `coterie run` first, or name another folder"
         )
     if stage != "curate":
-        require_evaluation(config, f"`coterie {stage}`")
+        require_evaluation(config, f"`coterie {stage}`", accepts_trainer=stage == "certify")
     if campaign.analysis is None:
         raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run {campaign.folder}` first")
     campaign.check_identity(identity_settings(config))

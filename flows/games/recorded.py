@@ -29,14 +29,23 @@ class NoTrainer(CoterieError):
     exit_code = 2
 
     @classmethod
-    def of(cls, what: str) -> NoTrainer:
-        """Say what is missing; what: what needs new evaluations."""
+    def of(cls, what: str, accepts_trainer: bool = False) -> NoTrainer:
+        """Say what is missing.
+
+        Parameters
+        ----------
+        what : str
+            What needs new evaluations.
+        accepts_trainer : bool
+            Whether a function of the user's own may do them.
+        """
+        remedy = (
+            "Name one: game.function=package.module:name, which trains on the bank's players and returns its targets"
+            if accepts_trainer
+            else "Recorded outputs allow attribute, report, show, score, curate and export"
+        )
         return cls(
-            f"{what} evaluates masks that are not in the bank, and a recorded bank has no trainer that could. What "
-            "can be "
-            "done with recorded outputs: attribute, report, show, score, curate, export. To evaluate more, run a "
-            "campaign "
-            "with game.kind=trainer and a function of your own"
+            f"{what} evaluates masks that are not in the bank, and a recorded bank has no trainer that could. {remedy}"
         )
 
 

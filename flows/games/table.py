@@ -17,6 +17,7 @@ from training import TrainingInputError
 
 if TYPE_CHECKING:
     from flows.games.retraining import Retraining
+    from flows.store.campaign import Campaign
 
 # Name -> `module:function`; the function takes a CampaignConfig. Imported when used, because a game may need torch.
 GAMES: dict[str, str] = {
@@ -101,7 +102,7 @@ def runs_unnamed_code(config: CampaignConfig) -> bool:
 
 def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
     """Return the packages and modules of the user's own that evaluating a configuration needs on every node."""
-    given = [config.game.function, config.game.setup] if config.game.kind == "trainer" else []
+    given = [config.game.function, config.game.setup] if config.game.kind in ("trainer", "recorded") else []
     return own_code.travelling(reference for reference in given if reference is not None)
 
 
@@ -133,10 +134,60 @@ def refuse_without_audit(config: CampaignConfig, game: Game) -> None:
     )
 
 
-def require_evaluation(config: CampaignConfig, what: str) -> None:
-    """Raise NoTrainer for a recorded bank; what: what needs new evaluations, e.g. `coterie certify`."""
-    if config.game.kind == "recorded":
-        raise NoTrainer.of(what)
+def require_evaluation(config: CampaignConfig, what: str, *, accepts_trainer: bool = False) -> None:
+    """Refuse a recorded bank where something needs new evaluations.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    what : str
+        What needs them, for the message, such as `coterie certify`.
+    accepts_trainer : bool
+        Whether a function of the user's own (game.function) may evaluate them.
+
+    Raises
+    ------
+    NoTrainer
+    """
+    if config.game.kind == "recorded" and not (accepts_trainer and config.game.function is not None):
+        raise NoTrainer.of(what, accepts_trainer)
+
+
+def evaluator(config: CampaignConfig, campaign: Campaign) -> Game:
+    """Return the game that evaluates further masks of a campaign; of a recorded bank, the trainer that the user names.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+        One that exists.
+
+    Returns
+    -------
+    Game
+
+    Raises
+    ------
+    CampaignMismatch
+        When the folder belongs to another campaign.
+    UnknownGame
+        When a trainer has other players or targets than the bank.
+    """
+    game = make_game(config)
+    campaign.check_identity(full_identity(config, game))
+    if config.game.kind != "recorded" or config.game.function is None:
+        return game
+    counts = {"players": campaign.n_players, "targets": campaign.n_targets}
+    own = {what: getattr(config.game, what) or str(count) for what, count in counts.items()}
+    settings = config.game.model_copy(update={"kind": "trainer", **own})
+    trainer = make_game(config.model_copy(update={"game": settings}))
+    if (trainer.n_players, trainer.n_targets) != (campaign.n_players, campaign.n_targets):
+        raise UnknownGame(
+            f"game.function={config.game.function} has {trainer.n_players} players and {trainer.n_targets} targets, "
+            "the bank "
+            f"{campaign.n_players} and {campaign.n_targets}. It must take the bank's players and return its targets"
+        )
+    return trainer
 
 
 def refuse_other_games(config: CampaignConfig, stage: str) -> None:

@@ -23,7 +23,8 @@ DIGITS = Path(__file__).parents[4] / "shared" / "campaigns" / "digits-200.npz"
 def analysed(campaign: Campaign, *overrides: str) -> tuple[BlockAnalysis, np.ndarray]:
     """The first block of targets as a worker analyses it, and which targets it holds."""
     kept = kept_configuration(campaign, str(campaign.folder))
-    config = recompose(kept, ["attribution.pooled_targets=false", *overrides])
+    fixed = ["attribution.pooled_targets=false", "attribution.published_targets=0"]
+    config = recompose(kept, [*fixed, *overrides])
     data = TargetBlocks(campaign, config)
     block = next(iter(data))
     return analyse_block(data.job(config), block), block.target_ids

@@ -21,9 +21,13 @@ def margins(n_masks: int = 400) -> tuple[np.ndarray, np.ndarray]:
     """Margins of 8 targets of two classes: players help their own class; 0 and 1 replace one another."""
     rng = np.random.default_rng(3)
     masks = rng.random((n_masks, N_PLAYERS)) < 0.5
-    own = np.where(np.arange(N_PLAYERS)[:, None] % 2 == np.arange(8) % 2, 0.4, -0.2)
-    outputs = (masks - 0.5) @ own + 2 * masks[:, [0, 2]].any(axis=1)[:, None] * (np.arange(8) % 2 == 0)
+    outputs = expected(masks)
     return masks, (outputs + 0.3 * rng.normal(size=outputs.shape)).astype(np.float32)
+
+
+def expected(masks: np.ndarray) -> np.ndarray:
+    own = np.where(np.arange(N_PLAYERS)[:, None] % 2 == np.arange(8) % 2, 0.4, -0.2)
+    return (masks - 0.5) @ own + 2 * masks[:, [0, 2]].any(axis=1)[:, None] * (np.arange(8) % 2 == 0)
 
 
 @pytest.mark.ray
@@ -31,6 +35,7 @@ def test_a_recorded_bank_goes_from_import_to_export(
     cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.audit.fragments import audit
+    from flows.certify import certify
     from flows.curate import curate
     from flows.decisions.export import export
     from flows.scoring.scoring import score_campaign
@@ -45,7 +50,12 @@ def test_a_recorded_bank_goes_from_import_to_export(
         tmp_path / "c", alpha=0.5, players=tmp_path / "players.csv", targets=tmp_path / "targets.csv",
         **save(tmp_path, masks=masks, outputs=outputs),  # type: ignore[arg-type]
     ).campaign  # fmt: skip
-    settings = ["attribution.n_targets=4", "attribution.max_order=2", "curate.allow_unlearnable=true"]
+    settings = [
+        "attribution.published_targets=0",
+        "attribution.n_targets=4",
+        "attribution.max_order=2",
+        "curate.allow_unlearnable=true",
+    ]
     config = recompose(kept_configuration(campaign, str(campaign.folder)), settings)
     run_stages(config, "plan", "attribute", "report")
     pairs = {tuple(row["members"]) for row in campaign.read("interactions").to_pylist() if row["q_value"] < 0.01}
@@ -60,10 +70,37 @@ def test_a_recorded_bank_goes_from_import_to_export(
     assert json.loads((tmp_path / "curated" / "subset.json").read_text())["names"][0].startswith("players ")
     report = audit(campaign, config, sample=1)
     assert report.findings == [] and report.n_retrained == 0 and "recorded" in " ".join(report.notes)
+    named = [*settings, f"game.function={__name__}:outputs_of", "certify.members=[0,2]", "certify.target=0"]
+    certify.fn(recompose(kept_configuration(campaign, str(campaign.folder)), [*named, "certify.n_bases=16"]))
+    (row,) = read_derived(campaign, "certification").to_pylist()
+    assert row["measured"] == pytest.approx(-2.0, abs=0.6) and row["verdict"] == "certified"
     scores = score_campaign(campaign, config, [], logging.getLogger("test"))
     assert set(scores.lds.scores) == {"random", "class", "datamodel"} and scores.ranking[0] == "datamodel"
     with pytest.raises(CoterieError, match="a race of rules .* no trainer"):
         curate.fn(recompose(kept_configuration(campaign, str(campaign.folder)), [*settings, "curate.race_models=10"]))
+
+
+def outputs_of(indices: np.ndarray, seed: int, context: object) -> np.ndarray:
+    """A trainer for the bank: its own function of the mask, with another seed's noise."""
+    mask = np.zeros((1, N_PLAYERS), bool)
+    mask[0, np.asarray(indices)] = True
+    return expected(mask)[0] + 0.3 * np.random.default_rng(seed).normal(size=8)
+
+
+def test_a_trainer_of_the_users_own_evaluates_for_a_bank(tmp_path: Path) -> None:
+    from flows.games.table import evaluator, require_evaluation
+
+    masks, outputs = margins()
+    campaign = import_bank(tmp_path / "c", alpha=0.5, **save(tmp_path, masks=masks, outputs=outputs)).campaign  # type: ignore[arg-type]
+    kept = kept_configuration(campaign, str(campaign.folder))
+    with pytest.raises(CoterieError, match=r"no trainer that could. Name one: game\.function="):
+        require_evaluation(recompose(kept), "`coterie certify`", accepts_trainer=True)
+    config = recompose(kept, [f"game.function={__name__}:outputs_of"])
+    require_evaluation(config, "`coterie certify`", accepts_trainer=True)
+    found = evaluator(config, campaign).evaluate(masks[:3], [1, 2, 3])
+    assert list(found.status) == ["ok"] * 3 and np.allclose(found.outputs, expected(masks[:3]), atol=1.5)
+    with pytest.raises(CoterieError, match="9 players and 8 targets, the bank 21 and 8"):
+        evaluator(recompose(kept, [f"game.function={__name__}:outputs_of", "game.players='9'"]), campaign)
 
 
 def test_a_bank_that_does_not_say_when_a_model_is_right_is_not_decided_on(tmp_path: Path) -> None:

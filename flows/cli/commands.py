@@ -75,16 +75,28 @@ def plan(
         float | None,
         typer.Option("--core-hours", min=0.001, help="With --estimate: how many groups and masks so much pays for."),
     ] = None,
+    precheck: Annotated[
+        bool,
+        typer.Option(
+            "--precheck", help="Evaluate 24 masks, say whether outputs respond to the data at all, and write nothing."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the masks: which training examples each model will see. Says what a campaign of this size could detect.
 
     With --estimate: a few seconds of training calibrate this machine, sample files give the disk space, and a learning
     curve through what exists (or other campaigns, marked as such) gives the faithfulness to expect.
+    With --precheck: noise ceiling and slope from 24 evaluations, before a campaign is paid for.
     """
     chosen = configuration(config, overrides)
     if core_hours is not None and not estimate:
         raise ConfigError("--core-hours goes with --estimate. Give both")
+    if precheck:
+        from flows.cli.precheck import print_precheck
+
+        print_precheck(chosen, as_json)
+        return
     if estimate:
         from flows.cli.estimate import print_estimate
 

@@ -105,8 +105,8 @@ def locate(module: str) -> Path | None:
 def _spec(module: str) -> ModuleSpec | None:
     path: list[str] | None = [*sys.path, os.getcwd()]
     parts, found = module.split("."), None
-    for depth in range(1, len(parts) + 1):
-        found = PathFinder.find_spec(".".join(parts[:depth]), path)
+    for depth, part in enumerate(parts, 1):
+        found = PathFinder.find_spec(part, path)  # the bare name: a dotted one would need its parents imported
         if found is None:
             return None
         path = list(found.submodule_search_locations or ())

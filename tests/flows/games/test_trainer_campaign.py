@@ -16,6 +16,7 @@ from flows.audit.fragments import audit
 from flows.certify import certify
 from flows.compute.ray_cluster import Cluster
 from flows.errors import IncompleteCampaign
+from flows.forecast.precheck import precheck
 from flows.plan import masks_table
 from flows.store.campaign import Campaign
 from flows.store.derived import read_derived
@@ -164,3 +165,14 @@ def test_masks_are_those_of_any_campaign(evaluated: Path) -> None:
     """A trainer's campaign can be compared with the library's own masks: nothing about them is the game's."""
     drawn = masks_table(config_of(evaluated), RowRange("fit", 0, 0, 8), N_PLAYERS)
     assert Campaign(evaluated).read("masks").slice(0, 8)["mask"].to_pylist() == drawn["mask"].to_pylist()
+
+
+def test_a_precheck_says_whether_outputs_respond_to_the_data(cluster: Cluster, tmp_path: Path) -> None:
+    found = precheck(config_of(tmp_path / "c"), cluster)
+    assert found.responds and found.signal.ceiling > 0.95 and found.n_evaluated == 24 and found.n_lost == 0
+    assert found.mean_outputs == tuple(sorted(found.mean_outputs)) and found.slope.low > 0
+    assert not (tmp_path / "c").exists()
+    deaf = precheck(config_of(tmp_path / "c", function="hears_its_seed_alone"), cluster)
+    assert not deaf.responds and "is not shown" in " ".join(deaf.sentences())
+    with pytest.raises(IncompleteCampaign, match="no evaluation of .* has a number. The first: RuntimeError: no licen"):
+        precheck(config_of(tmp_path / "c", function="always_raises"), cluster)

@@ -30,6 +30,7 @@ from training.packed_masks import packed_width
 
 SHOWN_OF_A_KIND = 5  # findings logged in full
 GRAVE = ("leak", "two_labels", "no_audit", "small_audit", "class_missing")  # kinds logged as warnings
+ENOUGH_TO_SEPARATE = 256  # masks; at alpha .05 some two of 50,000 players agree in all of them in 1 of 100 campaigns
 FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
 
 
@@ -203,6 +204,32 @@ def announce_findings(findings: tuple[Finding, ...], new: bool, log: Any) -> Non
             log.info("and %d more of this kind", len(found) - SHOWN_OF_A_KIND)
 
 
+def never_separated(config: CampaignConfig, n_players: int) -> list[tuple[int, int]]:
+    """Find players that every fit mask includes or leaves out together, so that their effects cannot be told apart.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    n_players : int
+
+    Returns
+    -------
+    list of (int, int)
+        Each such player with the first one of its kind.
+    """
+    n_masks = min(config.campaign.n_fit, ENOUGH_TO_SEPARATE)
+    masks = sample_masks(
+        n_players, n_masks, alpha=config.sampler.alpha, seed=config.campaign.seed, sampler=config.sampler.kind
+    )
+    first: dict[bytes, int] = {}
+    found = []
+    for player, column in enumerate(np.packbits(masks, axis=0).T):
+        other = first.setdefault(column.tobytes(), player)
+        if other != player:
+            found.append((other, player))
+    return found
+
+
 def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: Any) -> float:
     """Log the smallest pair interaction that a campaign of this size detects, and warn when few effects are as large.
 
@@ -237,6 +264,12 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
     else:
         log.info(text)
     if config.players.by is not None:
+        together = never_separated(config, n_players)
+        if together:
+            log.warning(
+                "%d pairs of players are in the same fit masks throughout, players %d and %d among them: no mask "
+                "separates them. Raise campaign.n_fit", len(together), *together[0],
+            )  # fmt: skip
         seen = group_power(n_players, config.campaign.n_fit, config.sampler.alpha, explained=0.5)
         log.info(
             "a group's main effect is detected from %.3f output standard deviations; where groups explain half of an "

@@ -12,6 +12,7 @@ from conf.schema import CampaignConfig
 from flows.cli.configuration import locate
 from flows.cli.stage_states import survey
 from flows.errors import IncompleteCampaign
+from flows.refinement.links import family_lines
 from flows.reporting.prefect_artifacts import strongest
 from flows.reporting.text import proposers_in_words, together
 from flows.store.campaign import Campaign
@@ -44,6 +45,8 @@ def print_status(where: str, overrides: list[str]) -> None:
         f"[bold]{meta.name}[/bold] in {campaign.folder}: {meta.n_players} players, {meta.n_targets} targets, "
         f"alpha {meta.alpha}, created {meta.created}, identity {meta.identity_hash[:12]}"
     )
+    for line in family_lines(campaign):
+        console.print(line, highlight=False)
     _print_rows(console, campaign, config)
     _print_hosts(console, campaign)
     _print_failures(console, campaign)

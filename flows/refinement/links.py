@@ -137,3 +137,21 @@ def topped_up_since(parent: Campaign, child: Campaign) -> str:
         f"{len(known.opened)} of its groups: what the child measured inside them holds, and `coterie refine` would "
         "choose groups by the new evidence."
     )
+
+
+def family_lines(campaign: Campaign) -> list[str]:
+    """Report a campaign's parent and children, for `coterie status`; empty for one that has neither."""
+    lines = []
+    known = parent_of(campaign)
+    if known is not None:
+        lines.append(f"inside {len(known.opened)} groups of {known.folder}: {', '.join(known.opened)}")
+        parent = Campaign(known.folder)
+        if not parent.exists or parent.meta.identity_hash != known.identity:
+            lines.append(f"{known.folder} does not hold the campaign any more whose groups were opened")
+        elif outdated := topped_up_since(parent, campaign):
+            lines.append(outdated)
+    children, notes = children_of(campaign)
+    for child in children:
+        link_of = parent_of(child)
+        lines.append(f"{0 if link_of is None else len(link_of.opened)} groups are opened in {child.folder}")
+    return [*lines, *notes]

@@ -12,10 +12,10 @@ from attribution.analysis.target_ids import MEAN_OF_ALL
 from conf.compose import recompose
 from conf.schema import CampaignConfig
 from flows.errors import IncompleteCampaign
-from flows.plan import plan
+from flows.plan import never_separated, plan
 from flows.refine import child_config, child_folder, make_child
 from flows.refinement.choose import choose_groups, sizes_of
-from flows.refinement.links import child_folders, children_of, parent_of, topped_up_since
+from flows.refinement.links import child_folders, children_of, family_lines, parent_of, topped_up_since
 from flows.refinement.pictures import picture_decisions
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.derived import columns, publish
@@ -104,6 +104,13 @@ def test_nothing_to_open_is_said(tmp_path) -> None:
         choose_groups(single, Campaign(tmp_path / "s"))
 
 
+def test_groups_that_no_mask_separates_are_found(tmp_path) -> None:
+    config = toy(tmp_path / "c", *GROUPS)
+    assert never_separated(config, N_GROUPS) == []
+    few = never_separated(with_config(config, "campaign.n_fit=2"), N_GROUPS)
+    assert len(few) >= N_GROUPS - 4 and all(first < second for first, second in few)
+
+
 def opened(config: CampaignConfig, campaign: Campaign, *groups: str) -> tuple[CampaignConfig, Campaign]:
     chosen = with_config(config, f"refine.groups=[{','.join(groups)}]", "refine.max_models=100000")
     opening = choose_groups(chosen, campaign)
@@ -134,6 +141,7 @@ def test_a_missing_child_and_a_parent_topped_up_since_are_reported(tmp_path, mon
     assert topped_up_since(campaign, child) == ""
     monkeypatch.setattr("flows.refinement.links.n_fit_of", lambda _: 999)
     assert "topped up from 0 to 999" in topped_up_since(campaign, child)
+    assert "topped up" in family_lines(child)[1] and "opened in" in family_lines(campaign)[0]
     child.folder.rename(tmp_path / "elsewhere")
     found, notes = children_of(campaign)
     assert found == [] and "not there any more" in notes[0]

@@ -1,0 +1,285 @@
+"""Data sets of thousands: found groups beside random ones, planted truth after refine, decisions at full size, size.
+
+    python benchmarks/thousands.py pair FOUND RANDOM        two campaigns on the same pictures
+    python benchmarks/thousands.py planted FOLDER           a refined campaign with planted truth, beside cleanlab
+    python benchmarks/thousands.py judge FOLDER SHARE SEEDS a campaign's decision at a share kept, against other arms
+    python benchmarks/thousands.py start N                  N pictures by shifting and mirroring digits: time and memory
+
+cleanlab is imported where it is installed (PYTHONPATH). Prints Markdown tables. Not collected by pytest.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from attribution.curation.baselines import balanced_random  # noqa: E402
+from attribution.curation.evidence import PlayerEffects  # noqa: E402
+from attribution.curation.feature_similarity import similarities, without_near_duplicates  # noqa: E402
+from attribution.experiments.comparison import compare  # noqa: E402
+from attribution.experiments.planted_truth import agreement, average_precision  # noqa: E402
+from benchmarks.decisions_peers import out_of_sample  # noqa: E402
+from conf.compose import recompose  # noqa: E402
+from conf.schema import CampaignConfig  # noqa: E402
+from flows.decisions.evidence import curate_campaign  # noqa: E402
+from flows.players.load import load_images, with_players  # noqa: E402
+from flows.refinement.links import children_of  # noqa: E402
+from flows.refinement.pictures import picture_decisions  # noqa: E402
+from flows.store.campaign import Campaign  # noqa: E402
+from flows.store.configuration import kept_configuration  # noqa: E402
+from flows.store.examples import inspection  # noqa: E402
+from training import Dataset, Recipe, retrain, training_seed  # noqa: E402
+from training.data.planting import Planted  # noqa: E402
+from training.engine.features import embed  # noqa: E402
+
+NETWORKS = 4
+
+
+def configuration(folder: str, *overrides: str) -> CampaignConfig:
+    return recompose(kept_configuration(Campaign(folder), folder), overrides)
+
+
+def table(header: str, rows: list[tuple[object, ...]]) -> None:
+    print(f"\n| {header} |\n|{'---|' * (header.count('|') + 1)}")
+    for cells in rows:
+        print(f"| {' | '.join(str(cell) for cell in cells)} |")
+
+
+# --- found groups beside random ones ------------------------------------------------------------------------------
+
+
+def replicated(campaign: Campaign, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs of both trainings of the masks that were trained twice (pairs, targets), and accuracies of all models."""
+    read = campaign.read("outputs", ["mask_id", "replicate", "status", "outputs", "target_accuracy"])
+    ids, replicate = read["mask_id"].to_numpy(), read["replicate"].to_numpy()
+    outputs = np.array(read["outputs"].to_pylist(), dtype=np.float64)
+    accuracy = read["target_accuracy"].to_numpy(zero_copy_only=False)
+    row = {(int(mask), int(again)): at for at, (mask, again) in enumerate(zip(ids, replicate, strict=True))}
+    both = sorted(mask for mask, again in row if again == 1 and (mask, 0) in row)[:most]
+    first, second = (outputs[[row[mask, again] for mask in both]] for again in (0, 1))
+    return first, second, accuracy[replicate == 0]
+
+
+def ceilings(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n_targets,) share of the variance of single runs that the mask explains: covariance over mean variance."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    variance = (a.var(axis=0, ddof=1) + b.var(axis=0, ddof=1)) / 2
+    found: np.ndarray = (a * b).sum(axis=0) / (len(a) - 1) / variance
+    return found
+
+
+def pair(found: str, random: str) -> None:
+    campaigns = [Campaign(found), Campaign(random)]
+    most = min(len(replicated(campaign)[0]) for campaign in campaigns)
+    rows = []
+    for folder, campaign in zip((found, random), campaigns, strict=True):
+        first, second, accuracy = replicated(campaign, most)
+        low, middle, high = np.percentile(ceilings(first, second), [25, 50, 75])
+        generator = np.random.default_rng(0)
+        draws = [generator.integers(0, most, most) for _ in range(200)]
+        medians = [np.median(ceilings(first[draw], second[draw])) for draw in draws]
+        bounds = np.percentile(medians, [2.5, 97.5])
+        spread = float(np.median(first.std(axis=0, ddof=1)))
+        reached = f"{accuracy.mean():.3f} ± {accuracy.std() / len(accuracy) ** 0.5:.3f}"
+        ceiling = f"{middle:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+        name = Path(folder).name
+        rows.append((name, len(accuracy), reached, most, ceiling, f"{low:.3f}, {high:.3f}", f"{spread:.3f}"))
+    table("groups | masks | accuracy at half | trained twice | median ceiling | quartiles | median output sd", rows)
+
+
+# --- planted truth ------------------------------------------------------------------------------------------------
+
+
+def planted(folder: str) -> None:
+    config, campaign = configuration(folder), Campaign(folder)
+    dataset, truth = load_images(config)
+    children, _ = children_of(campaign)
+    rows = picture_decisions(campaign).rows
+    inside = np.array([row["campaign"] != str(campaign.folder) for row in rows])
+    print(f"{len(dataset.train)} pictures, {campaign.n_players} groups, {inside.sum()} pictures opened")
+    models = sum(len(one.read("outputs", ["mask_id"])) for one in (campaign, *children))
+    print(f"models: {models} of parent and {len(children)} children; a flat campaign at nine masks a picture: "
+          f"{9 * len(dataset.train)} and held-out ones")  # fmt: skip
+    _labels(config, dataset, truth, rows, inside)
+    _copies(config, campaign, dataset, truth, rows, inside)
+
+
+def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tuple, inside: np.ndarray) -> None:
+    n = len(dataset.train)
+    wrong = np.zeros(n, bool)
+    wrong[truth.flipped] = True
+    accused = np.array([row["rule"] == "mislabelled" for row in rows])
+    looked = np.array([row["decision"] == "review" or row["rule"] == "mislabelled" for row in rows]) & inside
+    score = np.array([np.nan if row["label_score"] is None else row["label_score"] for row in rows])
+    probabilities = out_of_sample(config, dataset)
+    own = probabilities[np.arange(n), dataset.train.labels]
+    lines = []
+
+    def add(name: str, flagged: np.ndarray, ranking: np.ndarray | None, of: np.ndarray) -> None:
+        found = agreement(set(np.flatnonzero(flagged & of)), set(np.flatnonzero(wrong & of)))
+        ranked = "–" if ranking is None else f"{average_precision(wrong[of], ranking[of]):.2f}"
+        scores = (f"{found.precision:.2f}", f"{found.recall:.2f}", ranked)
+        lines.append((name, of.sum(), found.relevant, found.flagged, *scores))
+
+    everywhere = np.ones(n, bool)
+    known = inside & np.isfinite(score)
+    add("refine: called wrong", accused, -score, known)
+    add("refine: called wrong or to look at", looked, None, known)
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    issues = find_label_issues(dataset.train.labels, probabilities)
+    quality = get_label_quality_scores(dataset.train.labels, probabilities)
+    add("cleanlab, the opened pictures", issues, -quality, known)
+    add("refine, all pictures", accused, None, everywhere)
+    add("cleanlab, all pictures", issues, -quality, everywhere)
+    lowest = own <= np.sort(own)[wrong.sum() - 1]
+    add("lowest probability of the given label, as many as are wrong", lowest, -own, everywhere)
+    table("wrong labels | pictures | wrong | flagged | precision | recall | average precision", lines)
+
+
+def _copies(
+    config: CampaignConfig, campaign: Campaign, dataset: Dataset, truth: Planted, rows: tuple, inside: np.ndarray
+) -> None:
+    n = len(dataset.train)
+    copied = np.zeros(n, bool)
+    for cluster in truth.clusters:
+        copied[list(cluster)] = True
+    dropped = np.array([row["decision"] == "drop" and row["rule"] in ("look_alike", "redundant") for row in rows])
+    alike = np.zeros(n, bool)
+    for finding in inspection(campaign) or ():
+        if finding.kind == "duplicates" and set(finding.splits) == {"train"}:
+            alike[list(finding.positions)] = True
+    features = network_features(config, dataset)
+    matrix = similarities(features, np.arange(n))
+    np.fill_diagonal(matrix, -np.inf)
+    nearest = matrix.max(axis=1)
+    lines = []
+    for name, flagged, of in (
+        ("refine: dropped as replaced by another picture", dropped & inside, inside),
+        ("plan: near-duplicates by pixels, no model", alike, np.ones(n, bool)),
+        ("embedding neighbours, as many as are copied", nearest >= np.sort(nearest)[-copied.sum()], np.ones(n, bool)),
+    ):
+        found = agreement(set(np.flatnonzero(flagged & of)), set(np.flatnonzero(copied & of)))
+        lines.append((name, of.sum(), found.relevant, found.flagged, f"{found.precision:.2f}", f"{found.recall:.2f}"))
+    spare = sum(max(0, inside[list(cluster)].sum() - 1) for cluster in truth.clusters)
+    print(f"\nof the copied pictures in opened groups {spare} are to spare (all but one of a cluster)")
+    table("copies | pictures | copied | flagged | precision | recall", lines)
+
+
+def network_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
+    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(NETWORKS)]
+    features, _ = embed(dataset, recipe, seeds, ensemble_size=NETWORKS, mode="native")
+    return features
+
+
+# --- decisions at full size ---------------------------------------------------------------------------------------
+
+
+def judge(folder: str, share: float, n_seeds: int) -> None:
+    """The campaign's own decision at a share of its players, against other ways to keep as many pictures."""
+    config, campaign = configuration(folder, f"curate.keep_share={share}", "curate.label_models=0"), Campaign(folder)
+    images, _ = load_images(config)
+    grouped = with_players(config, images)
+    evidence, found = curate_campaign(config, campaign, grouped)
+    arms = {"groups decided": found.keep[grouped.players]}
+    n_keep, n = int(arms["groups decided"].sum()), len(images.train)
+    classes = images.train.labels
+    arms["main effects of groups"] = by_main_effects(evidence.overall, grouped, n_keep)
+    features = network_features(config, images)
+    arms["near-duplicates by features"] = without_near_duplicates(features, classes, n_keep)
+    hard = el2n(config, images)
+    own = out_of_sample(config, images)[np.arange(n), classes]
+    arms["EL2N, hardest kept"] = best_of_each_class(hard, classes, n_keep)
+    arms["EL2N, hardest dropped"] = best_of_each_class(-hard, classes, n_keep)
+    arms["out-of-sample loss, highest dropped"] = best_of_each_class(own, classes, n_keep)
+    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": n_keep / n, "output": "margin_max"})
+    single = replace(
+        images, players=np.arange(n), player_names=tuple(map(str, range(n))), player_keys=None,
+        targets=images.audit, audit=images.targets,
+    )  # fmt: skip
+    seeds = [training_seed(config.campaign.seed, 2**60 + at, 0) for at in range(n_seeds)]
+
+    def correct(masks: np.ndarray, how: Recipe) -> np.ndarray:
+        outputs = retrain(single, masks, seeds, how, ensemble_size=8, mode="native").outputs
+        return np.where(np.isfinite(outputs), outputs > 0, np.nan).astype(float)
+
+    draws = np.array([balanced_random(classes, n_keep, np.random.default_rng((7, at))) for at in range(n_seeds)])
+    random = correct(draws, recipe)
+    whole = correct(np.ones((n_seeds, n), bool), replace(recipe, nominal_alpha=1.0))
+    results = {name: correct(np.tile(mask, (n_seeds, 1)), recipe) for name, mask in arms.items()}
+    print(f"{n_keep} of {n} pictures kept, {len(images.audit)} audit pictures, {n_seeds} seeds; random class-balanced "
+          f"{random.mean():.3f}, everything {whole.mean():.3f}")  # fmt: skip
+    lines = []
+    for name, values in results.items():
+        apart = compare(values, random, level=0.05 / len(results))
+        points = (100 * value for value in (apart.difference, apart.low, apart.high))
+        lines.append((name, f"{values.mean():.3f}", "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points), apart.verdict))
+    table("arm | accuracy | points beside random, interval over seeds and pictures | verdict", lines)
+
+
+def by_main_effects(overall: PlayerEffects, grouped: Dataset, n_keep: int) -> np.ndarray:
+    """Groups of the largest effect on the utility until as many pictures are kept; of the last group a part."""
+    order = np.argsort(-overall.effect)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    first = np.lexsort((np.arange(len(grouped.players)), rank[grouped.players]))[:n_keep]
+    keep = np.zeros(len(grouped.players), bool)
+    keep[first] = True
+    return keep
+
+
+def best_of_each_class(score: np.ndarray, classes: np.ndarray, n_keep: int) -> np.ndarray:
+    """The pictures of the highest score of every class, in equal shares of each."""
+    keep = np.zeros(len(score), bool)
+    share = n_keep / len(score)
+    for label in np.unique(classes):
+        rows = np.flatnonzero(classes == label)
+        keep[rows[np.argsort(-score[rows])[: round(share * len(rows))]]] = True
+    spare = np.flatnonzero(~keep)[np.argsort(-score[~keep])]
+    keep[spare[: max(0, n_keep - keep.sum())]] = True
+    return keep
+
+
+def el2n(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+    """Norm of the error vector early in training, mean over networks (Paul, Ganguli and Dziugaite 2021)."""
+    early = {**config.recipe.model_dump(), "nominal_alpha": 1.0, "epochs": max(1.0, config.recipe.epochs / 3)}
+    seeds = [training_seed(config.campaign.seed, 2**59 + at, 0) for at in range(NETWORKS)]
+    _, logits = embed(dataset, Recipe(**early), seeds, ensemble_size=NETWORKS, mode="native")
+    shifted = np.exp(logits - logits.max(axis=2, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=2, keepdims=True)
+    probabilities[:, np.arange(len(dataset.train)), dataset.train.labels] -= 1
+    found: np.ndarray = np.linalg.norm(probabilities, axis=2).mean(axis=0)
+    return found
+
+
+# --- size ---------------------------------------------------------------------------------------------------------
+
+
+def start(n_images: int, folder: str, source: str) -> None:
+    """Plan, 64 outputs of a stub, status and report of a campaign of many pictures; time and peak memory of each."""
+    from benchmarks.thousands_size import run_start
+
+    run_start(n_images, folder, source, lambda name, began: print(
+        f"| {name} | {time.perf_counter() - began:.1f} | "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} |", flush=True,
+    ))  # fmt: skip
+
+
+if __name__ == "__main__":
+    what, *rest = sys.argv[1:]
+    if what == "judge":
+        judge(rest[0], float(rest[1]), int(rest[2]))
+    elif what == "start":
+        start(int(rest[0]), rest[1], rest[2])
+    else:
+        {"pair": pair, "planted": planted}[what](*rest)

@@ -1,0 +1,110 @@
+"""A campaign's start at tens of thousands of pictures: 4,900 shifted and mirrored (for size only), and a stub engine.
+
+    python -c "from benchmarks.thousands_size import run_start; ..."   (benchmarks/thousands.py start N FOLDER SOURCE)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from attribution.analysis.target_ids import MEAN_OF_ALL
+from conf.compose import compose
+from flows.cli.status import print_status
+from flows.games.table import games_kept, make_game
+from flows.plan import plan
+from flows.report import report
+from flows.store.campaign import ANALYSIS_TABLES, Campaign
+from flows.store.faithfulness import Score, TargetScores, faithfulness_table
+from flows.store.outputs_table import outputs_table
+from flows.store.wanted import missing_models
+from training.data.dataset import ImageSet, RawImages, SourceOptions, text_array
+from training.data.parquet_source import read_parquet_folder
+
+N_MODELS, N_GROUPS = 64, 2000
+SHIFTS = [(rows, columns, mirrored) for mirrored in (False, True) for rows in (0, 2, -2) for columns in (0, 2, -2)]
+
+
+def pictures(options: SourceOptions) -> RawImages:
+    """Read Parquet pictures and fill up with shifted and mirrored ones to ten times as many."""
+    raw = read_parquet_folder(options)
+    parts = []
+    for rows, columns, mirrored in SHIFTS[:10]:
+        moved = np.roll(raw.train.images, (rows, columns), axis=(1, 2))
+        parts.append(moved[:, :, ::-1] if mirrored else moved)
+    images = np.ascontiguousarray(np.concatenate(parts))
+    n = len(images)
+    names = text_array(f"picture-{at}" for at in range(n))
+    train = ImageSet(images, np.tile(raw.train.labels, 10), np.arange(n), names)
+    return replace(raw, train=train)
+
+
+def run_start(n_images: int, folder: str, source: str, done: Callable[[str, float], None]) -> None:
+    """Plan, 64 rows of outputs, an analysis of stub numbers, status and report; `done(name, began)` after each."""
+    config = compose(
+        "cifar10",
+        [
+            "dataset=cifar10_parquet", "dataset.source=benchmarks.thousands_size:pictures", f"dataset.path={source}",
+            f"dataset.n_train={n_images}", "dataset.n_targets=500", "dataset.image_size=16", "recipe=small16",
+            "compute=local", "players.by=random", f"players.count={N_GROUPS}", f"campaign.folder={folder}",
+            f"campaign.n_fit={N_MODELS}", "campaign.n_holdout=0", "campaign.shard_size=16",
+        ],
+    )  # fmt: skip
+    print("| step | seconds | peak memory GB |\n|---|---|---|")
+    with games_kept():
+        began = time.perf_counter()
+        make_game(config)
+        done(f"read {n_images:,} pictures and find {N_GROUPS:,} groups", began)
+        began = time.perf_counter()
+        plan.fn(config)
+        done("plan (inspection of all pictures included)", began)
+    campaign = Campaign(folder)
+    began = time.perf_counter()
+    generator = np.random.default_rng(0)
+    for rows in missing_models(config, campaign):
+        m, share = len(rows), np.full(len(rows), 0.5)
+        columns = {
+            "status": ["ok"] * m, "outputs": generator.normal(size=(m, 500)).astype(np.float32), "mode": "stub",
+            "train_accuracy": share, "target_accuracy": share, "audit_accuracy": share, "device": "cpu",
+            "train_seconds": np.full(m, 0.01), "ensemble_size": 16, "host": "here",
+        }  # fmt: skip
+        campaign.write_outputs(rows, outputs_table(campaign, rows, columns))
+    done(f"{N_MODELS} models of a stub", began)
+    publish_stub(campaign)
+    began = time.perf_counter()
+    print_status(folder, [])
+    done("status", began)
+    began = time.perf_counter()
+    report.fn(config)
+    size = (Path(folder) / "report.html").stat().st_size / 2**20
+    done(f"report ({size:.1f} MB)", began)
+
+
+def publish_stub(campaign: Campaign) -> None:
+    """An analysis without findings: effects of every group on the mean, and one target's scores."""
+    n = campaign.n_players
+    value = np.random.default_rng(1).normal(size=n)
+    effects = {
+        "target": np.zeros(n), "player": np.arange(n), "effect": value, "shrunken": value, "stderr": np.ones(n),
+        "p_value": np.ones(n), "q_value": np.ones(n),
+    }  # fmt: skip
+    tables = {name: schema.empty_table() for name, schema in ANALYSIS_TABLES.items()}
+    both = [{**effects, "target": np.full(n, target)} for target in (0, MEAN_OF_ALL)]
+    tables["effects"] = pa.concat_tables([pa.table(one).cast(ANALYSIS_TABLES["effects"]) for one in both])
+    half, names = Score(0.5, 0.5, 0.5), ("datamodel", "proxy", "spectrum")
+    scores = {
+        ("none", "noise_ceiling"): half,
+        **{(name, metric): half for name in names for metric in ("r2", "lds")},
+        ("none", "output_sd"): Score(1.0),
+        ("spectrum", "n_interactions"): Score(0.0),
+        ("spectrum", "gate_p"): Score(0.5),
+        ("spectrum", "gate_q"): Score(0.5),
+        ("spectrum", "gate_open"): Score(0.0),
+    }
+    tables["faithfulness"] = faithfulness_table([TargetScores(target, scores) for target in (0, MEAN_OF_ALL)])
+    campaign.publish_analysis("stub", tables, {"created": "2026-01-01T00:00:00+00:00", "n_open": 0, "n_explained": 1})

@@ -6,6 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
+
+from attribution.analysis.target_ids import MEAN_OF_ALL
+from attribution.levels import LABEL_RATE
 from flows.errors import IncompleteCampaign
 from flows.refinement.links import children_of, topped_up_since
 from flows.store.campaign import Campaign
@@ -13,6 +17,7 @@ from flows.store.derived import about, read_derived
 
 EVIDENCE_AGAINST = ("mislabelled", "label_conflict", "look_alike", "redundant")
 EVIDENCE_FOR = ("synergy", "representative")
+HARM_RATE = 0.1  # false discovery rate of "the group lowers the mean output"
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ def picture_decisions(campaign: Campaign) -> PictureDecisions:
     one exception: where the parent drops the group and the child has no evidence about the picture itself, the
     picture goes with its group. Evidence about the picture is a wrong or contradicting label, another picture that
     replaces it, a set that needs it, or an effect whose 95% interval lies above 0.
+
+    One wrong label of thousands harms less than a campaign can show, so no single picture is called wrong there. Two
+    kinds of evidence together put it up for review: models that did not see it contradict its label (false discovery
+    rate `LABEL_RATE`), and its group lowers the mean output over all targets (`HARM_RATE`).
     """
     if about(campaign, "decisions") is None:
         raise IncompleteCampaign(f"{campaign.folder} has no decisions.json. Run `coterie curate {campaign.folder}`")
@@ -85,14 +94,14 @@ def picture_decisions(campaign: Campaign) -> PictureDecisions:
             continue
         finer = picture_decisions(child)
         notes += [note for note in finer.notes if note not in notes]
-        inside = _opened(campaign, child, players)
+        inside, harmful = _opened(campaign, child, players), harmful_groups(campaign)
         changed: Counter[str] = Counter()
         for row in finer.rows:
             position = row["position"]
             if position not in inside:
                 continue
             before = found[position]
-            found[position] = resolved = _resolve(before, row)
+            found[position] = resolved = _with_label(_resolve(before, row), before, harmful)
             if resolved["decision"] != before["decision"]:
                 changed[f"{before['decision']} to {resolved['decision']}"] += 1
         if changed:
@@ -117,6 +126,30 @@ def _resolve(group: dict[str, Any], picture: dict[str, Any]) -> dict[str, Any]:
         reason = f"Its group “{group['player_name']}” goes, and this picture is worth keeping: {picture['reason']}"
         return {**picture, "decision": "keep", "reason": reason, "group_decision": "drop"}
     return {**picture, "group_decision": group["decision"]}
+
+
+def harmful_groups(campaign: Campaign) -> dict[str, float]:
+    """Return the groups whose presence lowers the mean output over all targets, by name, with their q-values."""
+    if campaign.analysis is None:
+        return {}
+    table = campaign.read("effects", ["target", "player", "effect", "q_value"])
+    of_all = table.filter(pc.equal(table["target"], MEAN_OF_ALL)).to_pylist()
+    names = campaign.meta.player_names
+    low = [row for row in of_all if row["effect"] < 0 and row["q_value"] <= HARM_RATE]
+    return {names[row["player"]]: row["q_value"] for row in low}
+
+
+def _with_label(row: dict[str, Any], group: dict[str, Any], harmful: dict[str, float]) -> dict[str, Any]:
+    """Put a picture up for review whose label other models contradict, in a group that does harm."""
+    contradicted = row["label_q"] is not None and row["label_q"] <= LABEL_RATE
+    if row["decision"] != "keep" or not contradicted or group["player_name"] not in harmful:
+        return row
+    reason = (
+        f"Models that did not see it contradict its label (q = {row['label_q']:.2g}), and its group "
+        f"“{group['player_name']}” lowers the mean output (q = {harmful[group['player_name']]:.2g}). This does not "
+        "show that its label is wrong. It is kept; look at it."
+    )
+    return {**row, "decision": "review", "rule": "label_in_doubt", "reason": reason}
 
 
 def _players(campaign: Campaign) -> dict[int, int]:

@@ -35,7 +35,9 @@ def with_config(config: CampaignConfig, *overrides: str) -> CampaignConfig:
     return recompose(config.model_dump(mode="json"), overrides)
 
 
-def planned(folder: Path, harm: dict[int, float] | None = None) -> tuple[CampaignConfig, Campaign]:
+def planned(
+    folder: Path, harm: dict[int, float] | None = None, q_value: float = 0.5
+) -> tuple[CampaignConfig, Campaign]:
     """A campaign of groups with an analysis in which some groups are harmful; nothing is trained."""
     config = toy(folder, *GROUPS)
     plan.fn(config)
@@ -45,7 +47,7 @@ def planned(folder: Path, harm: dict[int, float] | None = None) -> tuple[Campaig
         effect[player] = value
     effects = {
         "target": np.full(N_GROUPS, MEAN_OF_ALL), "player": np.arange(N_GROUPS), "effect": effect, "shrunken": effect,
-        "stderr": np.full(N_GROUPS, 0.01), "p_value": np.full(N_GROUPS, 0.5), "q_value": np.full(N_GROUPS, 0.5),
+        "stderr": np.full(N_GROUPS, 0.01), "p_value": np.full(N_GROUPS, 0.5), "q_value": np.full(N_GROUPS, q_value),
     }  # fmt: skip
     tables = {name: schema.empty_table() for name, schema in ANALYSIS_TABLES.items()}
     tables["effects"] = pa.table(effects).cast(ANALYSIS_TABLES["effects"])
@@ -53,9 +55,11 @@ def planned(folder: Path, harm: dict[int, float] | None = None) -> tuple[Campaig
     return config, campaign
 
 
-def decide(campaign: Campaign, **by_player: dict[int, tuple[str, str, float]]) -> None:
+def decide(
+    campaign: Campaign, said: dict[int, tuple[str, str, float]] | None = None, in_doubt: tuple[int, ...] = ()
+) -> None:
     """Write decisions: keep, but for the players named with (decision, rule, lower end of the effect)."""
-    said = by_player.get("said", {})
+    said = said or {}
     rows = []
     for player, name in enumerate(campaign.meta.player_names):
         decision, rule, low = said.get(player, ("keep", "worth", -0.1))
@@ -63,6 +67,7 @@ def decide(campaign: Campaign, **by_player: dict[int, tuple[str, str, float]]) -
             {
                 "player": player, "name": name, "decision": decision, "rule": rule, "reason": f"because of {rule}.",
                 "effect_low": low, "effect_high": 0.2, "cluster": -1, "stands_in": -1,
+                "label_q": 0.1 if player in in_doubt else 0.9,
             }
         )  # fmt: skip
     publish(campaign, "decisions", columns(rows, DECISIONS), {"key": "k"})
@@ -181,3 +186,17 @@ def test_pictures_are_decided_by_the_finest_evidence_there_is(tmp_path) -> None:
     assert sum(row["decision"] == "drop" for row in found.rows) == 4
     assert "3 of 8 pictures" in found.notes[0] and "1 from drop to keep" in found.notes[0]
     assert [row["position"] for row in found.rows] == list(range(80))
+
+
+@pytest.mark.parametrize(("q_value", "expected"), [(0.01, "review"), (0.5, "keep")])
+def test_a_contradicted_label_is_looked_at_where_its_group_does_harm(tmp_path, q_value: float, expected: str) -> None:
+    config, campaign = planned(tmp_path / "p", harm={3: -0.5}, q_value=q_value)
+    decide(campaign)
+    _, child = opened(config, campaign, campaign.meta.player_names[3], campaign.meta.player_names[5])
+    decide(child, in_doubt=tuple(range(N_GROUPS - 2, child.n_players)))
+    rows = [row for row in picture_decisions(campaign).rows if row["campaign"] == str(child.folder)]
+    owner = {name: number for number, name in enumerate(campaign.meta.player_names)}
+    examples = campaign.read("examples", ["split", "name", "group"]).to_pylist()
+    group = {row["name"]: owner[row["group"]] for row in examples if row["split"] == "train"}
+    decided = {number: {row["decision"] for row in rows if group[row["name"]] == number} for number in (3, 5)}
+    assert decided == {3: {expected}, 5: {"keep"}}

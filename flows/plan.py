@@ -205,7 +205,7 @@ def announce_findings(findings: tuple[Finding, ...], new: bool, log: Any) -> Non
 
 
 def never_separated(config: CampaignConfig, n_players: int) -> list[tuple[int, int]]:
-    """Find players that every fit mask includes or leaves out together, so that their effects cannot be told apart.
+    """Find players that every fit mask includes or leaves out together, so that their effects are not identified.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ def check_openable(names: Sequence[str], sizes: np.ndarray, opened: Sequence[str
             )
         if sizes[at[name]] < 2:
             raise TrainingInputError(
-                f"group {name!r} holds one picture, so there is nothing inside it to tell apart. Name a larger group."
+                f"group {name!r} holds one picture, so there is nothing inside it to compare. Name a larger group."
             )
     if len(set(opened)) != len(opened):
         raise TrainingInputError(f"a group is named twice among {', '.join(opened)}. Name each once.")

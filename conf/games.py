@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from conf.section import Section
 
 # Games that bring their own data: the sections `dataset` and `recipe` do not concern them, nor their identity.
-WITHOUT_IMAGES: frozenset[str] = frozenset({"trainer", "recorded"})
+WITHOUT_IMAGES: frozenset[str] = frozenset({"trainer", "recorded", "patches", "components"})
 
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
@@ -18,7 +20,8 @@ class GameConfig(Section):
     kind: str = Field(
         default="retraining",
         min_length=1,
-        description="The game's name: retraining trains one model per mask; trainer calls a function of your own.",
+        description="The game's name: retraining trains one model per mask; trainer calls a function of your own; "
+        "patches and components mask one fixed model.",
     )
     function: str | None = Field(
         default=None,
@@ -59,6 +62,55 @@ class GameConfig(Section):
     seconds_per_call: float | None = Field(
         default=None, gt=0, description="Longest time of one call in seconds; a longer one fails. No limit when empty."
     )
+
+    model: str | None = Field(
+        default=None,
+        pattern=_FUNCTION,
+        description="For patches and components: a function without arguments, package.module:name, that returns "
+        "(module, images, labels), the module in evaluation mode. A small network on digits when empty.",
+    )
+    n_images: int = Field(
+        default=24, ge=1, le=100_000, description="For patches and components: the first images, which are explained."
+    )
+    n_unseen: int = Field(
+        default=500, ge=0, description="For patches and components: the images after them, which judge decisions."
+    )
+    margin: Literal["margin_max", "margin_lse", "logit"] = Field(
+        default="margin_max",
+        description="For patches and components: correct logit less the largest other, less logsumexp of the others, "
+        "or alone.",
+    )
+    batch_size: int = Field(
+        default=256, ge=1, description="For patches and components: (mask, image) pairs in one forward pass."
+    )
+    regions: str = Field(
+        default="4x4",
+        description="For patches: a grid (4x4), a number of superpixels (16), or a .npy file with the region of every "
+        "pixel.",
+    )
+    fill: Literal["mean", "grey", "black", "blur", "noise"] = Field(
+        default="mean", description="For patches: what a region that is left out shows."
+    )
+    components: str | tuple[str, ...] = Field(
+        default="channels",
+        description="For components: channels, blocks (branches of residual blocks), heads, or a list of module names.",
+    )
+    within: tuple[str, ...] | None = Field(
+        default=None, description="For components: only those inside these modules; everywhere when empty."
+    )
+    ablation: Literal["zero", "mean"] = Field(
+        default="mean", description="For components: zero, or the mean over the images, in place of what is left out."
+    )
+
+    @field_validator("components", "within", mode="before")
+    @classmethod
+    def _numbered_modules_are_text_here(cls, given: object) -> object:
+        return tuple(str(name) for name in given) if isinstance(given, (list, tuple)) else given
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _a_number_of_superpixels_is_text_here(cls, given: object) -> object:
+        return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
     @field_validator("players", "targets", "version", mode="before")
     @classmethod

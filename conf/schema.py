@@ -121,15 +121,20 @@ else:
 class SamplerConfig(Section):
     """How masks are drawn."""
 
-    kind: Literal["bernoulli", "fixed_size", "antithetic"] = Field(
+    kind: Literal["bernoulli", "fixed_size", "antithetic", "spex"] = Field(
         default="bernoulli",
-        description="Every player by itself; the same number in every mask; a mask and its complement in turn.",
+        description="Every player by itself; the same number in every mask; a mask and its complement in turn; or the "
+        "structured masks of SPEX.",
     )
     alpha: float = Field(default=0.5, gt=0, lt=1, description="Probability that a player is in the training set.")
     other_alphas: tuple[float, ...] | None = Field(
         default=None,
         description="Further alphas: masks take alpha and these in turn. Small ones show large clusters of copies; "
         "results are reported at alpha, and every model takes the training steps of alpha. Empty: alpha alone.",
+    )
+
+    max_order: int = Field(
+        default=5, ge=1, le=MAX_ORDER, description="For sampler.kind=spex: members of the largest set decoded."
     )
 
     @property
@@ -144,6 +149,15 @@ class SamplerConfig(Section):
             raise ValueError(f"several alphas need sampler.kind=bernoulli; got {self.kind}")
         if not all(0 < value < 1 for value in others) or len(set(self.alphas)) != len(self.alphas):
             raise ValueError(f"sampler.other_alphas must lie in (0, 1) and differ; got {list(others)}")
+        return self
+
+    @model_validator(mode="after")
+    def _spex_needs_half(self) -> SamplerConfig:
+        if self.kind == "spex" and self.alpha != 0.5:
+            raise ValueError(
+                f"the masks of SPEX include every player half of the time; got alpha = {self.alpha}. Set "
+                "sampler.alpha=0.5 or sampler.kind=bernoulli"
+            )
         return self
 
     @model_validator(mode="after")
@@ -338,6 +352,8 @@ def identity_settings(config: CampaignConfig) -> dict[str, object]:
         else:
             flat[section] = value
     exempt = EXEMPT_FROM_IDENTITY | ({"dataset", "recipe", "players"} if config.game.kind in WITHOUT_IMAGES else set())
+    if config.sampler.kind != "spex":
+        exempt |= {"sampler.max_order"}  # of the structured masks alone
     return {
         key: value for key, value in sorted(flat.items()) if key not in exempt and key.split(".")[0] not in exempt
     }

@@ -22,7 +22,7 @@ from flows.store.configuration import keep_configuration
 from flows.store.examples import INSPECTION, inspect_examples
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.schemas import mask_column
-from flows.store.wanted import wanted
+from flows.store.wanted import spex_design, wanted
 from training import sample_masks
 from training.data.inspection import KINDS, Finding, summarize
 from training.masks import mask_alphas
@@ -84,6 +84,9 @@ def plan(config: CampaignConfig) -> PlanSummary:
     )
     if game.deterministic and config.campaign.n_replicates:
         log.info("%s is deterministic: replicates are equal. campaign.n_replicates=0 saves them", game.name)
+    design = spex_design(config, game.n_players)
+    if design is not None:
+        log.info("%r: %d of the %d fit masks are a complete design", design, design.n_masks, config.campaign.n_fit)
     with campaign.lock():
         create(campaign, config, game)
         keep_configuration(campaign, config)
@@ -169,7 +172,12 @@ def masks_table(config: CampaignConfig, rows: RowRange, n_players: int) -> pa.Ta
     ids = np.arange(rows.mask_ids.start, rows.mask_ids.stop, dtype=np.int64)
     several = bool(config.sampler.other_alphas)
     alpha = config.sampler.alphas if several else config.sampler.alpha
-    masks = sample_masks(n_players, alpha=alpha, seed=config.campaign.seed, sampler=config.sampler.kind, ids=ids)
+    design = spex_design(config, n_players) if rows.role == "fit" else None
+    if design is not None:
+        masks = design.masks(ids)
+    else:
+        sampler = "bernoulli" if config.sampler.kind == "spex" else config.sampler.kind  # held-out masks are uniform
+        masks = sample_masks(n_players, alpha=alpha, seed=config.campaign.seed, sampler=sampler, ids=ids)
     return pa.table(
         {
             "mask_id": ids,

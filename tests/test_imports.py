@@ -105,6 +105,7 @@ ORDER = {
         ["refinement"],
         ["compute"],
         ["games"],
+        ["lenses"],
         ["players"],
         ["store"],
         ["storage"],

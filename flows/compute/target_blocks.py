@@ -17,6 +17,7 @@ from flows.store.campaign import Campaign
 from flows.store.compaction import read_targets
 from flows.store.examples import player_classes, target_classes
 from flows.store.roles import RowRange, first_id
+from flows.store.wanted import spex_design
 from training.packed_masks import PackedMasks
 
 BYTES_AT_ONCE = 2**29  # outputs the driver holds at a time
@@ -111,6 +112,7 @@ class TargetBlocks:
         AnalysisJob
             The masks, their groups, and the settings of the analysis.
         """
+        design = spex_design(config, self.campaign.n_players)
         return AnalysisJob(
             fit_masks=PackedMasks.pack(self.fit_masks),
             holdout_masks=PackedMasks.pack(self.holdout_masks) if len(self.holdout_ids) else None,
@@ -127,6 +129,7 @@ class TargetBlocks:
                 "published_targets": self._spread(self.settings.published_targets),
                 "device": self.settings.device,
                 "sampler": config.sampler.kind,
+                **({} if design is None else {"settings": {"spex": design}}),
             },
         )
 

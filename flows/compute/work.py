@@ -6,6 +6,7 @@ Each function takes what all tasks share and one task, both plain data, and retu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,16 +126,20 @@ def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
         Without q-values: the driver assigns them over all blocks.
     """
     from attribution.analysis.block_tables import analyse_targets
+    from attribution.masks.design import structured_masks
 
-    return analyse_targets(
-        job.fit_masks.unpack(),
-        block.fit_outputs,
-        holdout_masks=None if job.holdout_masks is None else job.holdout_masks.unpack(),
-        holdout_outputs=block.holdout_outputs,
-        holdout_replicates=block.replicate_outputs,
-        groups=job.groups,
-        target_ids=block.target_ids,
-        target_classes=block.target_classes,
-        with_q_values=False,  # the driver assigns them over all blocks
-        **job.settings,
-    )
+    # Inclusions of a SPEX design depend on each other; the scores' estimators would refuse them.
+    is_design = job.settings.get("settings", {}).get("spex") is not None
+    with structured_masks() if is_design else nullcontext():
+        return analyse_targets(
+            job.fit_masks.unpack(),
+            block.fit_outputs,
+            holdout_masks=None if job.holdout_masks is None else job.holdout_masks.unpack(),
+            holdout_outputs=block.holdout_outputs,
+            holdout_replicates=block.replicate_outputs,
+            groups=job.groups,
+            target_ids=block.target_ids,
+            target_classes=block.target_classes,
+            with_q_values=False,  # the driver assigns them over all blocks
+            **job.settings,
+        )

@@ -24,6 +24,8 @@ GAMES: dict[str, str] = {
     "retraining": "flows.games.retraining:from_config",
     "recorded": "flows.games.recorded:from_config",
     "trainer": "flows.games.trainer.game:from_config",
+    "patches": "flows.games.lenses:from_config",
+    "components": "flows.games.lenses:from_config",
 }
 
 _kept: dict[str, Game] | None = None
@@ -89,7 +91,7 @@ def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence
     """
     named = {text.partition("=")[0].lstrip("+") for text in overrides}
     settings = config.game
-    code = {f"game.{key}": getattr(settings, key) for key in ("function", "setup", "players", "targets")}
+    code = {f"game.{key}": getattr(settings, key) for key in ("function", "setup", "players", "targets", "model")}
     own_code.asked_by_folder(
         folder, {key: given for key, given in code.items() if given and ":" in given and key not in named}
     )
@@ -97,12 +99,19 @@ def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence
 
 def runs_unnamed_code(config: CampaignConfig) -> bool:
     """Whether evaluating this configuration would run a function that only a campaign's folder names."""
-    return config.game.kind == "trainer" and own_code.is_unnamed(config.game.function)
+    named = {"trainer": config.game.function, "patches": config.game.model, "components": config.game.model}
+    return config.game.kind in named and own_code.is_unnamed(named[config.game.kind])
 
 
 def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
     """Return the packages and modules of the user's own that evaluating a configuration needs on every node."""
-    given = [config.game.function, config.game.setup] if config.game.kind in ("trainer", "recorded") else []
+    of_game = {
+        "trainer": [config.game.function, config.game.setup],
+        "recorded": [config.game.function, config.game.setup],
+        "patches": [config.game.model],
+        "components": [config.game.model],
+    }
+    given = of_game.get(config.game.kind, [])
     return own_code.travelling(reference for reference in given if reference is not None)
 
 

@@ -21,6 +21,7 @@ from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetV
 from flows.reporting.experiments import read_experiments
 from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure, removal_curve
 from flows.reporting.images import Picture
+from flows.reporting.lens_figures import lens_section
 from flows.reporting.players import read_players
 from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
@@ -96,6 +97,7 @@ def build_report(
         runs=[run for run in runs if isinstance(run, Mapping)],
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         draw=draw,
+        lens=lens_section(campaign, data),
     )
 
 
@@ -189,7 +191,10 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
         tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
     ceiling = data.median("none", "noise_ceiling")
     remark = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
-    tiles.append((text.fixed(ceiling), "noise ceiling", remark))
+    if campaign.meta.get("deterministic"):
+        tiles.append(("exact", "outputs", "a mask has one output; intervals are over masks"))
+    else:
+        tiles.append((text.fixed(ceiling), "noise ceiling", remark))
     tiles.append(
         (
             f"{data.n_open:,} / {len(data.faithfulness):,}",

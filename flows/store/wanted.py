@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from conf.schema import CampaignConfig
+from flows.errors import CoterieError
 from flows.runtime.versions import attribution_version
 from flows.store.campaign import Campaign, digest
 from flows.store.roles import RowRange, missing_shards, wanted_ranges
+
+if TYPE_CHECKING:
+    from attribution import SpexDesign
+
+
+class ImpossibleDesign(CoterieError):
+    """A structured design that the number of fit masks cannot hold.
+
+    Attributes
+    ----------
+    exit_code : int
+        2.
+    """
+
+    exit_code = 2
 
 
 def wanted(config: CampaignConfig) -> list[RowRange]:
@@ -27,6 +45,34 @@ def wanted(config: CampaignConfig) -> list[RowRange]:
     if config.game.kind == "recorded":
         return Campaign(settings.folder).planned()
     return wanted_ranges(settings.n_fit, settings.n_holdout, settings.n_replicates)
+
+
+def spex_design(config: CampaignConfig, n_players: int) -> SpexDesign | None:
+    """Return the largest SPEX design among the fit masks that a configuration asks for.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    n_players : int
+
+    Returns
+    -------
+    SpexDesign or None
+        None for another sampler. Fit mask k is mask k of the design, so that asking for more keeps every mask.
+
+    Raises
+    ------
+    ImpossibleDesign
+        Where not even the smallest design fits; the message names the sizes that do.
+    """
+    if config.sampler.kind != "spex":
+        return None
+    from attribution import AttributionError, SpexDesign
+
+    try:
+        return SpexDesign.within(n_players, config.campaign.n_fit, config.sampler.max_order, config.campaign.seed)
+    except AttributionError as error:
+        raise ImpossibleDesign(f"sampler.kind=spex: {error} Set campaign.n_fit or sampler.max_order") from error
 
 
 def missing_models(config: CampaignConfig, campaign: Campaign) -> list[RowRange]:

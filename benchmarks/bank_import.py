@@ -65,7 +65,8 @@ def attribute_once(campaign: str) -> None:
 
     found = Campaign(campaign)
     config = recompose(
-        kept_configuration(found, campaign), ["attribution.n_targets=16", "attribution.pooled_targets=false"]
+        kept_configuration(found, campaign),
+        ["attribution.n_targets=16", "attribution.pooled_targets=false", "attribution.published_targets=0"],
     )
     began = time.monotonic()
     data = TargetBlocks(found, config)

@@ -129,6 +129,9 @@ def register(app: typer.Typer, run: Run) -> None:
             Path | None, typer.Option(help="Where the figure goes (png, svg, pdf); score.png in the folder.")
         ] = None,
         seed: Annotated[int, typer.Option(min=0, help="Of resamples and of the random baseline.")] = 0,
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Settings of the campaign to change.")
+        ] = None,
         as_json: AsJson = False,
         yes: Yes = False,
     ) -> None:
@@ -142,7 +145,7 @@ def register(app: typer.Typer, run: Run) -> None:
         run_score(
             campaign, attributions or [], baselines=baselines, removal=removal, removal_targets=removal_targets,
             removal_seeds=removal_seeds, removal_random=removal_random, max_models=max_models, planted=planted,
-            figure=figure, seed=seed, as_json=as_json, agreed=yes,
+            figure=figure, seed=seed, overrides=settings or [], as_json=as_json, agreed=yes,
         )  # fmt: skip
 
 

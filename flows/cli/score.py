@@ -42,6 +42,7 @@ def run_score(
     planted: str | None,
     figure: Path | None,
     seed: int,
+    overrides: list[str],
     as_json: bool,
     agreed: bool,
 ) -> None:
@@ -61,6 +62,8 @@ def run_score(
         Budget of the removals.
     figure : Path or None
         Where the figure goes; score.png in the campaign's folder when None.
+    overrides : list of str
+        Settings to change, written key=value: a trainer's function, for instance.
     as_json : bool
         Print one JSON document instead of tables.
 
@@ -75,7 +78,7 @@ def run_score(
     log_to_stderr()
     if figure is not None and figure.suffix not in FIGURES:
         raise ConfigError(f"--figure writes {', '.join(FIGURES)}; got {figure}")
-    campaign, config = _settings(where)
+    campaign, config = _settings(where, overrides)
     campaign.meta  # noqa: B018  raises where there is no campaign
     tried = None if removal is None else Removal(removal, removal_targets, removal_seeds, removal_random)
     if tried is not None:
@@ -95,12 +98,12 @@ def run_score(
     _print(scores, written)
 
 
-def _settings(where: str) -> tuple[Campaign, CampaignConfig | None]:
+def _settings(where: str, overrides: list[str]) -> tuple[Campaign, CampaignConfig | None]:
     """The campaign and its settings; a folder that holds none can be scored without features and removals."""
-    campaign, config = locate(where)
+    campaign, config = locate(where, overrides)
     if config is None:
         with contextlib.suppress(IncompleteCampaign):
-            config = configuration(where)
+            config = configuration(where, overrides)
     return campaign, config
 
 

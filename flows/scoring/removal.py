@@ -12,7 +12,7 @@ import numpy as np
 from attribution.randomness import Purpose, random_stream
 from attribution.scoring.removal import RemovalReport, most_important, score_removal
 from conf.schema import CampaignConfig
-from flows.compute.ray_cluster import session
+from flows.compute.session import session_of
 from flows.errors import IncompleteCampaign
 from flows.experiments.budget import ASK_ABOVE, own_models
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
@@ -20,7 +20,7 @@ from flows.experiments.results import read_results
 from flows.experiments.training import Batch, expected_time, train_missing
 from flows.games.base import Game
 from flows.games.retraining import Retraining
-from flows.games.table import full_identity, make_game, require_evaluation
+from flows.games.table import evaluator, require_evaluation
 from flows.runtime.logs import Log
 from flows.scoring.matrices import BadScore
 from flows.store.campaign import Campaign, digest
@@ -117,15 +117,14 @@ def run_removal(
     NoTrainer
         For a recorded bank.
     """
-    require_evaluation(config, "counterfactual removal (`coterie score --removal`)")
+    require_evaluation(config, "counterfactual removal (`coterie score --removal`)", accepts_trainer=True)
     if not 1 <= removal.n_removed < campaign.n_players:
         raise BadScore(f"--removal {removal.n_removed} of {campaign.n_players} players. Give a number in between")
     chosen = targets[: removal.n_targets]
-    game = make_game(config)
-    campaign.check_identity(full_identity(config, game))
+    game = evaluator(config, campaign)
     content = _content(campaign, methods, chosen, removal)
     key = digest(content)[:16]
-    with campaign.lock(), session(config.compute.ray_address, config.compute.workers) as cluster:
+    with campaign.lock(), session_of(config) as cluster:
         plan = next((one for one in plans(campaign, "score") if one.key == key), None)
         if plan is None:
             plan = freeze(campaign, "score", key, len(content["removed"]), plain(content))

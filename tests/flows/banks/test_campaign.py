@@ -38,6 +38,7 @@ def test_a_recorded_bank_goes_from_import_to_export(
     from flows.certify import certify
     from flows.curate import curate
     from flows.decisions.export import export
+    from flows.scoring.removal import Removal
     from flows.scoring.scoring import score_campaign
     from flows.store.derived import read_derived
 
@@ -74,6 +75,12 @@ def test_a_recorded_bank_goes_from_import_to_export(
     certify.fn(recompose(kept_configuration(campaign, str(campaign.folder)), [*named, "certify.n_bases=16"]))
     (row,) = read_derived(campaign, "certification").to_pylist()
     assert row["measured"] == pytest.approx(-2.0, abs=0.6) and row["verdict"] == "certified"
+    removal = Removal(n_removed=4, n_targets=2, n_seeds=2, n_random=4)
+    removed = score_campaign(
+        campaign, recompose(kept_configuration(campaign, str(campaign.folder)), named), [], logging.getLogger("test"),
+        baselines="datamodel", removal=removal,
+    ).removal  # fmt: skip
+    assert removed is not None and removed.losses["datamodel"].value > 0
     scores = score_campaign(campaign, config, [], logging.getLogger("test"))
     assert set(scores.lds.scores) == {"random", "class", "datamodel"} and scores.ranking[0] == "datamodel"
     with pytest.raises(CoterieError, match="a race of rules .* no trainer"):

@@ -41,9 +41,11 @@ class RowFile:
 
     def put(self, places: np.ndarray, rows: np.ndarray) -> None:
         """Write rows (m, width) to their places (m,); runs of neighbouring places are one write."""
+        if not len(places):
+            return
         content = np.ascontiguousarray(rows, self._dtype)
         size = self._width * self._dtype.itemsize
-        starts = np.flatnonzero(np.diff(places, prepend=places[:1] - 2) != 1) if len(places) else places
+        starts = np.flatnonzero(np.diff(places, prepend=places[:1] - 2) != 1)
         for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
             self._file.seek(int(places[start]) * size)
             self._file.write(content[start:stop].tobytes())

@@ -110,6 +110,23 @@ def test_every_form_of_a_bank_becomes_the_same_campaign(form: str, tmp_path: Pat
     assert done.campaign.meta.identity_hash == reference.campaign.meta.identity_hash
 
 
+@pytest.mark.parametrize(("block", "fragment"), [(60, 2**25), (1000, 100), (7, 37)])
+def test_blocks_and_fragments_of_any_size_give_the_same_campaign(
+    block: int, fragment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks, outputs = np.concatenate([MASKS, MASKS[[5, 90]]]), np.concatenate([OUTPUTS, OUTPUTS[[5, 90]] + 1])
+    files = save(tmp_path, masks=masks, outputs=outputs)
+    whole = imported(tmp_path, "whole", **files)
+    monkeypatch.setattr("flows.banks.scan.BLOCK_BYTES", block)
+    monkeypatch.setattr("flows.banks.writing.FRAGMENT_BYTES", fragment)
+    pieces = imported(tmp_path, "pieces", **files)
+    assert pieces.campaign.meta.identity_hash == whole.campaign.meta.identity_hash
+    assert len(pieces.campaign.trained()) >= len(whole.campaign.trained())
+    for role, replicate in (("fit", 0), ("holdout", 0), ("holdout", 1)):
+        pairs = (done.campaign.training_pairs(role, replicate) for done in (whole, pieces))
+        assert all(np.array_equal(one, other) for one, other in zip(*pairs, strict=True))
+
+
 def test_what_was_recognised_is_reported(tmp_path: Path) -> None:
     said = {form: " ".join(imported(tmp_path, form, **FORMS[form](tmp_path / f"files of {form}")).notes)
             for form in ("transposed", "signs", "packed")}  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attribution.lazy import attach
 
 if TYPE_CHECKING:
+    from attribution.containers import unpack_masks
     from attribution.duplicates.search import (  # earlier names
         ClusterSearch,
         CopyGroup,

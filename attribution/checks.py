@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from attribution.containers import as_array
 from attribution.errors import AttributionError
 from attribution.types import Array, Masks
 
@@ -204,7 +205,7 @@ def check_masks(masks: Any, n_players: int | None = None, name: str = "masks", *
     Parameters
     ----------
     masks : (m, n) bool, or numbers that are all 0 or 1
-        True where a player is in the training set.
+        True where a player is in the training set. Any container of `attribution.containers.as_array`.
     n_players : int or None
         Required number of columns; None accepts any.
     name : str
@@ -222,21 +223,26 @@ def check_masks(masks: Any, n_players: int | None = None, name: str = "masks", *
     AttributionError
         If the shape is another one, or values other than 0 and 1 occur.
     """
-    if isinstance(masks, np.ma.MaskedArray) and np.ma.getmaskarray(masks).any():
-        raise AttributionError(f"{name} hold masked entries; a player is in a mask or is not. Leave such rows out.")
-    rows = np.asarray(masks)
+    rows = as_array(masks, name)
     if rows.ndim != 2 or (0 in rows.shape and not allow_empty):
         least = "" if allow_empty else ", both at least 1"
         raise AttributionError(f"{name} must have shape (n_masks, n_players){least}; got {rows.shape}.")
     if n_players is not None and rows.shape[1] != n_players:
+        packed = rows.dtype == np.uint8 and rows.shape[1] == -(-n_players // 8)
+        remedy = " Unpack packed bits with attribution.unpack_masks (np.unpackbits)." if packed else ""
         raise AttributionError(
             f"{name} must have shape (n_masks, {n_players}), one column per player of the model; got {rows.shape}."
+            f"{remedy}"
         )
     if rows.dtype != np.bool_:
+        if rows.dtype.kind == "f" and np.isnan(rows).any():
+            raise AttributionError(
+                f"{name} hold missing or masked entries; a player is in a mask or is not. Leave such rows out."
+            )
         if rows.dtype.kind not in "iuf" or not np.isin(rows, (0, 1)).all():
             raise AttributionError(
                 f"{name} must be boolean (True = the player is in the training set); got {rows.dtype} with other "
-                "values than 0 and 1. Unpack packed masks with np.unpackbits first."
+                "values than 0 and 1. Unpack packed bits with attribution.unpack_masks (np.unpackbits)."
             )
         rows = rows.astype(np.bool_)
     return np.ascontiguousarray(rows)

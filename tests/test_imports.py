@@ -77,6 +77,7 @@ ORDER = {
         ["masks"],
         ["fourier"],
         ["checks", "device"],
+        ["containers"],
         ["errors", "lazy", "levels", "randomness", "types"],
     ],
     "training": [

@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from attribution.checks import check_alpha, check_masks
+from attribution.containers import column_names
 from attribution.errors import AttributionError
 from attribution.masks.inputs import CheckedData, as_given
 from attribution.masks.player_subset import player_blocks
-from attribution.types import Array
+from attribution.types import Array, Masks
 
 
 class Estimator(Protocol):
@@ -35,6 +36,51 @@ def one_alpha(alpha: Any) -> float:
             "Use ProxySPEX, which takes one for every mask."
         )
     return check_alpha(alpha)
+
+
+def keep_players(model: Any, data: CheckedData) -> None:
+    """Set what scikit-learn expects of a fitted estimator.
+
+    Parameters
+    ----------
+    model : estimator
+        Gets `n_features_in_`, `single_`, and `feature_names_in_` where the masks were a frame with named columns.
+    data : CheckedData
+        The input of its fit.
+    """
+    model.n_features_in_, model.single_ = data.masks.shape[1], data.single
+    if data.player_names is not None:
+        model.feature_names_in_ = data.player_names
+    elif hasattr(model, "feature_names_in_"):
+        del model.feature_names_in_
+
+
+def masks_to_predict(model: Any, masks: Any) -> Masks:
+    """Validate masks against the players of a fit.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted estimator.
+    masks : array_like of bool, shape (n_masks, n_players)
+        Masks in any container that a fit accepts.
+
+    Returns
+    -------
+    (n_masks, n_players) bool
+
+    Raises
+    ------
+    AttributionError
+        For another number of players, or a frame whose columns have other names or another order than in the fit.
+    """
+    fitted, given = getattr(model, "feature_names_in_", None), column_names(masks)
+    if fitted is not None and given is not None and list(fitted) != list(given):
+        difference = "another order" if sorted(fitted) == sorted(given) else "other names"
+        raise AttributionError(
+            f"the columns of masks have {difference} than in fit. Select masks[list(model.feature_names_in_)]."
+        )
+    return check_masks(masks, model.n_features_in_)
 
 
 class LinearMaskModel(RegressorMixin, BaseEstimator):
@@ -80,7 +126,7 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "coef_")
-        rows = check_masks(masks, self.n_features_in_)
+        rows = masks_to_predict(self, masks)
         predicted = np.tile(self.intercept_, (len(rows), 1))
         for block in player_blocks(rows.shape[1]):
             predicted += rows[:, block].astype(np.float64) @ np.nan_to_num(self.coef_[:, block]).T
@@ -88,5 +134,5 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
 
     def _keep(self, data: CheckedData, coef: Array, intercept: Array) -> None:
         self.coef_, self.intercept_ = coef, intercept
-        self.single_, self.fixed_size_ = data.single, data.fixed_size
-        self.n_features_in_ = data.masks.shape[1]
+        self.fixed_size_ = data.fixed_size
+        keep_players(self, data)

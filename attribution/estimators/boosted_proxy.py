@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_choice, check_integer, check_masks
-from attribution.estimators.base import one_alpha
+from attribution.checks import check_choice, check_integer
+from attribution.estimators.base import keep_players, masks_to_predict, one_alpha
 from attribution.fourier.spectrum import Spectrum
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import as_given, check_data
@@ -136,8 +136,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
             sample_weight=data.weight,
         )
         self.n_trees_ = np.array([len(forest.roots) for forest in self.proxy_.forests])
-        self.single_ = data.single
-        self.n_features_in_ = data.masks.shape[1]
+        keep_players(self, data)
         return self
 
     def predict(self, masks: Any) -> NDArray[np.float64]:
@@ -160,7 +159,7 @@ class BoostedProxy(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "proxy_")
-        predicted = self.proxy_.predict(check_masks(masks, self.n_features_in_))
+        predicted = self.proxy_.predict(masks_to_predict(self, masks))
         return as_given(predicted, self.single_)
 
     def spectrum(self, target: int = 0) -> Spectrum:

@@ -9,10 +9,12 @@ import numpy as np
 
 from attribution.estimators.base import LinearMaskModel
 from attribution.fourier.basis import basis
-from attribution.linear.datamodel_fit import fit_linear
+from attribution.linear.datamodel_fit import LinearFit, fit_linear
 from attribution.masks.folds import N_FOLDS, assign_folds
-from attribution.masks.inputs import check_data
+from attribution.masks.inputs import CheckedData, check_data
+from attribution.masks.missing import fill_missing, parts_without_missing
 from attribution.masks.player_subset import dense_players
+from attribution.types import Array
 
 
 class Datamodel(LinearMaskModel):
@@ -30,6 +32,8 @@ class Datamodel(LinearMaskModel):
         Seed of the assignment of masks to folds.
     max_dense_players : int
         Up to this many players all enter the fit; of more, only the strongest, and the other coefficients are zero.
+    missing : {"raise", "drop"}
+        What to do with missing outputs: refuse them, or leave each row out for the targets that lack it.
 
     Attributes
     ----------
@@ -40,7 +44,9 @@ class Datamodel(LinearMaskModel):
     penalty_ : ndarray of shape (n_targets,)
         Penalty lambda of each target.
     cross_fitted_ : ndarray of shape (n_masks, n_targets)
-        Predictions of the fit masks, each by the fit without the mask's fold.
+        Predictions of the fit masks, each by the fit without the mask's fold; NaN where the output was missing.
+    n_missing_ : ndarray of int, shape (n_targets,)
+        Masks left out for each target because their output was missing.
     fixed_size_ : bool
         True if every mask includes equally many players. The common shift of the coefficients is then not identified;
         the penalty chooses it so that as many coefficients as possible are zero.
@@ -81,12 +87,14 @@ class Datamodel(LinearMaskModel):
         smallest_penalty: float = 0.01,
         seed: int = 0,
         max_dense_players: int = 4000,
+        missing: str = "raise",
     ) -> None:
         self.alpha = alpha
         self.n_penalties = n_penalties
         self.smallest_penalty = smallest_penalty
         self.seed = seed
         self.max_dense_players = max_dense_players
+        self.missing = missing
 
     def fit(self, masks: Any, outputs: Any, groups: Any = None, sample_weight: Any = None) -> Datamodel:
         """Fit to the outputs of models trained on masks.
@@ -112,7 +120,21 @@ class Datamodel(LinearMaskModel):
         AttributionError
             For invalid masks, outputs or settings.
         """
+        outputs, where = fill_missing(outputs, self.missing)
         data = check_data(masks, outputs, self.alpha, groups=groups, sample_weight=sample_weight)
+        n_masks, n_targets = data.outputs.shape
+        self.n_missing_ = np.zeros(n_targets, np.int64) if where is None else where.sum(axis=0)
+        coef, intercept = np.zeros((n_targets, data.masks.shape[1])), np.zeros(n_targets)
+        self.penalty_, self.cross_fitted_ = np.zeros(n_targets), np.full((n_masks, n_targets), np.nan)
+        whole = [(np.arange(n_targets), np.arange(n_masks), data)]
+        for targets, rows, part in whole if where is None else parts_without_missing(data, where):
+            fitted, coef[targets], intercept[targets] = self._fit_part(part)
+            self.penalty_[targets], self.cross_fitted_[np.ix_(rows, targets)] = fitted.penalty, fitted.predicted
+        self._keep(data, coef, intercept)
+        return self
+
+    def _fit_part(self, data: CheckedData) -> tuple[LinearFit, Array, Array]:
+        """Fit targets without missing outputs: the fit, and coefficients and intercepts in the units of the masks."""
         folds = assign_folds(data.groups, N_FOLDS, self.seed)
         players, allowed = dense_players(
             data.masks, data.outputs, folds, data.weight, self.alpha, self.max_dense_players
@@ -125,7 +147,4 @@ class Datamodel(LinearMaskModel):
         sigma = math.sqrt(self.alpha * (1 - self.alpha))
         coef = np.zeros((data.outputs.shape[1], data.masks.shape[1]))
         coef[:, players] = fitted.coef / sigma
-        self._keep(data, coef, fitted.intercept - self.alpha * coef.sum(axis=1))
-        self.penalty_ = fitted.penalty
-        self.cross_fitted_ = fitted.predicted
-        return self
+        return fitted, coef, fitted.intercept - self.alpha * coef.sum(axis=1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from attribution.checks import check_integer, check_masks
-from attribution.estimators.base import LinearMaskModel, one_alpha
+from attribution.checks import check_integer
+from attribution.estimators.base import LinearMaskModel, masks_to_predict, one_alpha
 from attribution.fourier.basis import basis
 from attribution.linear.datamodel_fit import fit_linear
 from attribution.linear.link import fit_link, link_columns
@@ -139,7 +139,7 @@ class LinkDatamodel(LinearMaskModel):
         """
         linear = np.asarray(super().predict(masks)).reshape(-1, len(self.intercept_))
         used = np.flatnonzero(self.coef_.any(axis=0))
-        phi = basis(check_masks(masks, self.n_features_in_)[:, used], self.alpha)
+        phi = basis(masks_to_predict(self, masks)[:, used], self.alpha)
         columns = link_columns(phi, self.coef_[:, used] * self._sigma)
         return as_given(linear + np.einsum("hts,ts->ht", columns, self.curvature_), self.single_)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_integer, check_masks, check_number
+from attribution.checks import check_integer, check_number
 from attribution.errors import AttributionError
-from attribution.estimators.base import one_alpha
+from attribution.estimators.base import keep_players, masks_to_predict, one_alpha
 from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
 from attribution.linear.datamodel_fit import MAX_PENALTIES
@@ -151,8 +151,7 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
             self.coef_[target] = fitted.coef[:n_players] / spectrum.sigma
             self.intercept_[target], self.penalty_[target] = fitted.intercept, fitted.penalty
             self.cross_fitted_[:, target] = fitted.predicted
-        self.single_ = data.single
-        self.n_features_in_ = n_players
+        keep_players(self, data)
         return self
 
     def predict(self, masks: Any) -> Array:
@@ -175,7 +174,7 @@ class PairwiseLasso(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
-        rows = check_masks(masks, self.n_features_in_)
+        rows = masks_to_predict(self, masks)
         predicted = np.column_stack([spectrum.evaluate(rows) for spectrum in self.spectra_])
         return as_given(predicted, self.single_)
 

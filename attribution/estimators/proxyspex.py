@@ -12,18 +12,20 @@ from attribution.checks import (
     check_alpha,
     check_choice,
     check_integer,
-    check_masks,
     check_number,
     check_numbers,
     check_seed,
 )
 from attribution.errors import AttributionError
+from attribution.estimators.base import keep_players, masks_to_predict
 from attribution.fourier.spectrum import Spectrum
-from attribution.interactions.block import BlockFit, BlockSettings, fit_block
+from attribution.interactions.block import BlockFit, BlockSettings, fit_block, fit_with_missing
 from attribution.interactions.interaction import Interaction, interactions_of
 from attribution.interactions.setup import MAX_ORDER, default_proxy_order
 from attribution.levels import FDR_LEVEL
+from attribution.masks.class_labels import class_numbers
 from attribution.masks.inputs import CheckedData, as_given, check_data
+from attribution.masks.missing import fill_missing
 from attribution.proxy.boosted_trees import BoosterSettings
 from attribution.proxy.fit import BACKENDS, Backend
 from attribution.statistics.false_discovery import Method, QValues, adjust, fit_q_values
@@ -71,6 +73,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         proxy is fitted.
     q_method : {"BH", "BY"}
         Benjamini-Hochberg, or Benjamini-Yekutieli, which holds under any dependence between tests.
+    missing : {"raise", "drop"}
+        What to do with outputs that are NaN, None or NA: refuse them, or leave each row out for the targets that lack
+        it (`n_missing_` counts them). A row with no output at all is left out altogether.
     device : str
         "cpu" for NumPy, or a torch device such as "cuda" for the screens, the refits and the booster. It is never
         chosen automatically, because rounding differs between devices. LightGBM always runs on the CPU.
@@ -94,6 +99,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         95% interval (Student's t with one degree of freedom less than there are effective masks).
     cross_fitted_ : ndarray of shape (n_masks, n_targets)
         Predictions of the fit masks, each by a spectrum fitted without the mask's fold.
+    n_missing_ : ndarray of int, shape (n_targets,)
+        Masks left out for each target because their output was missing.
     n_considered_ : int
         Number of (set, target) tests in the family of the q-values.
     fixed_size_ : bool
@@ -103,6 +110,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         True if `outputs` was a vector; `predict` then returns a vector.
     n_features_in_ : int
         Number of players.
+    feature_names_in_ : ndarray of str, shape (n_players,)
+        Column names of the masks; only if they were a data frame with names.
 
     Notes
     -----
@@ -157,6 +166,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         max_proxy_order: int | None = None,
         n_proxy_sets: int = 40,
         q_method: str = "BH",
+        missing: str = "raise",
         device: str = "cpu",
     ) -> None:
         self.alpha = alpha
@@ -172,6 +182,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.max_proxy_order = max_proxy_order
         self.n_proxy_sets = n_proxy_sets
         self.q_method = q_method
+        self.missing = missing
         self.device = device
 
     def fit(
@@ -199,10 +210,10 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             Positive weights of the rows.
         higher_is_better : bool
             False if a lower output is better: signs are turned before kinds are named.
-        player_labels : array_like of int, shape (n_players,), optional
-            Classes of the players, for `Interaction.class_split`.
-        target_labels : array_like of int, shape (n_targets,), optional
-            Classes of the targets, for `Interaction.class_split`.
+        player_labels : array_like of int or str, shape (n_players,), optional
+            Classes of the players, for `Interaction.class_split`. A negative number, "" and None mean no class.
+        target_labels : array_like of int or str, shape (n_targets,), optional
+            Classes of the targets, of the same type.
         alpha : array_like of float, shape (n_masks,), optional
             Inclusion probability of each mask, where a campaign has several. Results are then reported at the
             estimator's own `alpha`; `attribution.masks.mixed_alphas` defines the estimand.
@@ -222,18 +233,19 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         if not isinstance(higher_is_better, (bool, np.bool_)):
             raise AttributionError(f"higher_is_better must be True or False; got {higher_is_better!r}.")
         given = self.alpha if alpha is None else alpha
+        outputs, where = fill_missing(outputs, self.missing)
         data = self._checked(masks, outputs, groups, sample_weight, given)
         if alpha is not None and data.alphas is None and float(np.ravel(alpha)[0]) != float(self.alpha):
             raise AttributionError(
                 f"every mask has alpha {float(np.ravel(alpha)[0])} and the estimator {self.alpha}. Give the estimator "
                 "the masks' alpha, or leave alpha out."
             )
-        fitted = fit_block(data, settings)
+        fitted = fit_block(data, settings) if where is None else fit_with_missing(data, where, settings)
+        self.n_missing_ = np.zeros(data.outputs.shape[1], np.int64) if where is None else where.sum(axis=0)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         sigma = fitted.spectra[0].sigma
         self.spectra_: list[Spectrum] = fitted.spectra
-        self.n_features_in_ = n_players
-        self.single_ = data.single
+        keep_players(self, data)
         self._fitted = fitted
         self.gate_p_ = fitted.gate_p
         self.gate_q_ = adjust(fitted.gate_p, "BH")
@@ -246,7 +258,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
             fitted, rule, higher_is_better,
-            _labels(player_labels, n_players, "player_labels"), _labels(target_labels, n_targets, "target_labels"),
+            *class_numbers(player_labels, n_players, target_labels, n_targets),
         )  # fmt: skip
         return self
 
@@ -270,7 +282,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             For a number of players other than in `fit`.
         """
         self._check_fitted()
-        rows = check_masks(masks, self.n_features_in_)
+        rows = masks_to_predict(self, masks)
         alphas = None
         if alpha is not None:
             given = check_numbers("alpha", alpha)
@@ -358,15 +370,3 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
-
-
-def _labels(labels: Any, count: int, name: str) -> list[int] | None:
-    """Check class labels; return them as integers. None stays None; a negative integer means "no class"."""
-    if labels is None:
-        return None
-    values = np.asarray(labels)
-    if values.shape != (count,):
-        raise AttributionError(f"{name} must have shape ({count},); got {values.shape}.")
-    if values.dtype.kind in "iu":
-        return [int(value) for value in values]
-    raise AttributionError(f"{name} must be integers (class numbers); got {values.dtype}.")

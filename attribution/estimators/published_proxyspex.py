@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from attribution.checks import check_masks
 from attribution.errors import AttributionError
-from attribution.estimators.base import one_alpha
+from attribution.estimators.base import keep_players, masks_to_predict, one_alpha
 from attribution.fourier.basis import basis
 from attribution.fourier.member_sets import Members, Terms
 from attribution.fourier.spectrum import Spectrum
@@ -158,8 +157,7 @@ class PublishedProxySPEX(RegressorMixin, BaseEstimator):
             trees = self._trees(part, everything, choice[0], choice[2], choice[1])
             for at, target in enumerate(targets):
                 self.spectra_[target] = self._refit(data, target, _forest(trees, at))
-        self.single_ = data.single
-        self.n_features_in_ = data.masks.shape[1]
+        keep_players(self, data)
         return self
 
     def predict(self, masks: Any) -> NDArray[np.float64]:
@@ -182,7 +180,7 @@ class PublishedProxySPEX(RegressorMixin, BaseEstimator):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "spectra_")
-        rows = check_masks(masks, self.n_features_in_)
+        rows = masks_to_predict(self, masks)
         return as_given(np.column_stack([spectrum.evaluate(rows) for spectrum in self.spectra_]), self.single_)
 
     def _trees(self, data: CheckedData, rows: NDArray[np.bool_], depth: int, rate: float, count: int) -> BoostedTrees:

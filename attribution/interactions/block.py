@@ -15,11 +15,12 @@ The order of the steps, and the masks that each may use, keep errors and tests v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.errors import AttributionError
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.candidate_search import find_larger, find_pairs
 from attribution.interactions.candidate_table import Candidates, joined
@@ -32,6 +33,7 @@ from attribution.interactions.spex_candidates import spex_candidates
 from attribution.levels import FDR_LEVEL
 from attribution.linear.datamodel_fit import LinearFit, fit_linear
 from attribution.masks.inputs import CheckedData
+from attribution.masks.missing import parts_without_missing
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import fit_q_values
@@ -110,6 +112,62 @@ class BlockFit:
                 result[rows, target] = self.mixture.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
             result[rows] += offset
         return result
+
+
+def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: BlockSettings) -> BlockFit:
+    """Fit targets that lack outputs on some masks, each on the masks it has.
+
+    Parameters
+    ----------
+    data : CheckedData
+        Missing outputs filled (masks/missing.py).
+    where : (m, t) bool
+        Where outputs were missing.
+    settings : BlockSettings
+
+    Returns
+    -------
+    BlockFit
+        Predictions and residuals are NaN where outputs were missing. `linear` and `players` are those of the first
+        part of the targets only.
+
+    Raises
+    ------
+    AttributionError
+        If masks have several alphas, or a target too few masks.
+    """
+    if data.alphas is not None:
+        raise AttributionError("missing='drop' takes one alpha for all masks. Leave rows with missing outputs out.")
+    shape = data.outputs.shape
+    predicted, residuals = np.full(shape, np.nan), np.full(shape, np.nan)
+    fits: dict[int, tuple[BlockFit, int]] = {}
+    parts = []
+    for targets, rows, part in parts_without_missing(data, where):
+        fitted = fit_block(part, settings)
+        parts.append(fitted)
+        predicted[np.ix_(rows, targets)], residuals[np.ix_(rows, targets)] = fitted.predicted, fitted.residuals
+        fits |= {int(target): (fitted, at) for at, target in enumerate(targets)}
+    ordered = [fits[target] for target in range(shape[1])]
+    total = ZHistograms()
+    for fitted in parts:
+        total = total + fitted.z_histograms
+
+    def stacked(name: str) -> Array:
+        return np.stack([np.asarray(getattr(fitted, name)[at]) for fitted, at in ordered])
+
+    return replace(
+        parts[0],
+        spectra=[fitted.spectra[at] for fitted, at in ordered],
+        reported=[fitted.reported[at] for fitted, at in ordered],
+        main=stacked("main"),
+        main_stderr=stacked("main_stderr"),
+        main_shrunken=stacked("main_shrunken"),
+        gate_p=stacked("gate_p"),
+        strictness=stacked("strictness").astype(np.int64),
+        predicted=predicted,
+        residuals=residuals,
+        z_histograms=total,
+    )
 
 
 def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:

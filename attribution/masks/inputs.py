@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attribution.checks import check_alpha, check_masks, check_numbers
+from attribution.containers import as_array, column_names, is_vector
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.masks.design import check_design
 from attribution.masks.folds import N_FOLDS
@@ -43,6 +45,8 @@ class CheckedData:
         Whether every mask includes equally many players.
     alphas : (m,) float64 or None
         Alpha of every mask if there are several, else None.
+    player_names : (n,) object array or None
+        Column names, if the masks came as a data frame that names its columns.
 
     Examples
     --------
@@ -59,6 +63,7 @@ class CheckedData:
     single: bool
     fixed_size: bool
     alphas: Array | None = None
+    player_names: NDArray[np.object_] | None = None
 
 
 def as_given(predicted: Outputs, single: bool) -> Array:
@@ -101,9 +106,7 @@ def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> Outputs:
     AttributionError
         If values are not numbers or not finite, the shape is another one, or there are no targets.
     """
-    if isinstance(outputs, np.ma.MaskedArray):
-        outputs = np.ma.filled(outputs.astype(np.float64), np.nan)  # what lies under the mask is no output
-    values = np.asarray(outputs)
+    values = as_array(outputs, name)  # missing entries are NaN
     if values.dtype.kind not in "iufb":
         raise AttributionError(f"{name} must be numbers; got {values.dtype}.")
     if values.ndim not in (1, 2) or len(values) != n_masks:
@@ -118,7 +121,8 @@ def check_outputs(outputs: Any, n_masks: int, name: str = "outputs") -> Outputs:
         row, column = np.argwhere(bad)[0]
         raise AttributionError(
             f"{name} hold {int(bad.sum())} values that are not finite, first in row {row}, target {column}. Leave "
-            "rows of diverged or failed models out (masks and outputs alike)."
+            "rows of diverged or failed models out (masks and outputs alike), or fit with missing='drop' where an "
+            "estimator has it."
         )
     return values
 
@@ -327,9 +331,10 @@ def check_data(
         outputs=values,
         groups=codes,
         weight=weight,
-        single=np.ndim(outputs) == 1,
+        single=is_vector(outputs),
         fixed_size=fixed_size,
         alphas=alphas,
+        player_names=column_names(masks),
     )
 
 

@@ -99,6 +99,8 @@ class LinearMaskModel(RegressorMixin, BaseEstimator):
         True if `outputs` was a vector; `predict` then returns a vector.
     n_features_in_ : int
         Number of players.
+    feature_names_in_ : ndarray of str, shape (n_players,)
+        Column names of the masks; only if they were a data frame with names.
     """
 
     coef_: Array

@@ -56,6 +56,8 @@ class RidgeDatamodel(LinearMaskModel):
         True if `outputs` was a vector; `predict` then returns a vector.
     n_features_in_ : int
         Number of players.
+    feature_names_in_ : ndarray of str, shape (n_players,)
+        Column names of the masks; only if they were a data frame with names.
 
     Notes
     -----

@@ -6,6 +6,7 @@ import inspect
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from attribution import SPEX, SpexDesign, estimators
@@ -35,7 +36,7 @@ def test_every_fitted_attribute_is_documented(estimator: type) -> None:
         design = SpexDesign(12, n_bits=3, max_order=2)
         fitted = vars(SPEX(design).fit(design.masks(), np.arange(design.n_masks) % 7.0))
     else:
-        fitted = vars(estimator().fit(masks, outputs))
+        fitted = vars(estimator().fit(pd.DataFrame(masks).add_prefix("player "), outputs))
     assert documented(estimator, "Attributes") == {name for name in fitted if re.fullmatch(r"[^_]\w*_", name)}
 
 

@@ -43,11 +43,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
     folder, stem = _locate(name)
     given = list(overrides)
     for text in given:
-        if "=" not in text and not text.startswith("~"):
-            raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
+        _check_form(text, may_delete=True)
         key, _, value = text.partition("=")
-        if not key.strip("+~ "):
-            raise ConfigError(f"overrides are written key=value; got {text!r}. Name a key, e.g. sampler.alpha=0.3")
         if key in _groups() and not (CONF_FOLDER / key).is_dir():
             raise ConfigError(
                 f"{key} is a section without files of its own; got {text!r}. Set its keys one by one, {key}.KEY=VALUE"
@@ -89,6 +86,8 @@ def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> Campai
     from omegaconf import OmegaConf
 
     merged = OmegaConf.create(dict(saved))
+    for text in overrides:
+        _check_form(text)
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -100,7 +99,7 @@ def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> Campai
                 f"{key} is a group of settings, and a campaign's folder has its own; got {text!r}. Override single "
                 f"keys ({key}.…), or name a configuration instead of the folder"
             )
-        if override.is_delete() or override.is_sweep_override() or "=" not in text:
+        if override.is_delete() or override.is_sweep_override():
             raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
         if not _is_key(key):
             near = difflib.get_close_matches(key, known_keys(), n=1)
@@ -110,13 +109,27 @@ def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> Campai
     return validate(OmegaConf.to_container(merged, resolve=True))
 
 
+def _check_form(text: str, may_delete: bool = False) -> None:
+    """Raise ConfigError for an argument that is no override; ~key deletes, which only a named configuration knows."""
+    if may_delete and text.startswith("~") and text.strip("~ "):
+        return
+    key, sign, _ = text.partition("=")
+    if not sign:
+        raise ConfigError(f"overrides are written key=value; got {text!r}. Example: sampler.alpha=0.3")
+    if not key.strip("+~ "):
+        raise ConfigError(f"no key stands before the = in {text!r}. Overrides are written key=value: sampler.alpha=0.3")
+    meant = f"{key.strip()}={text.partition('=')[2].strip(' =')}"
+    if key != key.strip() or text.partition("=")[2].startswith("="):
+        raise ConfigError(f"overrides are written key=value, with one = and no spaces; got {text!r}. Write {meant}")
+
+
 def validate(raw: Any) -> CampaignConfig:
     """Check a plain dictionary. Raises ConfigError listing every fault with its key, value and range."""
     try:
         return CampaignConfig.model_validate(raw)
     except ValidationError as error:
         lines = [_explain_fault(dict(fault)) for fault in error.errors()]
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
 
 
 def _locate(name: str) -> tuple[Path, str]:
@@ -191,6 +204,7 @@ _TYPES = {
     "bool": "true or false",
     "string": "text (put a number into quotes of its own: '\"2024\"')",
 }
+_TYPE_TAGS = {"str", "int", "float", "bool"}
 _RANGES = {"gt": "greater than {gt}", "ge": "at least {ge}", "lt": "less than {lt}", "le": "at most {le}"}
 
 
@@ -215,7 +229,8 @@ def _allowed(key: str) -> str:
 
 
 def _explain_fault(fault: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+    # Pydantic names the alternatives of a union (str, int) and places in a list as if they were keys.
+    key = ".".join(str(part) for part in fault["loc"] if part not in _TYPE_TAGS and not isinstance(part, int))
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, known_keys(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

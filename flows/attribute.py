@@ -20,6 +20,7 @@ from flows.errors import IncompleteCampaign
 from flows.reporting.prefect_artifacts import publish_faithfulness
 from flows.runtime.logs import stage_logger
 from flows.runtime.progress import Progress
+from flows.runtime.wording import plural
 from flows.store.campaign import ANALYSIS_TABLES, Campaign, digest
 from flows.store.wanted import analysis_key
 
@@ -71,8 +72,9 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
     with campaign.lock():
         data = TargetBlocks(campaign, config)
         log.info(
-            "explaining %d targets (%d of them pooled) from %d fit masks; %d rows without a number left out",
-            data.n_targets, len(data.pooled_ids), len(data.fit_ids), data.n_left_out,
+            "explaining %s (%d of them pooled) from %s%s",
+            plural(data.n_targets, "target"), len(data.pooled_ids), plural(len(data.fit_ids), "fit mask"),
+            f"; {plural(data.n_left_out, 'row')} without a number left out" if data.n_left_out else "",
         )
         blocks = _analyse(config, data)
         blocks = assign_q_values(blocks, method=config.attribution.fdr_method)
@@ -96,9 +98,9 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
         }
         campaign.publish_analysis(key, tables, about)
     log.info(
-        "%d of %d targets show interactions; %d member sets reported, %d found over all targets together; "
-        "%.0f s",
-        about["n_open"], about["n_explained"], about["n_interactions"], about["n_sets"], about["seconds"],
+        "%d of %s with interactions; %s reported, %d found over all targets together; %.0f s",
+        about["n_open"], plural(about["n_explained"], "target"), plural(about["n_interactions"], "member set"),
+        about["n_sets"], about["seconds"],
     )
     publish_faithfulness(campaign)
     return AttributeSummary(about["n_explained"], about["n_open"], about["n_interactions"])

@@ -22,6 +22,7 @@ from flows.experiments.training import Batch, train_missing
 from flows.games.retraining import Retraining
 from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import columns, plain, publish
 from flows.store.faithfulness import TargetScores, read_faithfulness
@@ -101,9 +102,10 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     for row in rows:
         log.info("%s", _sentence(row))
     log.info(
-        "%d targets searched, %d flipped by both searches, %d of them with an open gate; on these, removals with "
-        "interactions over without: %.2f (geometric mean)",
-        summary.n_targets, summary.n_flipped, summary.n_open, summary.ratio,
+        "%s searched, %d flipped by both searches, %d of them with an open gate%s",
+        plural(summary.n_targets, "target"), summary.n_flipped, summary.n_open,
+        f"; on these, removals with interactions over without: {summary.ratio:.2f} (geometric mean)"
+        if summary.n_open else "",
     )  # fmt: skip
     return summary
 
@@ -201,12 +203,15 @@ def _search(
                 }
             )  # fmt: skip
     n_found, most = len(searched) // len(SEARCHES), settings.max_removals
-    log.info("the surrogate predicts that %d targets can be flipped by at most %d removals", n_found, most)
+    log.info(
+        "the surrogate predicts that %s can be flipped by at most %s", plural(n_found, "target"),
+        plural(most, "removal"),
+    )  # fmt: skip
     if n_without_room and n_found < settings.n_targets:
         wanted = settings.n_targets * len(SEARCHES) * 10 * settings.n_seeds + settings.n_seeds
         log.info(
-            "the budget has room for these %d targets of %d (brittleness.max_models; the campaign's own number by "
-            "default); brittleness.max_models=%d has room for all", n_found, settings.n_targets, wanted,
+            "the budget has room for %d of the %d targets asked for (brittleness.max_models; the campaign's own "
+            "number by default); brittleness.max_models=%d has room for all", n_found, settings.n_targets, wanted,
         )  # fmt: skip
     return searched
 
@@ -304,12 +309,14 @@ def _sentence(row: dict[str, Any]) -> str:
     search = row["search"].replace("_", " ")
     if row["confirmed_removals"] < 0:
         return (
-            f"target {row['target']} by {search}: not shown to be flipped by {max(row['tried'])} removals (margin "
+            f"target {row['target']} by {search}: not shown to be flipped by "
+            f"{plural(max(row['tried']), 'removal')} (margin "
             f"{row['margin_full']:+.2f} to {row['margin_after']:+.2f} [{row['margin_after_low']:+.2f}, "
             f"{row['margin_after_high']:+.2f}])"
         )
     return (
-        f"target {row['target']} by {search}: {row['confirmed_removals']} removals flip it, "
+        f"target {row['target']} by {search}: {plural(row['confirmed_removals'], 'removal')} "
+        f"{'flips' if row['confirmed_removals'] == 1 else 'flip'} it, "
         f"{row['predicted_removals']} "
         f"predicted (margin {row['margin_full']:+.2f} to {row['margin_after']:+.2f} "
         f"[{row['margin_after_low']:+.2f}, {row['margin_after_high']:+.2f}])"

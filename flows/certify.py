@@ -31,6 +31,7 @@ from flows.experiments.training import Batch, train_missing
 from flows.games.base import Game
 from flows.games.table import evaluator, require_evaluation
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from flows.store.faithfulness import read_faithfulness
@@ -170,7 +171,8 @@ def first_round(
         needed = sum(settings.n_bases * n_cells(candidate.order) for candidate in candidates)
         if needed > most:
             raise BadRequest(
-                f"certify.n_bases = {settings.n_bases} base masks of {len(candidates)} sets are {needed} models; "
+                f"certify.n_bases = {settings.n_bases} base masks of {plural(len(candidates), 'set')} are {needed} "
+                f"models; "
                 f"certify.max_models is {most}{_by_default(settings.max_models)}. Raise it, or lower certify.n_bases"
             )
     smallest = settings.n_bases or min(settings.min_bases, settings.max_bases)
@@ -217,7 +219,8 @@ def sets_within_budget(config: CampaignConfig, campaign: Campaign) -> tuple[list
     if count == len(own):
         return candidates, []
     return chosen, [
-        f"{count} of {len(own)} sets are tried within {most} models, the campaign's own number; "
+        f"{count} of {plural(len(own), 'set')} {'is' if count == 1 else 'are'} tried within "
+        f"{plural(most, 'model')}, the campaign's own number; "
         f"certify.max_models={whole} tries all of them"
     ]
 
@@ -257,9 +260,9 @@ def _first_round(
 ) -> Plan:
     found, level = first_round(config, campaign, candidates)
     log.info(
-        "%d sets (%d of them random), %d to %d base masks each, %d models; each interval at level %.2g",
-        len(candidates), sum(candidate.origin == "random" for candidate in candidates), min(found.n_bases),
-        max(found.n_bases), found.n_models, level,
+        "%s (%d of them random), %s base masks each, %s; each interval at level %.2g",
+        plural(len(candidates), "set"), sum(candidate.origin == "random" for candidate in candidates),
+        " to ".join(map(str, sorted({min(found.n_bases), max(found.n_bases)}))), plural(found.n_models, "model"), level,
     )  # fmt: skip
     return _freeze(config, campaign, key, candidates, list(range(len(candidates))), found.n_bases, 0, level)
 
@@ -301,7 +304,9 @@ def _second_round(config: CampaignConfig, campaign: Campaign, first: Plan, log: 
             places.append(block["place"])
             extra.append(given)
     if places:
-        log.info("%d sets get %d more base masks: their intervals are wider than planned", len(places), sum(extra))
+        log.info(
+            "%s with intervals wider than planned: %s more", plural(len(places), "set"), plural(sum(extra), "base mask")
+        )
     return [_freeze(config, campaign, first.key, candidates, places, extra, 1, level)]
 
 

@@ -24,6 +24,7 @@ from flows.games.retraining import from_dataset
 from flows.games.table import full_identity, make_game, refuse_other_games, require_evaluation
 from flows.players.load import load_planted
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import about, columns, history, keep_history, plain, publish, read_derived
 from flows.store.learnability import campaign_learnability, require_learnt
@@ -133,7 +134,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
             "Masks at sampler.other_alphas=[%.2g] would not", 100 * summary.kept / len(rows),
             100 * config.sampler.alpha, summary.kept / len(rows),
         )  # fmt: skip
-    log.info("%d players kept, %d dropped, %d to review", summary.kept, summary.dropped, summary.to_review)
+    log.info("%s kept, %d dropped, %d to review", plural(summary.kept, "player"), summary.dropped, summary.to_review)
     for row in rows:
         if row["decision"] != "keep":
             log.info("%-6s %s (%s): %s", row["decision"], row["name"], row["class_name"], row["reason"])
@@ -182,10 +183,16 @@ def changes_since_last(campaign: Campaign, rows: list[dict[str, Any]]) -> dict[s
         row for row in differing
         if row["effect_low"] > 0 or row["effect_high"] < 0 or row["rule"] in ("mislabelled", "look_alike", "redundant")
     ]  # fmt: skip
+    noise = len(differing) - len(clear)
     sentence = (
-        f"{len(differing)} of {len(rows)} decisions differ from those of {earlier[-1]['created']}; of these, "
-        f"{len(differing) - len(clear)} concern players whose effect is not distinguishable from 0 (noise)"
+        f"{len(differing)} of {plural(len(rows), 'decision')} {'differs' if len(differing) == 1 else 'differ'} from "
+        f"those of {earlier[-1]['created']}"
     )
+    if differing:
+        sentence += (
+            f"; of these, {noise} {'concerns a player' if noise == 1 else 'concern players'} whose effect is not "
+            "distinguishable from 0 (noise)"
+        )
     return {"n_changed": len(differing), "n_clear": len(clear), "since": earlier[-1]["key"], "sentence": sentence}
 
 

@@ -17,6 +17,7 @@ from conf.schema import CampaignConfig, identity_settings
 from flows.games.base import Game, HasFindings
 from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
 from flows.store.examples import INSPECTION, inspect_examples
@@ -80,8 +81,9 @@ def plan(config: CampaignConfig) -> PlanSummary:
         return PlanSummary(0, campaign.n_players, campaign.n_targets, smallest)
     game = make_game(config)
     log.info(
-        "data: %s, %d players, %d targets, %d audit examples", game.name, game.n_players, game.n_targets, game.n_audit
-    )
+        "data: %s, %s, %s, %s", game.name, plural(game.n_players, "player"), plural(game.n_targets, "target"),
+        plural(game.n_audit, "audit example"),
+    )  # fmt: skip
     if game.deterministic and config.campaign.n_replicates:
         log.info("%s is deterministic: replicates are equal. campaign.n_replicates=0 saves them", game.name)
     design = spex_design(config, game.n_players)
@@ -97,7 +99,7 @@ def plan(config: CampaignConfig) -> PlanSummary:
         for rows in missing:
             campaign.write_masks(rows, masks_table(config, rows, game.n_players))
     drawn, planned = count_rows(missing), count_rows(campaign.planned())
-    log.info("%d masks drawn, %d planned before", drawn, planned - drawn)
+    log.info("%s drawn, %d planned before", plural(drawn, "mask"), planned - drawn)
     smallest = announce_power(config, game.n_players, game.n_targets, log)
     return PlanSummary(drawn, game.n_players, game.n_targets, smallest)
 

@@ -11,6 +11,7 @@ from flows.errors import IncompleteCampaign
 from flows.games.table import full_identity, make_game
 from flows.reporting.prefect_artifacts import publish_progress
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.roles import count_rows
 from flows.store.wanted import missing_models, wanted
@@ -41,24 +42,27 @@ def retrain(config: CampaignConfig) -> TrainingSummary:
     shards = missing_models(config, campaign)
     models = count_rows(wanted(config))
     if not shards:
-        log.info("all %d models exist: nothing to train", models)
+        log.info("all %s exist: nothing to train", plural(models, "model"))
         return TrainingSummary()
     game = make_game(config)
     campaign.check_identity(full_identity(config, game))
     with campaign.lock(), session_of(config) as cluster:
         shards = missing_models(config, campaign)  # again, now that nobody else writes
-        log.info("%d of %d models to train, in %d shards; waiting for Ray", count_rows(shards), models, len(shards))
+        log.info(
+            "%d of %s to train, in %s; waiting for Ray", count_rows(shards), plural(models, "model"),
+            plural(len(shards), "shard"),
+        )  # fmt: skip
         waited = cluster.start()
         log.info("Ray is ready after another %.1f s; the first shard starts when its worker has loaded torch", waited)
         batch = Batch(tuple(wanted(config)), game)
         summary = train_batches(config, campaign, cluster, [batch], log)
         publish_progress(campaign)
-    log.info("%d models trained, %d diverged, %d failed", summary.trained, summary.diverged, summary.failed)
+    log.info("%s trained, %d diverged, %d failed", plural(summary.trained, "model"), summary.diverged, summary.failed)
     if summary.failed_calls:
         log.warning("%s", failed_calls_sentence(summary.failed_calls, game.name))
     if summary.failed:
         raise IncompleteCampaign(
-            f"{summary.failed} models failed; `coterie status` lists the reasons. The others are kept: "
+            f"{plural(summary.failed, 'model')} failed; `coterie status` lists the reasons. The others are kept: "
             "run the same command again to retry the failed ones"
         )
     return summary

@@ -30,6 +30,7 @@ from flows.experiments.verify_sentences import earlier_verdicts
 from flows.games.retraining import Retraining
 from flows.games.table import full_identity, require_retraining
 from flows.runtime.logs import stage_logger
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import about, comparison_key, history, plain, read_derived
 from flows.store.learnability import require_learnt
@@ -153,9 +154,12 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
     for block in blocks:
         block["offset"] = at
         at += block["n_seeds"]
+    others = "no removal curve"
+    if budgeted.sizes:
+        others = f"{plural(len(budgeted.sizes), 'other size')} of the removal curve"
     log.info(
-        "%d models: %d players kept (declared), %d other sizes, arms %s, %d networks",
-        at, n_declared, len(budgeted.sizes), ", ".join(ARMS), len(budgeted.architectures),
+        "%s: %s kept (declared), %s, arms %s, %s", plural(at, "model"), plural(n_declared, "player"), others,
+        ", ".join(ARMS), plural(len(budgeted.architectures), "network"),
     )  # fmt: skip
     content = {
         "blocks": blocks,
@@ -204,7 +208,7 @@ def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
     differing = differing_share(correct, again, config.verify.n_seeds)
     smallest = smallest_difference(differing, n_audit, config.verify.level / n_arms)
     return (
-        f"with {n_audit} audit examples a difference below about {100 * smallest:.1f} points cannot be shown "
+        f"with {plural(n_audit, 'audit example')} a difference below about {100 * smallest:.1f} points cannot be shown "
         f"({n_arms} comparisons at once; by the campaign's models, two sets' accuracies on one example differ by "
         f"{100 * differing**0.5:.0f} points, root mean square over its targets)"
     )

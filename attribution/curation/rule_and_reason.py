@@ -112,8 +112,8 @@ class Reasons:
         elif solution is not None:
             decision.rule = "budget"
             decision.reason = (
-                f"The budget keeps {int(solution.keep.sum())} players, and exchanging a kept one for this one gains "
-                f"nothing: adding it would change {self._objective()} by {_points(solution.cost[player])}."
+                f"The budget keeps {int(solution.keep.sum())} of the players, and exchanging a kept one for this one "
+                f"gains nothing: adding it would change {self._objective()} by {_points(solution.cost[player])}."
             )
             if decision.protected_by:
                 decision.reason += " Its synergistic set leaves as a whole."
@@ -209,7 +209,8 @@ class Reasons:
         their = ", ".join(f"“{name}”" for name in sorted({names[int(classes[other])] for other in others}))
         sentence = (
             f"The same picture as {self._names(others)}, or all but the same, stands under {their}; this one is "
-            f"labelled “{own}”. One of the labels is wrong: look at both."
+            f"labelled “{own}”. At least one of the labels is wrong: look at "
+            f"{'both' if len(others) == 1 else 'all of them'}."
         )
         labels = self.evidence.labels
         if labels is None or not np.isfinite(labels.score[[player, *others]]).all():

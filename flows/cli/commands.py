@@ -20,6 +20,7 @@ from flows.cli import refinement as cli_refinement
 from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
 from flows.cli.configuration import configuration, locate
 from flows.errors import CoterieError
+from flows.runtime.wording import plural
 
 EXIT_CODES = """
 Exit codes: 0 done (or nothing to do) · 1 unexpected error · 2 wrong usage or configuration · 3 the folder belongs to
@@ -59,7 +60,7 @@ def run(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRu
     Run it again and nothing is done twice. Ask for more models (campaign.n_fit=4000) and only those are trained.
     Stop it whenever you like: finished models are kept.
     """
-    _stage("campaign", configuration(config, overrides), dry_run)
+    _stage("campaign", config, configuration(config, overrides), dry_run)
 
 
 @app.command()
@@ -102,25 +103,25 @@ def plan(
 
         print_estimate(chosen, as_json, core_hours)
         return
-    _stage("plan", chosen, dry_run, as_json)
+    _stage("plan", config, chosen, dry_run, as_json)
 
 
 @app.command()
 def retrain(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Train the planned models that do not exist yet, on all cores or on the Ray cluster at RAY_ADDRESS."""
-    _stage("retrain", configuration(config, overrides), dry_run)
+    _stage("retrain", config, configuration(config, overrides), dry_run)
 
 
 @app.command()
 def attribute(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Fit the datamodel and ProxySPEX to the outputs: effects, interactions, faithfulness."""
-    _stage("attribute", configuration(config, overrides), dry_run)
+    _stage("attribute", config, configuration(config, overrides), dry_run)
 
 
 @app.command()
 def report(config: Name = "quickstart", overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Write the campaign's report: one HTML file that needs nothing else."""
-    _stage("report", configuration(config, overrides), dry_run)
+    _stage("report", config, configuration(config, overrides), dry_run)
 
 
 @app.command()
@@ -162,7 +163,8 @@ def compact(campaign: Where = "quickstart", overrides: Overrides = None) -> None
     found, _ = locate(campaign, overrides)
     with found.lock():
         summary = bring_up_to_date(found)
-    print(f"{summary.written} files written, {summary.current} were current, in {found.folder}/compact")
+    was = "was" if summary.current == 1 else "were"
+    print(f"{plural(summary.written, 'file')} written, {summary.current} {was} current, in {found.folder}/compact")
 
 
 @app.command()
@@ -170,7 +172,10 @@ def show(
     campaign: Where = "quickstart",
     overrides: Overrides = None,
     target: Annotated[
-        int | None, typer.Option(help="A target's number; -1 is the mean of all. All targets when left out.")
+        int | None, typer.Option(
+            help="A target's number; -1 is the mean of all, -2, -3, … that of the first, second, … class. All targets "
+            "when left out."
+        )
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to list.")] = 10,
     as_json: AsJson = False,
@@ -186,16 +191,17 @@ def show(
     print_interactions(campaign, overrides or [], target, top)
 
 
-def _stage(stage: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
+def _stage(stage: str, where: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
+    """Run a stage; where: what the user named, for hints."""
     from flows.cli.run_stage import drive
 
-    _do(stage, config, lambda: drive(stage, config, dry_run), dry_run, as_json)
+    _do(stage, config, lambda: drive(stage, config, dry_run, where), dry_run, as_json)
 
 
-def _decide(stage: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
+def _decide(stage: str, where: str, config: CampaignConfig, dry_run: bool, as_json: bool = False) -> None:
     from flows.cli.run_stage import drive_decision
 
-    _do(stage, config, lambda: drive_decision(stage, config, dry_run), dry_run, as_json)
+    _do(stage, config, lambda: drive_decision(stage, config, dry_run, where), dry_run, as_json)
 
 
 def _do(stage: str, config: CampaignConfig, work: Callable[[], None], dry_run: bool, as_json: bool) -> None:
@@ -234,7 +240,7 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
 
 
 cli_decisions.register(app, _decide)
-cli_refinement.register(app, _stage)
+cli_refinement.register(app, lambda stage, config, dry_run: _stage(stage, config.campaign.folder, config, dry_run))
 cli_banks.register(app)
 
 

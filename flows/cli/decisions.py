@@ -14,7 +14,7 @@ from conf.schema import CampaignConfig
 from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where, Yes
 from flows.cli.configuration import configuration, locate
 
-Run = Callable[[str, CampaignConfig, bool, bool], None]
+Run = Callable[[str, str, CampaignConfig, bool, bool], None]  # stage, what the user named, settings, dry run, JSON
 
 
 def register(app: typer.Typer, run: Run) -> None:
@@ -45,7 +45,7 @@ def register(app: typer.Typer, run: Run) -> None:
             update = {"members": _players(members), **({} if target is None else {"target": target})}
             chosen = chosen.model_copy(update={"certify": chosen.certify.model_copy(update=update)})
         ask_before_much("certify", chosen, yes or dry_run)
-        run("certify", chosen, dry_run, as_json)
+        run("certify", config, chosen, dry_run, as_json)
 
     @app.command()
     def curate(
@@ -57,7 +57,7 @@ def register(app: typer.Typer, run: Run) -> None:
         one another. A budget is your wish: curate.keep_share=0.8 drops 20%, curate.keep_count=1000 keeps 1,000. It
         declines where the models are not above chance.
         """
-        run("curate", configuration(config, overrides), dry_run, as_json)
+        run("curate", config, configuration(config, overrides), dry_run, as_json)
 
     @app.command()
     def verify(
@@ -67,7 +67,7 @@ def register(app: typer.Typer, run: Run) -> None:
         """Retrain on what was decided and on other choices of the same size; compare on the audit examples."""
         chosen = configuration(config, overrides)
         ask_before_much("verify", chosen, yes or dry_run)
-        run("verify", chosen, dry_run, as_json)
+        run("verify", config, chosen, dry_run, as_json)
 
     @app.command()
     def brittleness(
@@ -77,7 +77,7 @@ def register(app: typer.Typer, run: Run) -> None:
         """The smallest removals that flip predictions, with and without interactions, confirmed by retraining."""
         chosen = configuration(config, overrides)
         ask_before_much("brittleness", chosen, yes or dry_run)
-        run("brittleness", chosen, dry_run, as_json)
+        run("brittleness", config, chosen, dry_run, as_json)
 
     @app.command()
     def export(

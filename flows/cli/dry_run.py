@@ -10,6 +10,7 @@ from conf.schema import CampaignConfig
 from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, plans
 from flows.experiments.training import expected_time
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import about, finished
 from flows.store.roles import RowRange, count_rows, missing_shards
@@ -63,10 +64,11 @@ def _certify(config: CampaignConfig, campaign: Campaign) -> list[str]:
         lines.append(
             f"{candidate.origin:<11} {members} -> {candidate.target}: {predicted} predicted"
             f"{f' ({candidate.kind})' if candidate.kind else ''}"
-            f"{said}; {bases} base masks, {bases * n_cells(candidate.order)} models"
+            f"{said}; {plural(bases, 'base mask')}, {bases * n_cells(candidate.order)} models"
         )
     total = sum(bases * n_cells(candidate.order) for candidate, bases in zip(candidates, wanted, strict=True))
-    lines.append(f"{len(candidates)} sets, {sum(wanted)} base masks; each interval at level {level:.2g}")
+    sets, bases_in_all = plural(len(candidates), "set"), plural(sum(wanted), "base mask")
+    lines.append(f"{sets}, {bases_in_all}; each interval at level {level:.2g}")
     lines.append(_models(campaign, total, _left(rounds, campaign.trained()) if rounds else total))
     if len(rounds) < 2 and config.certify.n_bases is None:
         most = allowed_models(campaign, config.certify.max_models)
@@ -82,14 +84,15 @@ def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
     n_keep, least = check_request(config, campaign)
     count = config.curate.label_models
-    lines = [f"{count} models check the labels, each trained without a fifth of the players" if count else
-             "curate trains nothing"]  # fmt: skip
+    check = f"{plural(count, 'model')} to check labels, each trained without a fifth of the players"
+    lines = [check if count else "curate trains nothing"]
     if n_keep is None:
         lines.append("no budget: only what evidence speaks against is dropped")
     else:
         names = campaign.meta.class_names
         held = ", ".join(f"{names[label]}: {count}" for label, count in least.items())
-        lines.append(f"{n_keep} of {campaign.n_players} players are kept; of the classes at least {held}")
+        kept = f"{n_keep} of {plural(campaign.n_players, 'player')} to keep"
+        lines.append(f"{kept}; of the classes at least {held}")
     current = about(campaign, "decisions")
     if current is None:
         lines.append("there are no decisions yet")
@@ -118,16 +121,18 @@ def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     rounds = [plan for plan in plans(campaign, "verify") if plan.key == key]
     cost = sum(count * size for count, size in parts) / (n * config.sampler.alpha)
     lines = [
-        f"{declared} of {n} players are kept (declared): {len(ARMS)} arms ({', '.join(ARMS)}) and the full set, "
-        f"{budgeted.n_seeds} seeds each, {n_networks} network{'s' if n_networks > 1 else ''}",
-        f"removal curve: {', '.join(map(str, budgeted.sizes)) or 'none'} kept, {settings.curve_seeds} seeds an arm",
+        f"{declared} of {plural(n, 'player')} kept (declared): {len(ARMS)} arms ({', '.join(ARMS)}) and the full set, "
+        f"{budgeted.n_seeds} seeds each, {plural(n_networks, 'network')}",
+        f"removal curve: {', '.join(map(str, budgeted.sizes))} kept, {plural(settings.curve_seeds, 'seed')} an arm"
+        if budgeted.sizes else "no removal curve",
         _models(campaign, total, _left(rounds, finished(campaign)) if rounds else total, cost)
         + (", the second network taken to cost as much as the first" if n_networks > 1 else ""),
         resolution_sentence(config, campaign),
         *budgeted.left_out,
     ]
     if not rounds:
-        lines.append(f"and {settings.embedding_models} networks whose features find near-duplicates")
+        networks = plural(settings.embedding_models, "network")
+        lines.append(f"and {networks} whose features find near-duplicates")
     return lines
 
 
@@ -146,12 +151,13 @@ def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
         whole = settings.n_targets * len(SEARCHES) * SIZES_A_REMOVAL * settings.n_seeds
         most = min(whole, max(0, allowed_models(campaign, settings.max_models) - settings.n_seeds))
         lines.append(
-            f"then removals for up to {settings.n_targets} targets, {len(SEARCHES)} searches, at most "
-            f"{SIZES_A_REMOVAL} sizes and {settings.n_seeds} seeds each: at most {most} models"
+            f"then removals for up to {plural(settings.n_targets, 'target')}, {len(SEARCHES)} searches, at most "
+            f"{SIZES_A_REMOVAL} sizes and {settings.n_seeds} seeds each: at most {plural(most, 'model')}"
             f"{expected_time(campaign, most)}"
         )
         if most < whole:
-            lines.append(f"brittleness.max_models={whole + settings.n_seeds} has room for {settings.n_targets} targets")
+            lines.append(f"brittleness.max_models={whole + settings.n_seeds} has room for "
+                         f"{plural(settings.n_targets, 'target')}")  # fmt: skip
     return lines
 
 
@@ -162,6 +168,6 @@ def _left(rounds: list[Plan], done: list[RowRange]) -> int:
 def _models(campaign: Campaign, total: int, left: int, cost: float | None = None) -> str:
     """"m of n models to train" with the time; cost: of all n, in models of the campaign's own size."""
     if not left:
-        return f"all {total} models exist: nothing would be trained"
+        return f"all {plural(total, 'model')} exist: nothing would be trained"
     whole = total if cost is None else cost
-    return f"{left} of {total} models to train{expected_time(campaign, whole * left / total)}"
+    return f"{left} of {plural(total, 'model')} to train{expected_time(campaign, whole * left / total)}"

@@ -13,6 +13,7 @@ from flows.forecast.cost import Estimate, TimeForecast, estimate
 from flows.forecast.disk_space import as_bytes
 from flows.forecast.groups import GroupAdvice, advice_lines, advise
 from flows.runtime.progress import clock
+from flows.runtime.wording import plural
 
 BUSY = 0.5  # programs a core, beyond which the wall time is said to be that of a quiet machine
 
@@ -40,8 +41,9 @@ def print_estimate(config: CampaignConfig, as_json: bool, core_hours: float | No
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"[bold]{found.name}[/bold] in {found.folder}: {found.n_players:,} players, {found.n_targets:,} targets, "
-        f"{found.n_models:,} models, {found.n_missing:,} of them to train"
+        f"[bold]{found.name}[/bold] in {found.folder}: {plural(found.n_players, 'player')}, "
+        f"{plural(found.n_targets, 'target')}, "
+        f"{plural(found.n_models, 'model')}, {found.n_missing:,} of them to train"
     )
     table = Table(show_header=False, box=None, pad_edge=False)
     said = [] if advice is None else advice_lines(advice, found.n_train)
@@ -95,7 +97,7 @@ def time_lines(time: TimeForecast) -> list[tuple[str, str]]:
     hours = f"{time.core_hours:.2g} core-hours" + (f", {time.gpu_hours:.2g} GPU-hours" if time.gpu_hours else "")
     lines = [
         ("one model", f"{time.seconds_per_model:.3g} s of a worker ({how}, on {time.device_name}; calibrated)"),
-        ("rate", f"{time.models_per_second:.3g} models/s with {time.workers} workers"),
+        ("rate", f"{time.models_per_second:.3g} models/s with {plural(time.workers, 'worker')}"),
         (
             "wall time",
             f"{clock(total)}: training {clock(time.training_seconds)}, start, attribution and report "

@@ -28,7 +28,7 @@ NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
 ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attribute": ("attribute",)}
 
 
-def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+def drive(stage: str, config: CampaignConfig, dry_run: bool, where: str = "") -> None:
     """Run `stage`, or only print what would be done and why.
 
     Parameters
@@ -38,6 +38,8 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     config : CampaignConfig
     dry_run : bool
         Only print.
+    where : str
+        What the user named (a configuration, a file or a folder), for hints; the configuration's name when empty.
 
     Raises
     ------
@@ -53,41 +55,65 @@ def drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
     from flows.games.table import games_kept
 
     with games_kept():  # the images are loaded once, by the check, and then used by every stage
-        _drive(stage, config, dry_run)
+        _drive(stage, config, dry_run, where or config.name)
 
 
-def _drive(stage: str, config: CampaignConfig, dry_run: bool) -> None:
+def _drive(stage: str, config: CampaignConfig, dry_run: bool, where: str) -> None:
     log_to_stderr()
     prepare()
     if stage == "retrain":
         require_evaluation(config, "`coterie retrain`")
     states = {state.stage: state for state in survey(config)}
     chosen = list(states.values()) if stage == "campaign" else [states[stage]]
-    if dry_run:
-        _print_states(chosen)
-        return
     campaign = Campaign(config.campaign.folder)
     if stage in ("campaign", "plan", "retrain") or config.game.kind != "trainer":
         evaluates = any(states[name].todo for name in ("plan", "retrain"))
-        _check_data(config, campaign, evaluates)
+        check_data(config, campaign, evaluates, dry_run)
+    if dry_run:
+        _print_states(chosen)
+        return
     if not any(state.todo for state in chosen):
         _print_states(chosen)
         print("Nothing to do.")
         _print_report(campaign)
         return
-    _check_inputs(stage, states, campaign)
+    _check_inputs(stage, states, campaign, where)
     check_writable(campaign)
     _announce(chosen)
     run_flow(stage, config, needs_ray=any(states[name].todo for name in ON_RAY.get(stage, ())))
     _print_report(campaign)
 
 
-def _check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool) -> None:
-    """Errors in the data, or another campaign's folder, are found before anything is started."""
+def check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool = True, dry_run: bool = False) -> None:
+    """Find errors in the data, sizes it cannot give, and another campaign's folder, before anything is started.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+    evaluates : bool
+        Whether masks are left to draw or to evaluate; where none are, a user's own code is not run.
+    dry_run : bool
+        Nothing is downloaded: sizes of data that is not here yet are not checked, which is printed. Games other than
+        retraining are not checked.
+
+    Raises
+    ------
+    TrainingInputError
+        For data that cannot be used.
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
     from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
 
+    if dry_run and config.game.kind != "retraining":
+        return  # a game of the user's own is not started for a look ahead
     if not evaluates and runs_unnamed_code(config):
         return  # everything is evaluated: what is left to do only reads, and `survey` has compared the settings
+    chosen = config.dataset
+    if dry_run and chosen.source == "cifar10" and chosen.download and not Path(chosen.path or "data").exists():
+        print(f"data      not checked: {chosen.source} is downloaded into {chosen.path or 'data'} by the first run")
+        return
     game = make_game(config)
     if campaign.exists:
         campaign.check_identity(full_identity(config, game))
@@ -95,15 +121,17 @@ def _check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool) -> 
         refuse_without_audit(config, game)
 
 
-def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign) -> None:
+def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign, where: str) -> None:
     """A stage run alone needs what the stage before it makes."""
-    needed = NEEDS.get(stage)
+    needed, name = NEEDS.get(stage), campaign.folder if campaign.exists else where
     if needed == "plan" and states["plan"].todo:
-        raise IncompleteCampaign(f"masks are not planned yet ({states['plan'].why}). Run `coterie plan` first")
+        raise IncompleteCampaign(
+            f"masks are not planned yet ({states['plan'].why}). Run `coterie plan {name}` first, with the same settings"
+        )
     if needed == "retrain" and not any(rows.role == "fit" for rows in campaign.trained()):
-        raise IncompleteCampaign("there are no trained models to explain. Run `coterie retrain` first")
+        raise IncompleteCampaign(f"there are no trained models to explain. Run `coterie retrain {name}` first")
     if needed == "attribute" and campaign.analysis is None:
-        raise IncompleteCampaign("there is no analysis to report. Run `coterie attribute` first")
+        raise IncompleteCampaign(f"there is no analysis to report. Run `coterie attribute {name}` first")
 
 
 def check_writable(campaign: Campaign) -> None:
@@ -230,7 +258,7 @@ def _print_report(campaign: Campaign) -> None:
         print(f"Report: {page.resolve()}")
 
 
-def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) -> None:
+def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False, where: str = "") -> None:
     """Check what can be known at once, then run the stage's flow and the report's.
 
     Parameters
@@ -240,6 +268,8 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
     config : CampaignConfig
     dry_run : bool
         Only print what would be done, what it would train and how long that takes.
+    where : str
+        What the user named, for hints; the configuration's name when empty.
 
     Raises
     ------
@@ -248,18 +278,28 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False) ->
     CampaignMismatch
         If the folder belongs to another campaign.
     """
+    from flows.games.table import games_kept
+
+    with games_kept():
+        _drive_decision(stage, config, dry_run, where or config.name)
+
+
+def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: str) -> None:
     log_to_stderr()
     prepare()
     campaign = Campaign(config.campaign.folder)
     if not campaign.exists:
         raise IncompleteCampaign(
-            f"there is no campaign in {campaign.folder}. Run `coterie run` first, or name another folder"
+            f"there is no campaign in {campaign.folder}. Run `coterie run {where}` first, or name another "
+            "folder"
         )
     if stage != "curate":
         require_evaluation(config, f"`coterie {stage}`", accepts_trainer=stage == "certify")
     if campaign.analysis is None:
         raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run {campaign.folder}` first")
     campaign.check_identity(identity_settings(config))
+    if config.game.kind == "retraining":
+        check_data(config, campaign, dry_run=dry_run)
     if dry_run:
         from flows.cli.dry_run import describe
 

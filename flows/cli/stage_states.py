@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from conf.schema import CampaignConfig, identity_settings
 from flows.reporting.key import report_key
+from flows.runtime.wording import plural
 from flows.storage.files import read_json
 from flows.store.campaign import Campaign, digest
 from flows.store.roles import count_rows, missing_shards
@@ -55,8 +56,8 @@ def survey(config: CampaignConfig) -> list[StageState]:
     models = count_rows(wanted(config))
     if not campaign.exists:
         return [
-            StageState("plan", True, f"no campaign in {campaign.folder} yet: {models:,} masks to draw"),
-            StageState("retrain", True, f"{models:,} models to train"),
+            StageState("plan", True, f"no campaign in {campaign.folder} yet: {plural(models, 'mask')} to draw"),
+            StageState("retrain", True, f"{plural(models, 'model')} to train"),
             StageState("attribute", True, "no outputs yet"),
             StageState("report", True, "no analysis yet"),
         ]
@@ -65,14 +66,16 @@ def survey(config: CampaignConfig) -> list[StageState]:
     untrained = count_rows(missing_models(config, campaign))
     roles = {rows.role for rows in wanted(config)}
     failed = count_rows(rows for rows in campaign.failed() if rows.role in roles)
-    plan = StageState("plan", unplanned > 0, f"{unplanned:,} masks to draw" if unplanned else "all masks are planned")
+    masks = f"{plural(unplanned, 'mask')} to draw" if unplanned else "all masks are planned"
+    plan = StageState("plan", unplanned > 0, masks)
     if not (campaign.folder / "examples.parquet").is_file():
         plan = StageState("plan", True, "the table of examples is missing")
     because = f" ({failed:,} of them failed before)" if failed else ""
     retrain = StageState(
         "retrain",
         untrained > 0,
-        f"{untrained:,} of {models:,} models to train{because}" if untrained else f"all {models:,} models exist",
+        f"{untrained:,} of {plural(models, 'model')} to train{because}" if untrained
+        else f"all {models:,} models exist",
     )
     attribute = _attribute_state(config, campaign, bool(untrained))
     return [plan, retrain, attribute, _report_state(config, campaign, attribute.todo)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from attribution.analysis.target_ids import class_of_mean, is_single
 from conf.schema import CampaignConfig
 from flows.cli.configuration import locate
 from flows.cli.stage_states import survey
@@ -15,11 +17,12 @@ from flows.errors import IncompleteCampaign
 from flows.refinement.links import family_lines
 from flows.reporting.prefect_artifacts import strongest
 from flows.reporting.text import proposers_in_words, together
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.examples import example_texts, player_names, target_names
 from flows.store.faithfulness import read_faithfulness
-from flows.store.queries import failure_reasons, kind_of, outcome_counts, throughput
+from flows.store.queries import experiment_of, failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
@@ -42,7 +45,8 @@ def print_status(where: str, overrides: list[str]) -> None:
         return
     meta = campaign.meta
     console.print(
-        f"[bold]{meta.name}[/bold] in {campaign.folder}: {meta.n_players} players, {meta.n_targets} targets, "
+        f"[bold]{meta.name}[/bold] in {campaign.folder}: {plural(meta.n_players, 'player')}, "
+        f"{plural(meta.n_targets, 'target')}, "
         f"alpha {meta.alpha}, created {meta.created}, identity {meta.identity_hash[:12]}"
     )
     for line in family_lines(campaign):
@@ -55,7 +59,7 @@ def print_status(where: str, overrides: list[str]) -> None:
             console.print(f"{state.stage:<10}{'to do: ' if state.todo else ''}{state.why}", highlight=False)
     elif campaign.analysis is not None:
         found = campaign.analysis
-        verdict = f"{found['n_open']} of {found['n_explained']} targets with interactions"
+        verdict = f"{found['n_open']} of {plural(found['n_explained'], 'target')} with interactions"
         console.print(f"analysis of {found['created']}: {verdict}", highlight=False)
     if (campaign.folder / "report.html").is_file():
         console.print(f"report    {campaign.folder / 'report.html'}", highlight=False)
@@ -65,7 +69,7 @@ def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | N
     should_exist = wanted(config) if config is not None else campaign.planned()
     counts = outcome_counts(campaign)
     table = Table("models", "wanted", "ok", "diverged", "failed", "missing")
-    for rows in _by_kind(should_exist).items():
+    for rows in _by_kind(should_exist, experiment_of(campaign)).items():
         name, ranges = rows
         found = counts.get(name, {})
         missing = count_rows(missing_shards(ranges, campaign.with_outcome(), campaign.shard_size))
@@ -74,11 +78,11 @@ def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | N
     console.print(table)
 
 
-def _by_kind(ranges: list[RowRange]) -> dict[str, list[RowRange]]:
+def _by_kind(ranges: list[RowRange], experiment: Callable[[RowRange], str]) -> dict[str, list[RowRange]]:
     """Ranges by kind of row."""
     kinds: dict[str, list[RowRange]] = {}
     for rows in ranges:
-        kinds.setdefault(kind_of(rows), []).append(rows)
+        kinds.setdefault(kind_of(rows, experiment), []).append(rows)
     return kinds
 
 
@@ -95,7 +99,7 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
 
 def _print_failures(console: Console, campaign: Campaign) -> None:
     for (status, reason), count in failure_reasons(campaign).most_common(5):
-        console.print(f"{count} models {status}: {reason}", highlight=False, markup=False)
+        console.print(f"{plural(count, 'model')} {status}: {reason}", highlight=False, markup=False)
 
 
 def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:
@@ -121,17 +125,21 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     faithfulness = read_faithfulness(campaign)
     if target is not None and target not in faithfulness:
         explained = sorted(faithfulness)
+        single = [number for number in explained if is_single(number)]
+        means = [f"{number} ({_mean_of(campaign, number)})" for number in reversed(explained) if not is_single(number)]
         raise IncompleteCampaign(
-            f"target {target} was not explained. Explained: {', '.join(map(str, explained[:20]))}"
-            f"{', …' if len(explained) > 20 else ''}. Raise attribution.n_targets to explain more"
+            f"target {target} was not explained. Explained: {', '.join(map(str, single[:20]))}"
+            f"{', …' if len(single) > 20 else ''}{'; ' if single and means else ''}{', '.join(means)}. Raise "
+            "attribution.n_targets to explain more"
         )
     console = _console()
     if target is not None:
         held = faithfulness[target]
         ceiling = held.noise_ceiling
+        name = f"target {target}" if is_single(target) else f"target {target}, {_mean_of(campaign, target)}"
         scores = ", ".join(f"{name} {_number(held.r2(name).value)}" for name in held.estimators)
         console.print(
-            f"target {target}: {held.verdict} (gate q {_number(held.gate_q)}); held-out R²: {scores}; noise ceiling "
+            f"{name}: {held.verdict} (gate q {_number(held.gate_q)}); held-out R²: {scores}; noise ceiling "
             f"{_number(ceiling.value)} [{_number(ceiling.low)}, {_number(ceiling.high)}]",
             highlight=False,
         )
@@ -183,6 +191,16 @@ def _print_names(console: Console, campaign: Campaign, rows: list[dict[str, Any]
         elif shown:
             named = ", ".join(f"{at} {names[at]}" for at in sorted(shown))
             console.print(f"{title}: {named}", highlight=False, markup=False)
+    means = sorted({row["target"] for row in rows if not is_single(row["target"])}, reverse=True)
+    if means:
+        said = ", ".join(f"{number} {_mean_of(campaign, number)}" for number in means)
+        console.print(f"means over targets: {said}", highlight=False, markup=False)
+
+
+def _mean_of(campaign: Campaign, target: int) -> str:
+    """What a negative target number is the mean of."""
+    label = class_of_mean(target)
+    return "the mean of all targets" if label is None else f"the mean of class “{campaign.meta.class_names[label]}”"
 
 
 def _print_sets(console: Console, campaign: Campaign, top: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attribution.experiments.learnability import Learnability
+from flows.decisions.name_lists import is_list, list_files, write_lists
 from flows.decisions.originals import Pictures, pictures_of, what_is_counted
 from flows.errors import CoterieError
 from flows.refinement.pictures import picture_decisions
-from flows.storage.files import write_atomically, write_json, write_text
+from flows.storage.files import write_atomically, write_json
 from flows.store.campaign import Campaign
 from flows.store.derived import about, current_comparison
 from flows.store.learnability import learnability_sentence, require_learnt
 
 FORMATS = ("subset", "parquet", "csv", "lists")
 PARQUET_NAME = "train-00000-of-00001.parquet"
-LISTS = {"delete.txt": ("drop",), "keep.txt": ("keep", "review"), "look.txt": ("review",)}  # decisions in each
 # What a spreadsheet takes for a formula, and what the escape below could be mistaken for.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -75,8 +77,10 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
         (`datasets.load_dataset(folder)`).
         csv: decisions.csv, a row a training example; text that a spreadsheet would run is escaped
         (`spreadsheet_cell`). lists: delete.txt, keep.txt and look.txt (what is kept and up for review), a name a
-        line, for programs to read (`xargs -d '\\n' -a delete.txt rm --` in the pictures' folder). Names with line
-        breaks or bytes that are no UTF-8 are escaped there; `training.data.names.original_name` undoes it.
+        line, for programs to read (`xargs -d '\\n' -a delete.txt rm --` in the pictures' folder). A name stands
+        there byte for byte as the file system has it, backslashes and quotes included. Where a list holds a name
+        with a line break, which no line can hold, it is named delete.nul (keep.nul, look.nul) instead, each name
+        ended by a NUL (`xargs -0 -a delete.nul rm --`).
 
     Returns
     -------
@@ -114,7 +118,8 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
     if "lists" in formats:
-        paths += _write_lists(folder, examples, decisions)
+        lists, said = write_lists(folder, [(row["name"], decisions[row["position"]]["decision"]) for row in examples])
+        paths, notes = [*paths, *lists], (*notes, *said)
     return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
 
 
@@ -164,18 +169,12 @@ def from_spreadsheet_cell(cell: str) -> str:
 
 def _refuse_strangers(folder: Path, formats: tuple[str, ...], names: set[str]) -> None:
     """Raise BadExport for a file that an export would replace, or `load_dataset` read along, and no export wrote."""
-    def is_list(path: Path) -> bool:
-        try:
-            return set(path.read_text(encoding="utf-8").splitlines()) <= names
-        except (OSError, UnicodeDecodeError):
-            return False
-
     data = [(path, _is_export) for path in (folder / "data").glob("train-*")]
-    written = {
+    written: dict[str, list[tuple[Path, Callable[[Path], bool]]]] = {
         "subset": [(folder / "subset.json", _is_subset)],
         "parquet": [(folder / "README.md", _is_card), *data],
         "csv": [(folder / "decisions.csv", _is_csv)],
-        "lists": [(folder / name, is_list) for name in LISTS],
+        "lists": [(path, partial(is_list, names=names)) for path in list_files(folder)],
     }
     for path, is_ours in [pair for name in formats for pair in written[name]]:
         if path.exists() and not is_ours(path):
@@ -361,17 +360,6 @@ def _write_csv(
 
 def _cell(value: Any) -> Any:
     return spreadsheet_cell(value) if isinstance(value, str) else value
-
-
-def _write_lists(
-    folder: Path, examples: list[dict[str, Any]], decisions: dict[int, dict[str, Any]]
-) -> list[Path]:
-    paths = []
-    for file, of in LISTS.items():
-        names = [row["name"] for row in examples if decisions[row["position"]]["decision"] in of]
-        write_text(folder / file, "".join(f"{name}\n" for name in names))
-        paths.append(folder / file)
-    return paths
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.schema import CampaignConfig
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.roles import count_rows
 
@@ -104,7 +105,8 @@ def plan_verification(
     room = max(0, left) // (n_arms * settings.curve_seeds) if settings.curve_seeds else 0
     chosen = sorted(sorted(sizes, key=lambda size: (abs(size - n_declared), size))[:room])
     if len(chosen) < len(sizes):
-        left_out.append(f"{len(chosen)} of {len(sizes)} other sizes of the removal curve")
+        of = plural(len(sizes), "other size")
+        left_out.append(f"{len(chosen)} of {of} of the removal curve" if chosen else "no removal curve")
     total = (n_arms + 1) * n_seeds * len(networks) + n_arms * settings.curve_seeds * len(chosen)
     notes: tuple[str, ...] = ()
     if left_out:

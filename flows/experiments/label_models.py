@@ -15,6 +15,7 @@ from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
 from flows.games.retraining import Retraining
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from flows.store.examples import leaked_positions
@@ -53,7 +54,7 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
         recipe, config.compute.ensemble_size, config.compute.device,
     )  # fmt: skip
     with session(config.compute.ray_address, config.compute.workers) as cluster:
-        log.info("labels: %d models, each trained without a fifth of the players", len(plan.rows))
+        log.info("labels: %s, each trained without a fifth of the players", plural(len(plan.rows), "model"))
         train_missing(config, campaign, cluster, [Batch((plan.rows,), game, to_outputs=False)], log)
     n_train = len(dataset.train)
     margins, _, _ = read_results(campaign, plan, n_train + len(dataset.targets))
@@ -66,8 +67,9 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
     )  # fmt: skip
     found = _of_all_players(found, single)
     log.info(
-        "labels: compared with %d targets that no model was trained on; with so many, at least %d of %d labels must be "
-        "wrong before one can be called so", found.n_held_back, found.fewest_wrong(), len(found.score),
+        "labels: compared with %s that no model was trained on; with so many, at least %d of %s must be wrong before "
+        "one can be called so", plural(found.n_held_back, "target"), found.fewest_wrong(),
+        plural(len(found.score), "label"),
     )  # fmt: skip
     return found
 

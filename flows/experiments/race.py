@@ -23,6 +23,7 @@ from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
 from flows.games.retraining import Retraining
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from training import Dataset
@@ -71,8 +72,8 @@ class Race:
         }.get(found.verdict, "is not shown to beat class-balanced random removal on them")
         interval = f"{100 * found.difference:+.2f} points [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
         return (
-            f"{self.n_models} models raced the rules on the targets ({listed}); {self.winner.replace('_', ' ')} is "
-            f"best and {verdict} ({interval})"
+            f"{plural(self.n_models, 'model')} raced the rules on the targets ({listed}); "
+            f"{self.winner.replace('_', ' ')} is best and {verdict} ({interval})"
         )
 
 

@@ -11,6 +11,7 @@ from flows.compute.ray_cluster import Cluster
 from flows.compute.training_loop import Batch, failed_calls_sentence, missing_of, train_batches
 from flows.errors import IncompleteCampaign
 from flows.runtime.logs import Log
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.roles import count_rows
 
@@ -40,17 +41,17 @@ def train_missing(
     total = sum(count_rows(batch.rows) for batch in batches)
     left = sum(count_rows(missing_of(campaign, batch)) for batch in batches)
     if not left:
-        log.info("all %d models of the experiment exist", total)
+        log.info("all %s of the experiment exist", plural(total, "model"))
         return 0
-    log.info("%d of %d models to train%s", left, total, expected_time(campaign, left))
+    log.info("%d of %s to train%s", left, plural(total, "model"), expected_time(campaign, left))
     found = train_batches(config, campaign, cluster, batches, log)
     failed = found.failed
     if found.failed_calls:
         log.warning("%s", failed_calls_sentence(found.failed_calls, batches[0].game.name))
     if failed:
         raise IncompleteCampaign(
-            f"{failed} models of the experiment failed; `coterie status` lists the reasons. The others are kept: "
-            "run the same command again to retry the failed ones"
+            f"{plural(failed, 'model')} of the experiment failed; `coterie status` lists the reasons. The others are "
+            "kept: run the same command again to retry the failed ones"
         )
     return left
 
@@ -68,11 +69,16 @@ def expected_time(campaign: Campaign, n_models: float) -> str:
     Returns
     -------
     str
-        Model-minutes and the median seconds a model, in parentheses; empty when no model has been trained.
+        Model-minutes (model-seconds below one minute) and the median seconds a model, in parentheses; empty when no
+        model has been trained.
     """
     seconds = campaign.read("outputs", ["train_seconds"])["train_seconds"].to_numpy(zero_copy_only=False)
     seconds = seconds[np.isfinite(seconds)].astype(np.float64)
     if not len(seconds):
         return ""
-    minutes = n_models * float(np.median(seconds)) / 60
-    return f" ({minutes:.1f} model-minutes at this campaign's {np.median(seconds):.2f} s a model)"
+    each = float(np.median(seconds))
+    total = n_models * each
+    cost = f"{total / 60:.1f} model-minutes" if total >= 60 else f"{total:.0f} model-seconds" if total >= 1 else (
+        "less than a model-second"
+    )  # fmt: skip
+    return f" ({cost} at this campaign's {each:.2g} s a model)"

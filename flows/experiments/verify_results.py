@@ -11,9 +11,10 @@ import pyarrow as pa
 from attribution.experiments.comparison import Difference, compare
 from flows.experiments.plans import Plan
 from flows.experiments.results import read_results
-from flows.experiments.verify_sentences import summary
+from flows.experiments.verify_sentences import leaked_sentence, summary
 from flows.store.campaign import Campaign
 from flows.store.derived import columns, keep_history, plain, publish
+from flows.store.examples import leaked_positions
 from flows.store.schemas import COMPARISONS, verification_schema
 from training import Dataset
 
@@ -41,9 +42,27 @@ def publish_verification(campaign: Campaign, plan: Plan, dataset: Dataset) -> di
     publish(campaign, "verification", table, {"key": plan.key})
     rows = comparisons(plan, correct, labels, list(campaign.meta.class_names))
     found = {"key": plan.key, "decisions": plan.content.get("decisions"), **summary(plan, rows)}
+    found["sentences"] += _without_leaked(campaign, plan, correct, found["headline"])
     publish(campaign, "comparisons", columns(rows, COMPARISONS), plain(found))
     keep_history(campaign, "comparisons", plain(found))
     return found
+
+
+def _without_leaked(
+    campaign: Campaign, plan: Plan, correct: np.ndarray, headline: dict[str, Any]
+) -> list[str]:
+    """The headline's difference once more, on the audit examples that no model was trained on or chosen by."""
+    leaked = sorted(leaked_positions(campaign, "audit"))
+    if not leaked:
+        return []
+    left = np.delete(correct, leaked, axis=1)
+    arms = {
+        block["arm"]: left[block["offset"] : block["offset"] + block["n_seeds"]]
+        for block in plan.content["blocks"]
+        if block["declared"] and block["architecture"] == "first"
+    }
+    apart = compare(arms["curated"], arms["random"], headline["level"])
+    return [leaked_sentence(len(leaked), correct.shape[1], apart)]
 
 
 def _rows(

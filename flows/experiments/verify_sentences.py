@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from attribution.experiments.comparison import Difference
 from flows.experiments.plans import Plan
+from flows.runtime.wording import plural
 
 BASELINES = {
     "random": "class-balanced random removal",
@@ -82,10 +84,37 @@ def sentence(row: dict[str, Any]) -> str:
     }
     where = "" if row["architecture"] == "first" else ", with the second network"
     return (
-        f"The decided set of {row['n_keep']} players {verdicts[row['verdict']]} {BASELINES[row['against']]}{where}: "
+        f"The decided set of {plural(row['n_keep'], 'player')} {verdicts[row['verdict']]} "
+        f"{BASELINES[row['against']]}{where}: "
         f"{_percent(row['accuracy'])} of the audit examples right against {_percent(row['accuracy_against'])}, "
         f"{_points(row['difference'])} points [{_points(row['low'])}, {_points(row['high'])}] over {row['n_seeds']} "
-        f"seeds and {row['n_examples']} audit examples together{_together(row)}. {_resolution(row)}"
+        f"seeds and {plural(row['n_examples'], 'audit example')} together{_together(row)}. {_resolution(row)}"
+    )
+
+
+def leaked_sentence(n_leaked: int, n_audit: int, apart: Difference) -> str:
+    """Write how many audit examples are leaked, and the difference from random removal on the others.
+
+    Parameters
+    ----------
+    n_leaked : int
+        Audit examples whose pictures are in training or among the targets as well.
+    n_audit : int
+        All audit examples.
+    apart : Difference
+        From class-balanced random removal, on the others.
+
+    Returns
+    -------
+    str
+    """
+    verb = "is" if n_leaked == 1 else "are"
+    start = f"{n_leaked} of the {n_audit} audit examples {verb} also in training or among the targets"
+    if not math.isfinite(apart.low):
+        return f"{start}; the others are too few for an interval."
+    return (
+        f"{start}; on the other {n_audit - n_leaked} the difference from {BASELINES['random']} is "
+        f"{_points(apart.difference)} points [{_points(apart.low)}, {_points(apart.high)}] ({apart.verdict})."
     )
 
 
@@ -126,7 +155,10 @@ def _class_sentences(rows: list[dict[str, Any]]) -> list[str]:
     if not shown:
         smallest = [row["smallest"] for row in rows if math.isfinite(row["smallest"])]
         beside = f" (one above {100 * max(smallest):.1f} points would have been)" if smallest else ""
-        return [f"By class, against {BASELINES['random']}: no difference shown for any of {len(rows)} classes{beside}."]
+        return [
+            f"By class, against {BASELINES['random']}: no difference shown for "
+            f"{'any of ' if len(rows) > 1 else ''}{plural(len(rows), 'class', 'classes')}{beside}."
+        ]
     listed = ", ".join(
         f"“{row['class_name']}” {_points(row['difference'])} [{_points(row['low'])}, {_points(row['high'])}]"
         for row in shown
@@ -145,9 +177,9 @@ def _curve_sentences(rows: list[dict[str, Any]]) -> list[str]:
         f"{row['n_keep']} kept {100 * row['difference']:+.1f} ± {100 * row['smallest']:.1f} points ({row['verdict']})"
         for row in rows
     ]
-    many = f"{len(rows)} other sizes" if len(rows) > 1 else "one other size"
     return [
-        f"At {many}, against {BASELINES['random']} ({rows[0]['n_seeds']} seeds, intervals over seeds and audit "
+        f"At {plural(len(rows), 'other size')}, against {BASELINES['random']} "
+        f"({rows[0]['n_seeds']} seeds, intervals over seeds and audit "
         f"examples, simultaneous over {rows[0]['n_together']} comparisons): {', '.join(listed)}."
     ]
 

@@ -1,4 +1,4 @@
-"""The report's first screen: what can go, what to look at, what must stay, how sure that is, and what to do next."""
+"""The report's first screen: what can go, what to look at, what helps, how sure that is, and what to do next."""
 
 from __future__ import annotations
 
@@ -73,15 +73,19 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         found = None  # no model of role fit is trained, or there is nothing to score it on
     counts = Counter(view.decision for view in players)
     decided = bool(set(counts) - {""})
-    piles = _decided_piles(players, _refuted(tried)) if decided else _open_piles(players)
+    learnt = found is None or found.learnt
+    if decided:
+        piles = _decided_piles(players, _refuted(tried))
+    else:  # effects of models at chance order pictures by noise
+        piles = _open_piles(players) if learnt else []
     return Answer(
         headline=words(_headline(data, tried, found, counts, decided)),
         sure=tuple(map(words, _sure(tried, decided, len(players)))),
         tested=bool(tried.headline_rows),
         basis=words(_basis(campaign, data, found)),
-        learnt=found is None or found.learnt,
+        learnt=learnt,
         piles=tuple(_drawn(replace(pile, note=words(pile.note)), data) for pile in piles if pile.count),
-        steps=_steps(campaign, tried, decided, found is None or found.learnt),
+        steps=_steps(campaign, tried, decided, learnt),
     )
 
 
@@ -130,7 +134,7 @@ def _decided_piles(players: Sequence[PlayerView], refuted: bool) -> list[Pile]:
             f"The 95% interval of each one’s own effect lies above 0; of those without an effect 1 in 40 gets here by "
             f"chance. {len(kept):,} stay in all."
         )
-        stay = Pile("keep", "Must stay", len(helping), note, _items(helping))
+        stay = Pile("keep", "Shown to help", len(helping), note, _items(helping))
     return [
         Pile("drop", "Proposed to go" if refuted else "Can go", len(dropped), why, _items(dropped)),
         Pile("review", "Look at these", len(review), "Kept until somebody has looked.", _items(review)),
@@ -143,10 +147,10 @@ def _open_piles(players: Sequence[PlayerView]) -> list[Pile]:
     known = [view for view in players if is_number(view.effect.value)]
     hurting = sorted((v for v in known if v.effect.value < 0), key=lambda v: v.effect.value)
     helping = sorted((v for v in known if v.effect.value > 0), key=lambda v: -v.effect.value)
-    note = "By the mean effect over the test pictures explained; not yet a decision."
+    note = "By the mean effect over the test pictures explained, which may be noise; not yet a decision."
     return [
-        Pile("harmful", "Hurt most", len(hurting), note, _items(hurting)),
-        Pile("helpful", "Help most", len(helping), note, _items(helping)),
+        Pile("harmful", "Lowest mean effect", len(hurting), note, _items(hurting)),
+        Pile("helpful", "Highest mean effect", len(helping), note, _items(helping)),
     ]
 
 

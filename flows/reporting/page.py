@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
+from flows.errors import StoreError
 from flows.reporting import text as text
 from flows.reporting.answer import answer, is_recorded
 from flows.reporting.browse import PLAYERS_LISTED, browse_data
@@ -55,8 +56,22 @@ def build_report(
     n_targets: targets drawn with their sets; sets_per_target: sets drawn in each column of a target; config:
     the resolved configuration; runs: records of past runs ({"started", "finished", "versions",
     "trained_models", "seconds_by_stage"}, any of which may be missing), printed oldest first.
-    Raises IncompleteCampaign when there is no analysis yet, StoreError for a table that cannot be read.
+    Raises IncompleteCampaign when there is no analysis yet, StoreError for a table that cannot be read and for
+    templates that do not belong to this program.
     """
+    try:
+        return _build(campaign, n_targets, sets_per_target, config, runs)
+    except TemplateError as error:
+        raise StoreError(
+            f"the report's templates do not belong to the program that is running ({error}): they were changed while "
+            f"it ran, or the installation is incomplete. What was computed is kept. Run `coterie report "
+            f"{campaign.folder}`; if this comes again, install coterie again"
+        ) from error
+
+
+def _build(
+    campaign: Campaign, n_targets: int, sets_per_target: int, config: dict[str, Any], runs: list[dict[str, Any]]
+) -> str:
     level = (config.get("attribution") or {}).get("fdr_level") or DEFAULT_FDR_LEVEL
     data = read_report_data(
         campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level)

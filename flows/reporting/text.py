@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from flows.runtime.wording import plural as plural
+
 DASH = "–"
 KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
 KIND_NAMES = {
@@ -90,11 +92,6 @@ def seconds(value: float | None) -> str:
     if value < 120:
         return f"{value:.0f} s"
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """(1, 'target') -> '1 target'; (2, 'target') -> '2 targets'."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def listing(parts: list[str]) -> str:

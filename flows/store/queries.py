@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,23 +101,55 @@ def outcome_counts(campaign: Campaign) -> dict[str, dict[str, int]]:
         Kind (`kind_of`) to status to number of rows.
     """
     counts: dict[str, Counter[str]] = {}
+    experiment = experiment_of(campaign)
     for rows, found in campaign.outcomes(["status"]):
-        counts.setdefault(kind_of(rows), Counter()).update(found["status"].to_pylist())
+        counts.setdefault(kind_of(rows, experiment), Counter()).update(found["status"].to_pylist())
     return {kind: dict(found) for kind, found in counts.items()}
 
 
-def kind_of(rows: RowRange) -> str:
-    """Name rows for a person: their role, and `again` for replicates of it.
+def experiment_of(campaign: Campaign) -> Callable[[RowRange], str]:
+    """Return a function from rows of role verify to the experiment they belong to, by the names of the frozen plans.
+
+    Verifications, searches for brittleness, label checks and races of rules share that role.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    callable
+        RowRange to the plan's kind; to the role for rows of another role, or of no plan.
+    """
+    found = []
+    for path in campaign.folder.glob("plans/*.json"):
+        kind, first, last = path.stem.rsplit("-", 2)
+        if kind != "certify" and first.isdigit() and last.isdigit():
+            found.append((kind, int(first), int(last)))
+
+    def kind_of_plan(rows: RowRange) -> str:
+        if rows.role != "verify":
+            return rows.role
+        return next((kind for kind, first, last in found if first <= rows.first < max(last, first + 1)), rows.role)
+
+    return kind_of_plan
+
+
+def kind_of(rows: RowRange, experiment: Callable[[RowRange], str] | None = None) -> str:
+    """Name rows for a person: their experiment or role, and `again` for replicates of it.
 
     Parameters
     ----------
     rows : RowRange
+    experiment : callable, optional
+        `experiment_of` the campaign; the role alone without it.
 
     Returns
     -------
     str
     """
-    return rows.role if rows.replicate == 0 else f"{rows.role} again"
+    kind = rows.role if experiment is None else experiment(rows)
+    return kind if rows.replicate == 0 else f"{kind} again"
 
 
 def copies_seen(campaign: Campaign, n_masks: int) -> DetectableSizes:

@@ -136,7 +136,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("campaign.n_fit=512.5", "campaign.n_fit must be a whole number, at least 1 .*; got 512.5"),
         ("verify.second_architecture=7", "verify.second_architecture must be true or false; got 7"),
         ("dataset.path=2024", "dataset.path must be text .*quotes.*; got 2024"),
-        ("=3", "written key=value; got '=3'. Name a key"),
+        ("=3", "no key stands before the = in '=3'"),
         ("campaign.n_replicates=-1", "campaign.n_replicates must be at least 0 .*; got -1"),
         ("dataset.n_targets=0", "dataset.n_targets .*; got 0"),
         ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 6; got 9"),
@@ -245,3 +245,59 @@ def test_a_configuration_survives_being_saved_and_read_back() -> None:
     """Prefect hands the parameter on as JSON, and history keeps it as JSON."""
     config = compose("cifar2", ["campaign.n_fit=7"])
     assert CampaignConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["campaign.n_fit=true", "sampler.alpha=true", "verify.curve=[true]", "curate.class_quotas={cat: true}",
+     "certify.members=[1,true]", "recipe.width=false", "dataset.plant_cluster_sizes=[true]"],
+)  # fmt: skip
+def test_true_is_no_number(override: str) -> None:
+    """Python counts True as 1, so campaign.n_fit=true asked for one model."""
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)} must be a .*number"):
+        shipped("quickstart", "curate.keep_share=0.5", override)
+
+
+def test_no_number_field_of_any_section_takes_a_boolean() -> None:
+    from conf.compose import recompose
+
+    plain = shipped("quickstart").model_dump(mode="json")
+    numbers = [key for key in known_keys() if type(_value_at(plain, key)) in (int, float)]
+    assert len(numbers) > 40
+    for key in numbers:
+        with pytest.raises(ConfigError, match=re.escape(key)):
+            recompose(plain, [f"{key}=true"])
+
+
+def _value_at(plain: dict[str, object], key: str) -> object:
+    found: object = plain
+    for part in key.split("."):
+        assert isinstance(found, dict)
+        found = found.get(part)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("=3", "no key stands before the ="),
+        ("+=3", "no key stands before the ="),
+        ("n_fit", "written key=value; got 'n_fit'"),
+        ("campaign.n_fit = 3", "Write campaign.n_fit=3$"),
+        ("campaign.n_fit==3", "Write campaign.n_fit=3$"),
+    ],
+)
+def test_what_is_no_override_is_refused_by_name_and_by_folder(override: str, said: str) -> None:
+    from conf.compose import recompose
+
+    with pytest.raises(ConfigError, match=said):
+        shipped("quickstart", override)
+    with pytest.raises(ConfigError, match=said):
+        recompose(shipped("quickstart").model_dump(mode="json"), [override])
+
+
+def test_a_fault_in_a_list_names_the_key_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        shipped("quickstart", "dataset.classes=[true]")
+    assert all(line.startswith("dataset.classes must") for line in str(caught.value).splitlines())

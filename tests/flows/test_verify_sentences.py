@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flows.experiments.verify_sentences import _class_sentences, _warning
+import math
+
+from attribution.experiments.comparison import Difference
+from flows.experiments.verify_sentences import _class_sentences, _warning, leaked_sentence
 
 
 def test_a_decision_that_drops_one_of_two_hundred_is_not_said_to_keep_all() -> None:
@@ -14,3 +17,14 @@ def test_the_resolution_by_class_is_that_of_the_class_with_the_widest_interval()
     rows = [{"smallest": smallest, "verdict": "no difference shown"} for smallest in (0.0, 0.043, 0.02)]
     (sentence,) = _class_sentences(rows)
     assert sentence.endswith("no difference shown for any of 3 classes (one above 4.3 points would have been).")
+
+
+def test_leaked_audit_examples_are_counted_beside_the_difference_on_the_others() -> None:
+    apart = Difference(0.8, 0.75, 0.05, 0.01, 0.09, 0.02, 0.08, 20, 61, 0.0125)
+    assert leaked_sentence(3, 64, apart) == (
+        "3 of the 64 audit examples are also in training or among the targets; on the other 61 the difference from "
+        "class-balanced random removal is +5.00 points [+1.00, +9.00] (better)."
+    )
+    unknown = Difference(*(math.nan,) * 7, 20, 1, 0.0125)
+    assert leaked_sentence(1, 2, unknown).endswith("is also in training or among the targets; the others are too few "
+                                                   "for an interval.")  # fmt: skip

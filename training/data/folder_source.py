@@ -61,7 +61,8 @@ def read_image_folder(options: SourceOptions) -> RawImages:
     ordered = sorted(keys, key=lambda key: order(named[key]))
     classes = tuple(named[key] for key in ordered)
     if len(classes) < 2:
-        raise TrainingInputError(f"{halves[0]} holds {len(classes)} class folders; at least two are needed.")
+        count = "one class folder" if len(classes) == 1 else "no class folder"
+        raise TrainingInputError(f"{halves[0]} holds {count}; at least two are needed.")
     reader = PictureReader(options.image_size, options.unreadable)
     passed: list[Path] = []
     parts = []

@@ -206,7 +206,8 @@ def _audit(n_audit: int) -> list[Finding]:
         return [Finding(kind="no_audit", sentence=sentence)]
     if n_audit < SMALL_AUDIT:
         sentence = (
-            f"There are {n_audit} audit examples: one of them is {100 / n_audit:.0f} points of accuracy, so verify can "
+            f"There {'is' if n_audit == 1 else 'are'} {_number(n_audit, 'audit example', 'audit examples')}: one is "
+            f"{100 / n_audit:.0f} points of accuracy, so verify can "
             f"show nothing smaller. Lower dataset.n_targets or add test pictures."
         )
         return [Finding(kind="small_audit", sentence=sentence)]

@@ -181,7 +181,8 @@ def test_a_file_in_the_folders_place_ends_with_5(run: Run, tmp_path: Path, below
 
 @pytest.mark.parametrize(
     ("stage", "remedy"),
-    [("retrain", "coterie plan"), ("attribute", "coterie (plan|retrain)"), ("report", "coterie attribute")],
+    [("retrain", "coterie plan quickstart`"), ("attribute", "coterie (plan|retrain) quickstart`"),
+     ("report", "coterie attribute quickstart`")],
 )
 def test_a_stage_without_its_input_ends_with_6_and_names_the_stage_before(run: Run, stage: str, remedy: str) -> None:
     code, output = run(stage)
@@ -249,6 +250,12 @@ def test_status_of_a_half_done_campaign_says_what_is_missing(run: Run, home: Pat
     assert code == 0 and re.search(r"retrain\s+to do: 56 of 56 models to train", output), output
     code, output = coterie("show", str(tmp_path / "campaign"), mark=str(tmp_path), home=home)
     assert code == 6 and "coterie attribute" in one_clear_message(output)
+
+
+def test_a_dry_run_checks_sizes_against_the_data(run: Run, tmp_path: Path) -> None:
+    code, output = run("run", "--dry-run", "dataset.n_targets=100000")
+    assert code == 8 and "100000" in one_clear_message(output).replace(",", "")
+    assert not (tmp_path / "campaign").exists()
 
 
 def test_a_dry_run_makes_nothing(run: Run, tmp_path: Path) -> None:

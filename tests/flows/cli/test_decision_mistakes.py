@@ -227,7 +227,7 @@ def test_what_cannot_be_done_is_said_before_ray_and_prefect_start(
 
 def test_a_named_set_keeps_the_target_of_the_configuration() -> None:
     app, seen = typer.Typer(), []
-    cli_decisions.register(app, lambda stage, config, dry_run, as_json: seen.append(config.certify))
+    cli_decisions.register(app, lambda stage, where, config, dry_run, as_json: seen.append(config.certify))
     for given in (["certify.target=3"], ["--target", "4"], ["certify.target=3", "--target", "4"]):
         CliRunner().invoke(app, ["certify", "quickstart", "--members", "1,2", *given], catch_exceptions=False)
     assert [(settings.members, settings.target) for settings in seen] == [((1, 2), 3), ((1, 2), 4), ((1, 2), 4)]

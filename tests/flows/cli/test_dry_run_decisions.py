@@ -13,7 +13,7 @@ import pytest
 from attribution.errors import AttributionError
 from flows.cli.dry_run import describe
 from flows.curate import curate
-from flows.errors import IncompleteCampaign
+from flows.errors import CampaignMismatch, IncompleteCampaign
 from flows.store.campaign import Campaign
 from tests.flows.decided_campaign import decided_config, make_decided_campaign
 
@@ -47,7 +47,7 @@ def test_certify_says_sets_base_masks_models_and_time(folder: Path) -> None:
     assert lines[2].startswith("random")
     assert lines[3:] == [
         "3 sets, 9 base masks; each interval at level 0.025",
-        "36 of 36 models to train (0.0 model-minutes at this campaign's 0.01 s a model)",
+        "36 of 36 models to train (less than a model-second at this campaign's 0.01 s a model)",
     ]
 
 
@@ -66,7 +66,7 @@ def test_certify_planned_by_power_says_what_a_second_round_may_add(folder: Path)
 
 def test_curate_says_the_budget_and_whether_anything_would_change(folder: Path) -> None:
     lines = dry_run("curate", folder, *CURATE)
-    assert lines[1].startswith("20 of 24 players are kept; of the classes at least 0: 0, 1: 0, 2: 0, 3: 1, 4: 0")
+    assert lines[1].startswith("20 of 24 players to keep; of the classes at least 0: 0, 1: 0, 2: 0, 3: 1, 4: 0")
     assert lines[2] == "there are no decisions yet"
     curate.fn(decided_config(folder, *CURATE))
     assert "up to date" in dry_run("curate", folder, *CURATE)[2]
@@ -85,7 +85,7 @@ def test_what_the_stage_would_refuse_the_dry_run_refuses(folder: Path) -> None:
 def test_verify_says_arms_sizes_and_models(folder: Path) -> None:
     curate.fn(decided_config(folder, *CURATE))
     lines = dry_run("verify", folder, *CURATE, "verify.n_seeds=20", "verify.curve=[0.25,0.5]", "verify.curve_seeds=5")
-    assert lines[0].startswith("20 of 24 players are kept (declared): 4 arms")
+    assert lines[0].startswith("20 of 24 players kept (declared): 4 arms")
     assert lines[1] == "removal curve: 6, 12 kept, 5 seeds an arm"
     # Four arms of two networks and the full set of both, twenty seeds each; four arms of five at two other
     # sizes.
@@ -96,3 +96,18 @@ def test_brittleness_gives_a_ceiling(folder: Path) -> None:
     lines = dry_run("brittleness", folder, "brittleness.n_targets=1", "brittleness.n_seeds=2")
     assert lines[0].startswith("2 of 2 models to train")
     assert "at most 40 models" in lines[1]
+
+
+@pytest.mark.parametrize("stage", ["certify", "curate", "verify", "brittleness"])
+def test_a_dry_run_reads_the_data_and_refuses_what_changed(
+    folder: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.cli.run_stage import drive_decision
+    from flows.games import table
+
+    config = decided_config(folder, "dataset.n_train=23")
+    with pytest.raises(CampaignMismatch):
+        drive_decision(stage, config, dry_run=True)
+    monkeypatch.setattr(table, "full_identity", lambda *_: {"dataset.fingerprint": "1" * 64})
+    with pytest.raises(CampaignMismatch, match="dataset.fingerprint"):
+        drive_decision(stage, decided_config(folder), dry_run=True)

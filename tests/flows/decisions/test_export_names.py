@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.decisions.export import BadExport, export, from_spreadsheet_cell, spreadsheet_cell
+from flows.decisions.name_lists import is_list, write_lists
 from flows.games.table import make_game
 from flows.plan import create
 from flows.store.campaign import Campaign
@@ -21,7 +23,7 @@ from flows.store.examples import example_names, player_names, target_names
 from flows.store.schemas import DECISIONS
 from tests.flows.toy import toy
 from tests.training.conftest import random_pictures
-from training.data.names import original_name
+from training.data.names import as_name, original_name
 
 HARD_NAMES = (
     b"=1+1.png", b"+cat.png", b"-rf.png", b"@sum.png", b"two\nlines.png", b"\xff.png", b"'=quoted.png", b"a b.png",
@@ -77,18 +79,46 @@ def test_every_name_is_the_path_of_its_file(campaign: Campaign, folder: Path) ->
         assert os.path.isfile(os.path.join(os.fsencode(folder), os.fsencode(original_name(name))))
 
 
-def test_plain_lists_hold_one_name_a_line_and_lead_back_to_the_files(
+def test_plain_lists_hold_one_name_each_and_lead_back_to_the_files(
     campaign: Campaign, folder: Path, tmp_path: Path
 ) -> None:
     export(campaign, tmp_path / "out", ("lists",))
     names = player_names(campaign)
-    for file, decided in (("delete.txt", {"drop"}), ("keep.txt", {"keep", "review"}), ("look.txt", {"review"})):
-        lines = (tmp_path / "out" / file).read_text(encoding="utf-8").split("\n")
-        assert lines.pop() == ""
-        assert lines == [name for at, name in enumerate(names) if DECIDED[at % 4] in decided]
+    for stem, decided in (("delete", {"drop"}), ("keep", {"keep", "review"}), ("look", {"review"})):
+        (file,) = (tmp_path / "out").glob(f"{stem}.*")
+        lines = file.read_bytes().split(b"\n" if file.suffix == ".txt" else b"\0")
+        assert lines.pop() == b""
+        expected = [name for at, name in enumerate(names) if DECIDED[at % 4] in decided]
+        assert lines == [os.fsencode(original_name(name)) for name in expected]
         for line in lines:
-            Path(os.fsdecode(folder), original_name(line)).unlink(missing_ok=file != "delete.txt")
+            Path(os.fsdecode(folder), os.fsdecode(line)).unlink(missing_ok=stem != "delete")
     assert any("=" in name for name in names)
+
+
+AWKWARD = ["train/a/back\\slash.png", "train/a/it's \"quoted\".png", "train/a/caf\udce9.png", "train/b/-rf.png"]
+
+
+@pytest.mark.parametrize("more", [[], ["train/b/two\nlines.png", "train/b/re\rturn.png"]])
+def test_xargs_reads_awkward_names_from_the_lists(tmp_path: Path, more: list[str]) -> None:
+    """Names are escaped everywhere but in the lists, which programs read."""
+    files = [*AWKWARD, *more]
+    for file in [*files, "train/a/stays.png"]:
+        place = tmp_path / "pictures" / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    out = tmp_path / "out"
+    decided = [(as_name(file), "drop") for file in files] + [("train/a/stays.png", "keep")]
+    for _ in range(2):
+        paths, notes = write_lists(out, decided)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in paths)
+    assert all(is_list(path, [name for name, _ in decided]) for path in paths)
+    delete = paths[0]
+    assert delete.name == ("delete.nul" if more else "delete.txt")
+    assert bool(notes) == bool(more)
+    how = ["-0"] if more else ["-d", "\\n"]
+    subprocess.run(["xargs", *how, "-a", str(delete), "rm", "--"], cwd=tmp_path / "pictures", check=True)
+    left = [path.name for path in (tmp_path / "pictures").rglob("*.png")]
+    assert left == ["stays.png"]
 
 
 def test_a_spreadsheet_runs_none_of_them_and_they_can_be_read_back(campaign: Campaign, tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from flows.errors import StoreError
 from flows.experiments.plans import freeze
+from flows.reporting import page as page_module
 from flows.reporting.browse import script_json
 from flows.reporting.images import Gallery
 from flows.reporting.text import together
@@ -72,7 +75,7 @@ def test_without_a_decision_the_page_names_the_command_that_makes_one(tmp_path: 
     assert "<h1>No decision yet: on 2 of 5 test pictures, training pictures act together</h1>" in html
     assert "<code>coterie curate " in html and "coterie verify" not in html
     head = html[: html.index("</header>")]
-    assert "Hurt most" in head and "Help most" in head
+    assert "Lowest mean effect" in head and "Highest mean effect" in head
 
 
 def test_the_first_screen_counts_and_shows_what_goes_what_stays_and_what_to_look_at(tmp_path: Path) -> None:
@@ -80,7 +83,7 @@ def test_the_first_screen_counts_and_shows_what_goes_what_stays_and_what_to_look
     decide(campaign)
     page = Page(html := render(campaign))
     assert "<h1>2 of 8 training pictures can go, 1 needs a look</h1>" in html
-    assert "2 Can go" in page.text and "1 Look at these" in page.text and "2 Must stay" in page.text
+    assert "2 Can go" in page.text and "1 Look at these" in page.text and "2 Shown to help" in page.text
     assert "1: makes models worse" in page.text and "1: another picture does its work" in page.text
     thumbs = re.findall(r'class="thumb" href="#player(\d+)"', html)
     assert thumbs == ["1", "0", "2", "7", "6"], "strongest evidence first; those that stay by how much they help"
@@ -217,3 +220,14 @@ def test_a_set_is_put_in_words_that_no_sign_contradicts(
     kind: str, surplus: float | None, effects: list[float], words: str
 ) -> None:
     assert words in together(kind, surplus, effects)
+
+
+def test_templates_of_another_version_are_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Templates are read as the page is written: they may have been changed since the program started."""
+    campaign = make_campaign(tmp_path / "toy")
+    changed = shutil.copytree(page_module.TEMPLATES, tmp_path / "templates")
+    with (changed / "report.html.j2").open("a") as handle:
+        handle.write("{{ a_later_figure }}")
+    monkeypatch.setattr(page_module, "TEMPLATES", changed)
+    with pytest.raises(StoreError, match=r"'a_later_figure' is undefined\): they were changed while it ran"):
+        render(campaign)

@@ -168,7 +168,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
         "settings": config.verify.model_dump(mode="json"),
         "recipes": {name: _recipe(config, dataset, name) for name in budgeted.architectures},
         "surrogate": predicted,
-        "alpha": config.sampler.alpha,
+        "alpha": evidence.surrogate.alpha,
         "seed": config.campaign.seed,
     }
     return freeze(campaign, "verify", key, at, plain(content))

@@ -235,12 +235,13 @@ def loaded_after(code: str) -> set[str]:
 def small_campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign with a quickstart's identity and tables of a few rows."""
     from conf.compose import compose
-    from conf.schema import identity_settings
+    from flows.games.table import full_identity, make_game
     from flows.store.campaign import Campaign
     from tests.flows.report_campaign import make_campaign
 
     folder = tmp_path_factory.mktemp("small") / "campaign"
-    identity = identity_settings(compose("quickstart", [f"campaign.folder={folder}"]))
+    config = compose("quickstart", [f"campaign.folder={folder}"])
+    identity = full_identity(config, make_game(config))
     make_campaign(folder)
     meta = json.loads((folder / "campaign.json").read_text()) | {"identity": identity, "alpha": 0.5}
     (folder / "campaign.json").write_text(json.dumps(meta))

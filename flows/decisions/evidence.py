@@ -21,7 +21,7 @@ from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects
 from conf.schema import CampaignConfig
 from flows.decisions.features import player_features
-from flows.store.campaign import Campaign, digest
+from flows.store.campaign import Campaign, TrainingPairs, digest
 from flows.store.examples import player_classes, player_names, target_classes
 from flows.store.faithfulness import read_faithfulness
 from flows.store.learnability import require_learnt
@@ -105,7 +105,8 @@ def check_request(config: CampaignConfig, campaign: Campaign) -> tuple[int | Non
         For models that are not above chance.
     """
     require_learnt(campaign, config.curate.allow_unlearnable)
-    check_enough_masks(n_fit_masks(campaign), campaign.n_players, campaign.meta.alpha)
+    n_masks = n_fit_masks(campaign) // len(campaign.meta.alphas or [None])
+    check_enough_masks(n_masks, campaign.n_players, decision_alpha(config, campaign))
     return limits(config, campaign)
 
 
@@ -121,6 +122,25 @@ def n_fit_masks(campaign: Campaign) -> int:
     int
     """
     return count_rows(rows for rows in campaign.trained() if rows.role == "fit")
+
+
+def decision_alpha(config: CampaignConfig, campaign: Campaign) -> float:
+    """Return the alpha whose masks a decision is made from: of a campaign's alphas the nearest to the budget's share.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    float
+        The campaign's own alpha without a budget, and where all masks have one.
+    """
+    n_keep, own = budget(config, campaign.n_players), campaign.meta.alpha
+    if n_keep is None:
+        return own
+    return min([own, *(campaign.meta.alphas or [])], key=lambda alpha: abs(alpha - n_keep / campaign.n_players))
 
 
 def budget(config: CampaignConfig, n_players: int) -> int | None:
@@ -230,10 +250,10 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) 
     AttributionError
         For a campaign too small to decide from.
     """
-    alpha, n_classes = campaign.meta.alpha, len(campaign.meta.class_names)
+    alpha, n_classes = decision_alpha(config, campaign), len(campaign.meta.class_names)
     interactions = campaign.read("interactions").to_pydict()
     effects = campaign.read("effects", ["target", "player", "effect", "q_value"])
-    pairs = campaign.training_pairs("fit", one_alpha=True)  # the surrogate is written at one alpha
+    pairs = _pairs_at(campaign, alpha)  # the surrogate is written at one alpha
     check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
     groups = pairs.mask_ids // 2 if campaign.meta.sampler == "antithetic" else None
     classes, of_player = target_classes(campaign), player_classes(campaign)
@@ -276,6 +296,13 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) 
         names=player_names(campaign),
         features=player_features(config, campaign, dataset) if dataset is not None and by_features else None,
     )
+
+
+def _pairs_at(campaign: Campaign, alpha: float) -> TrainingPairs:
+    """Fit masks drawn at one of the campaign's alphas, and their outputs."""
+    pairs = campaign.training_pairs("fit")
+    own = np.broadcast_to(campaign.alphas_of(pairs.mask_ids) == alpha, pairs.mask_ids.shape)
+    return TrainingPairs(pairs.masks[own], pairs.outputs[own], pairs.mask_ids[own], pairs.n_left_out)
 
 
 def _needs_features(config: CampaignConfig, campaign: Campaign) -> bool:

@@ -205,7 +205,8 @@ def _warning(headline: dict[str, Any], alpha: float, n: int) -> str:
         return ""
     return (
         f"the decision keeps {headline['n_keep']} of {n} players, the effects were measured on sets of about "
-        f"{alpha:.0%}: the surrogate extrapolates. Masks at sampler.other_alphas=[{headline['share']:.2g}] would not"
+        f"{alpha:.0%}: the surrogate extrapolates. A campaign planned with sampler.other_alphas="
+        f"[{headline['share']:.2g}], in a folder of its own, measures them at that size"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from conf.compose import ConfigError
 from flows.compute.target_blocks import TargetBlocks
 from flows.compute.work import analyse_block
+from flows.decisions.evidence import _pairs_at, decision_alpha
 from flows.plan import plan
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
@@ -59,3 +60,13 @@ def test_alphas_that_make_no_sense_are_refused(bad: str) -> None:
     extra = ["sampler.other_alphas=[0.2]"] if bad.startswith("sampler=") else []
     with pytest.raises(ConfigError, match="alphas"):
         small_config("nowhere", bad, *extra)
+
+
+def test_a_budget_is_met_by_the_masks_whose_alpha_is_nearest_to_the_share_kept(campaign) -> None:
+    stored, config = campaign
+    for share, alpha in ((None, 0.5), (0.6, 0.5), (0.3, 0.2), (0.1, 0.2)):
+        asked = config.model_copy(update={"curate": config.curate.model_copy(update={"keep_share": share})})
+        assert decision_alpha(asked, stored) == alpha
+        pairs = _pairs_at(stored, alpha)
+        assert pairs.mask_ids.tolist() == list(range(0 if alpha == 0.5 else 1, 104, 2))
+        assert abs(pairs.masks.mean() - alpha) < 0.05

@@ -26,8 +26,8 @@ from flows.decisions.evidence import gather
 from flows.decisions.features import player_features
 from flows.experiments.label_models import _together
 from flows.experiments.race import SURVIVORS, candidate_rules
+from flows.players.load import load_planted
 from flows.store.campaign import Campaign
-from flows.store.examples import load_planted
 from training import Dataset, Recipe, retrain
 
 N_SEEDS = 60

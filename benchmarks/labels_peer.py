@@ -29,8 +29,9 @@ from attribution.curation.surrogate import utilities
 from attribution.levels import LABEL_RATE
 from attribution.linear.main_effects import main_effects
 from flows.experiments.label_models import N_FOLDS, PURPOSE, _together
+from flows.players.load import load_planted
 from flows.store.campaign import Campaign
-from flows.store.examples import load_planted, target_classes
+from flows.store.examples import target_classes
 from training import Recipe, training_seed
 from training.data.near_duplicates import near_duplicate_components
 from training.engine.features import embed

@@ -24,8 +24,8 @@ MAX_STARTS = 4
 _PR_SET_PDEATHSIG = 1
 _PASSED_ON = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _STOPS = {signal.SIGTSTP, signal.SIGCONT}  # Ctrl-Z and what follows it
-# A child that is asked to end by SIGTERM or SIGHUP does so within seconds (Ray cancels its tasks first). One whose daemons
-# were killed along with it would wait a minute for them; rows that are written stay whole however it ends.
+# A child that is asked to end by SIGTERM or SIGHUP does so within seconds (Ray cancels its tasks first). One whose
+# daemons were killed along with it would wait a minute for them; rows that are written stay whole however it ends.
 ENDING_SECONDS = 15.0
 
 

@@ -33,6 +33,12 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 OUTDATED = "The decision rests on an earlier analysis than the campaign's present one; `coterie curate` renews it."
 
 
+FINER = (
+    "What was verified is the decision about whole groups; {} pictures of opened groups are decided otherwise in these "
+    "files, and that was not verified."
+)
+
+
 class BadExport(CoterieError):
     """A format that does not exist, or a place that holds other files."""
 
@@ -107,6 +113,9 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     _refuse_strangers(folder, formats, {row["name"] for row in examples})
     kept = [row for row in examples if decisions[row["position"]]["decision"] != "drop"]
     origin = provenance(campaign)
+    finer = sum(row["decision"] != row["group_decision"] for row in decided.rows)
+    if finer and origin["verification"]:
+        origin["verification"] = [*origin["verification"], FINER.format(finer)]
     paths: list[Path] = []
     notes = decided.notes if origin["analysis_is_current"] else (*decided.notes, OUTDATED)
     if "subset" in formats:

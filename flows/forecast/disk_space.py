@@ -150,6 +150,8 @@ class _Scale:
     def _numbers(self, count: int, kind: Any) -> pa.Array:
         if pa.types.is_integer(kind):
             return pa.array(self._rng.integers(200, size=count), kind)
+        if pa.types.is_string(kind):
+            return pa.array(["a word"] * count, kind)
         return pa.array(self._rng.standard_normal(count), kind)
 
 

@@ -11,6 +11,8 @@ import pytest
 from attribution.analysis.target_ids import MEAN_OF_ALL
 from conf.compose import recompose
 from conf.schema import CampaignConfig
+from flows.cli.refinement import open_groups
+from flows.decisions.export import export
 from flows.errors import IncompleteCampaign
 from flows.plan import never_separated, plan
 from flows.refine import child_config, child_folder, make_child
@@ -18,9 +20,11 @@ from flows.refinement.choose import choose_groups, sizes_of
 from flows.refinement.links import child_folders, children_of, family_lines, parent_of, topped_up_since
 from flows.refinement.pictures import picture_decisions
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
+from flows.store.configuration import kept_configuration
 from flows.store.derived import columns, publish
 from flows.store.examples import inspection
 from flows.store.schemas import DECISIONS
+from tests.flows.small_campaign import train_missing
 from tests.flows.toy import toy
 from training import TrainingInputError
 
@@ -70,7 +74,7 @@ def decide(
                 "label_q": 0.1 if player in in_doubt else 0.9,
             }
         )  # fmt: skip
-    publish(campaign, "decisions", columns(rows, DECISIONS), {"key": "k"})
+    publish(campaign, "decisions", columns(rows, DECISIONS), {"key": "k", "settings": {"allow_unlearnable": True}})
 
 
 def test_groups_are_opened_for_harm_and_for_near_duplicates_in_turn(tmp_path) -> None:
@@ -187,6 +191,11 @@ def test_pictures_are_decided_by_the_finest_evidence_there_is(tmp_path) -> None:
     assert "3 of 8 pictures" in found.notes[0] and "1 from drop to keep" in found.notes[0]
     assert [row["position"] for row in found.rows] == list(range(80))
 
+    written = export(campaign, tmp_path / "out", ("lists",))
+    gone = [row["name"] for row in found.rows if row["decision"] == "drop" and row["campaign"] == str(child.folder)]
+    assert set((tmp_path / "out" / "delete.txt").read_text().splitlines()) == set(gone) and written.n_dropped == 4
+    assert written.notes[0] == found.notes[0]
+
 
 @pytest.mark.parametrize(("q_value", "expected"), [(0.01, "review"), (0.5, "keep")])
 def test_a_contradicted_label_is_looked_at_where_its_group_does_harm(tmp_path, q_value: float, expected: str) -> None:
@@ -200,3 +209,29 @@ def test_a_contradicted_label_is_looked_at_where_its_group_does_harm(tmp_path, q
     group = {row["name"]: owner[row["group"]] for row in examples if row["split"] == "train"}
     decided = {number: {row["decision"] for row in rows if group[row["name"]] == number} for number in (3, 5)}
     assert decided == {3: {expected}, 5: {"keep"}}
+
+
+def test_a_refine_that_was_killed_goes_on_with_the_same_child_and_trains_nothing_twice(tmp_path, capsys) -> None:
+    config, campaign = planned(tmp_path / "p", harm={3: -0.5, 5: -0.4})
+    chosen = with_config(config, "refine.max_models=1000", "refine.by=[harm]")
+
+    def killed(_stage: str, child: CampaignConfig, _dry_run: bool) -> None:
+        train_missing(with_config(child, "campaign.n_fit=16", "campaign.n_holdout=0"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_groups(chosen, None, False, killed)
+    (folder,) = child_folders(campaign)
+    before = {path.name: path.stat().st_mtime_ns for path in (Path(folder) / "outputs").iterdir()}
+    trained: list[str] = []
+    open_groups(chosen, None, False, lambda _stage, child, _dry_run: trained.append(child.campaign.folder))
+    assert trained == [folder] == child_folders(campaign)
+    train_missing(with_config(toy_of(folder), "campaign.n_fit=32", "campaign.n_holdout=0"))
+    after = {path.name: path.stat().st_mtime_ns for path in (Path(folder) / "outputs").iterdir()}
+    assert len(after) == 2 * len(before) and before.items() <= after.items()
+    assert "pictures of 2 groups become players beside 18 closed groups" in capsys.readouterr().out
+
+
+def toy_of(folder: str) -> CampaignConfig:
+    """The configuration that a campaign's folder keeps."""
+    return recompose(kept_configuration(Campaign(folder), folder), [])

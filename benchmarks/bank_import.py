@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import math
 import shutil
 import subprocess
 import sys
@@ -78,8 +78,11 @@ def attribute_once(campaign: str) -> None:
 
 
 def peak() -> float:
-    """Peak resident memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak resident memory of this process in MB; getrusage would count what its parent had before it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) / 1024
+    return math.nan
 
 
 def apart(*arguments: str) -> dict[str, float]:

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pytest
 
 from attribution.analysis.target_ids import MEAN_OF_ALL
+from attribution.curation.label_check import LabelCheck
 from conf.compose import recompose
 from conf.schema import CampaignConfig
 from flows.cli.refinement import open_groups
 from flows.decisions.export import export
 from flows.errors import IncompleteCampaign
+from flows.experiments.label_models import _of_all_players
 from flows.plan import never_separated, plan
 from flows.refine import child_config, child_folder, make_child
 from flows.refinement.choose import choose_groups, sizes_of
@@ -235,3 +237,11 @@ def test_a_refine_that_was_killed_goes_on_with_the_same_child_and_trains_nothing
 def toy_of(folder: str) -> CampaignConfig:
     """The configuration that a campaign's folder keeps."""
     return recompose(kept_configuration(Campaign(folder), folder), [])
+
+
+def test_labels_of_opened_pictures_are_checked_and_groups_have_no_score() -> None:
+    single = np.array([False, True, False, True])
+    checked = LabelCheck(np.array([2.0, -1.0]), np.array([0.5, 0.01]), np.array([0.5, 0.02]), n_held_back=40)
+    found = _of_all_players(checked, single)
+    assert np.isnan(found.score[[0, 2]]).all() and found.score[[1, 3]].tolist() == [2.0, -1.0]
+    assert found.q_value.tolist() == [1.0, 0.5, 1.0, 0.02] and found.n_held_back == 40

@@ -19,7 +19,7 @@ from flows.errors import IncompleteCampaign, StoreError
 from flows.games.table import require_evaluation
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
-from flows.runtime.preflight import check_environment
+from flows.runtime.preflight import check_environment, check_ray_address
 from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
 
@@ -191,6 +191,7 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
     began = time.monotonic()
     check_environment()
     if needs_ray:
+        check_ray_address(config.compute.ray_address)
         started = start_session_of(config)
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)

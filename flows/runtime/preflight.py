@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
+import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -89,14 +93,16 @@ def _check_prefect_folder() -> None:
 
 
 def _check_prefect_settings() -> None:
+    printed = io.StringIO()
     try:
-        from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+        with contextlib.redirect_stderr(printed):  # Prefect prints an unreadable setting as it is imported
+            from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
-        without_server = not PREFECT_API_URL.value() and not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
+            without_server = not PREFECT_API_URL.value() and not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
+        sys.stderr.write(printed.getvalue())
     except (Exception, SystemExit) as error:  # whatever Prefect raises for a setting or profile it cannot read
-        first_lines = " ".join(str(error).split()) or type(error).__name__
         raise EnvironmentProblem(
-            f"Prefect's settings cannot be read: {first_lines[:300]}. Correct the variable (PREFECT_…) or the profile "
+            f"Prefect's settings cannot be read: {_first_reason(error)}. Correct the variable (PREFECT_…) or profile "
             f"it names (PREFECT_PROFILE is {os.environ.get('PREFECT_PROFILE') or 'not set'})"
         ) from error
     if without_server:
@@ -104,6 +110,39 @@ def _check_prefect_settings() -> None:
             "PREFECT_API_URL is not set and Prefect's temporary server is switched off (by "
             f"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE or the profile {os.environ.get('PREFECT_PROFILE') or 'in use'}). Set "
             "PREFECT_API_URL to a server, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true"
+        )
+
+
+def _first_reason(error: BaseException) -> str:
+    """The first thing that is wrong, in one sentence; pydantic lists every setting over several lines."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"{place!r} of {error.title}: {first['msg']}; got {first['input']!r}"
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def check_ray_address(address: str | None) -> None:
+    """Check the form of the address of a Ray cluster.
+
+    Parameters
+    ----------
+    address : str or None
+        `compute.ray_address`; RAY_ADDRESS where it is None.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If it is none of "auto", "local", host:port and ray://host:port.
+    """
+    given = address or os.environ.get("RAY_ADDRESS") or "local"
+    if given not in ("auto", "local") and not re.fullmatch(r"ray://\S+|(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d+", given):
+        source = "compute.ray_address" if address else "RAY_ADDRESS"
+        raise EnvironmentProblem(
+            f"{source} must be host:port of a Ray cluster's head, ray://host:port or 'auto'; got {given!r}. Leave it "
+            "out to run Ray on this machine"
         )
 
 

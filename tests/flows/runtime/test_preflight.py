@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.runtime import preflight
-from flows.runtime.preflight import EnvironmentProblem, check_environment, short_temporary_folder
+from flows.runtime.preflight import EnvironmentProblem, check_environment, check_ray_address, short_temporary_folder
 from tests.flows.toy import COTERIE, ROOT
 
 
@@ -85,11 +85,23 @@ def test_without_a_proxy_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None
         ({"PREFECT_HOME": "", "HOME": "/proc/nowhere"}, "Set PREFECT_HOME to a folder"),
         ({"PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}, "temporary server is switched off"),
         ({"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "soon"}, "Prefect's settings cannot be read"),
+        ({"PREFECT_LOGGING_LEVEL": "LOUD"}, "'level' of LoggingSettings: Input should be 'DEBUG'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_an_environment_that_cannot_work_is_one_sentence(environment: dict[str, str], message: str) -> None:
     assert message in checked_with(PREFECT_API_URL="", **environment)
+
+
+def test_an_address_that_no_ray_cluster_has_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("auto", "local", "10.0.0.1:6379", "[::1]:6379", "head.cluster:6379", "ray://head:10001", None):
+        check_ray_address(address)
+    for address in ("nowhere", "head:port", "10.0.0.1", "http://head:8265"):
+        with pytest.raises(EnvironmentProblem, match="compute.ray_address must be host:port"):
+            check_ray_address(address)
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    with pytest.raises(EnvironmentProblem, match="RAY_ADDRESS must be host:port.*got 'nowhere'"):
+        check_ray_address(None)
 
 
 def test_a_long_temporary_folder_is_replaced_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:

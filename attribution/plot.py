@@ -18,6 +18,7 @@ COLOURS = {
     "synergy": "#c4560f",
     "boundary_synergy": "#d9a514",
     "interference": "#7a4a9c",
+    "saturation": "#b9a36b",
     "uncertain": "#8c8c8c",
 }
 

@@ -8,13 +8,17 @@ from pydantic import Field, field_validator, model_validator
 
 from conf.section import MAX_ORDER, Section
 
+InteractionKind = Literal[
+    "redundancy", "synergy", "boundary_synergy", "interference", "saturation", "uncertain"
+]
+
 
 class CertifyConfig(Section):
     """Which interactions are tried by a factorial retraining experiment, and how hard."""
 
     members: tuple[int, ...] | None = Field(default=None, description="One set of your own, instead of the top sets.")
     target: int | None = Field(default=None, description="Its target; the best one reported when empty.")
-    kinds: tuple[Literal["redundancy", "synergy", "boundary_synergy", "interference", "uncertain"], ...] | None = Field(
+    kinds: tuple[InteractionKind, ...] | None = Field(
         default=None, description="Try the strongest sets of these kinds instead, whatever their q-value."
     )
     orders: tuple[int, ...] | None = Field(

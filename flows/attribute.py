@@ -91,7 +91,7 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "n_explained": data.n_targets,
             "n_open": n_open,
             "n_interactions": tables["interactions"].num_rows,
-            "n_sets": int((tables["sets"]["q_value"].to_numpy() <= config.attribution.fdr_level).sum()),
+            "n_sets": int((tables["sets"]["specific_q_value"].to_numpy() <= config.attribution.fdr_level).sum()),
             "fdr_method": config.attribution.fdr_method,
             "fixed_size": any(block.fixed_size for block in blocks),
             "family_size": sum(_sets_considered(block) for block in blocks),

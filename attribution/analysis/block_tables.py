@@ -36,8 +36,8 @@ class BlockAnalysis:
     targets
         (t,) int64, the block's targets. Negative ids are mean targets (`pooled_targets`).
     effects, interactions
-        {column: values} of the tables of these names. `assign_q_values` adds q_value to both and gate_open to the
-        second.
+        {column: values} of the tables of these names. `assign_q_values` adds q_value to both, specific_q_value and
+        gate_open to the second.
     scores
         {(estimator, metric): Score}, the values of `faithfulness`. `assign_q_values` adds gate_q and gate_open.
     z_histograms
@@ -45,10 +45,12 @@ class BlockAnalysis:
     fixed_size
         Whether all masks include equally many players. The common shift of the main effects and each player's row
         sum of pair terms are then not identified, and the tables hold the minimum-norm convention.
+    specific_histograms
+        The same of the tests of specific parts.
     strata
         Of each row of `interactions`, its stratum in the family of q-values (statistics/false_discovery.py).
-    residuals
-        (m, t) of the datamodel, out of fold, for the pooled tests (analysis/pooled_table.py).
+    residuals, link_residuals
+        (m, t) of the datamodel, and of it with the link, out of fold, for the pooled tests (analysis/pooled_table.py).
     """
 
     targets: NDArray[np.int64]
@@ -59,6 +61,8 @@ class BlockAnalysis:
     fixed_size: bool
     strata: list[Stratum] = field(default_factory=list)
     residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    specific_histograms: ZHistograms = field(default_factory=ZHistograms)
+    link_residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
     @property
     def gate_p(self) -> Array:
@@ -227,6 +231,8 @@ def tables_of(
         fixed_size=data.fixed_size,
         strata=[stratum for reported in fitted.reported for stratum in reported.strata],
         residuals=fitted.residuals.astype(np.float32),
+        specific_histograms=fitted.specific_histograms,
+        link_residuals=fitted.link_residuals.astype(np.float32),
     )
 
 
@@ -235,12 +241,14 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
 
     Notes
     -----
-    Interactions of all targets and orders are one family and main effects another. The targets' gates (one-sided
-    tests) are a third, adjusted by Benjamini-Hochberg whatever `method` is. A gate is open where gate_q <= FDR_LEVEL.
+    Interactions of all targets and orders are one family, their specific parts and main effects others. The targets'
+    gates (one-sided tests) are adjusted by Benjamini-Hochberg whatever `method` is; a gate is open where
+    gate_q <= FDR_LEVEL.
     """
     if not blocks:
         return []
     main_rule, set_rule = fit_q_values([block.z_histograms for block in blocks], method)
+    specific_rule = fit_q_values([block.specific_histograms for block in blocks], method)[1]
     gate_q = adjust(np.concatenate([block.gate_p for block in blocks]), "BH")
     result, start = [], 0
     for block in blocks:
@@ -256,6 +264,7 @@ def assign_q_values(blocks: Sequence[BlockAnalysis], *, method: Method = "BH") -
                 interactions={
                     **block.interactions,
                     "q_value": set_rule.of(block.interactions["p_value"], block.strata),
+                    "specific_q_value": specific_rule.of(block.interactions["specific_p_value"], block.strata),
                     "gate_open": [is_open[target] for target in block.interactions["target"].tolist()],
                 },
                 scores={**block.scores, **gate},
@@ -309,6 +318,7 @@ def _interactions(
         for interaction in interactions_of(
             fitted, target,
             q_values=np.ones(len(fitted.reported[target].members)), gate_open=False,
+            specific_q_values=np.ones(len(fitted.reported[target].members)),
             higher_is_better=higher_is_better, player_classes=None if players is None else players.tolist(),
             target_class=int(classes[target]), name=int(ids[target]),
         )
@@ -322,13 +332,19 @@ def _interactions(
         "members": [list(interaction.members) for interaction in found],
         "order": np.array([interaction.order for interaction in found], dtype=np.int8),
         "value": column("value"),
+        "saturation": column("saturation"),
+        "specific": column("specific"),
         "shrunken": column("shrunken"),
         "stderr": column("stderr"),
+        "saturation_stderr": column("saturation_stderr"),
+        "specific_stderr": column("specific_stderr"),
         "raw": column("raw"),
         "raw_stderr": column("raw_stderr"),
         "p_value": column("p_value"),
+        "specific_p_value": column("specific_p_value"),
         "moebius": column("moebius"),
         "joint_surplus": column("joint_surplus"),
+        "specific_surplus": column("specific_surplus"),
         "kind": [interaction.kind for interaction in found],
         "class_split": [interaction.class_split for interaction in found],
         "main_effects": [list(interaction.main_effects) for interaction in found],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import comb
 from typing import Any
 
@@ -32,6 +33,7 @@ class CampaignPool:
     """The pooled tests of all explained targets of a campaign; pooled targets (negative ids) take no part.
 
     blocks: in the order of the targets, q-values assigned. masks: (m, n), the fit masks they were made from.
+    specific: whether the residuals lack the saturation part, so that the tests are of specific parts.
     """
 
     def __init__(
@@ -42,13 +44,18 @@ class CampaignPool:
         alpha: Alpha,
         groups: NDArray[np.int64] | None = None,
         max_players: int = MAX_POOLED_PLAYERS,
+        specific: bool = False,
     ) -> None:
         from attribution.masks.inputs import check_groups
 
         single = [block.targets >= 0 for block in blocks]
         self.targets = np.concatenate([b.targets[own] for b, own in zip(blocks, single, strict=True)])
         residuals = np.concatenate(
-            [b.residuals[:, own] for b, own in zip(blocks, single, strict=True)], axis=1
+            [
+                (b.link_residuals if specific else b.residuals)[:, own]
+                for b, own in zip(blocks, single, strict=True)
+            ],
+            axis=1,
         ).astype(np.float64)
         n_players = masks.shape[1]
         effects, errors = (
@@ -133,31 +140,79 @@ def pool_sets(
     Larger sets, and pairs of other players, are tested where some target's analysis reported them. Those it tested and
     did not report count with p = 1, so that the false discovery rate is over all that were tested.
     """
-    pool = CampaignPool(blocks, masks, alpha=alpha, groups=groups, max_players=max_players)
+    pool, specific = (
+        CampaignPool(blocks, masks, alpha=alpha, groups=groups, max_players=max_players, specific=own)
+        for own in (False, True)
+    )
     if len(pool.targets) < 2:
-        return _columns([], pool, np.zeros(0), {}, {}, {}, higher_is_better)
-    reported = _reported(blocks)
+        return _columns([], pool, {}, {}, {}, higher_is_better)
+    reported, stratum_of = _reported(blocks), _strata(blocks)
+    found = [_test_all(own, blocks, reported, stratum_of, method, progress) for own in (specific, pool)]
+    alone = {members: sum(q <= FDR_LEVEL for q, _ in rows) for members, rows in reported.items()}
+    kept = {members for part in found for members in part.kept} | {m for m, count in alone.items() if count}
+    rows: list[_Row] = []
+    for stratum in sorted({stratum_of.get(members, Stratum(2)) for members in kept}):
+        sets = sorted(members for members in kept if stratum_of.get(members, Stratum(2)) == stratum)
+        # A pair of screened players is one of the family of all pairs, whatever singled it out on some target.
+        inside = np.isin(np.array(sets), pool.players).all(axis=1) & (stratum.order == 2)
+        tests = [own.of_sets(np.array(sets, dtype=np.int64)) for own in (specific, pool)]
+        q_values = [
+            np.where(inside, part.rule.of(own.p_value, Stratum(2)), part.rule.of(own.p_value, stratum))
+            for part, own in zip(found, tests, strict=True)
+        ]
+        rows += [_Row(members, tests[0], tests[1], at, float(q_values[0][at]), float(q_values[1][at]))
+                 for at, members in enumerate(sets)]  # fmt: skip
+    kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
+    return _columns(rows, specific, alone, kinds, _proposers(blocks), higher_is_better)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """The rule of one family of pooled tests, and the sets that pass KEPT_LEVEL in it."""
+
+    rule: QValues
+    kept: list[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One set: its tests (at one position) of the specific part and of the whole interaction, and their q-values."""
+
+    members: tuple[int, ...]
+    specific: PooledTests
+    whole: PooledTests
+    at: int
+    specific_q: float
+    q: float
+
+
+def _test_all(
+    pool: CampaignPool,
+    blocks: Sequence[BlockAnalysis],
+    reported: dict[tuple[int, ...], list[tuple[float, int]]],
+    stratum_of: dict[tuple[int, ...], Stratum],
+    method: Method,
+    progress: Callable[[int], None] | None,
+) -> _Family:
+    """Test all pairs of the screened players, and every other set that some target reports."""
     z_histograms = ZHistograms()
-    kept: list[PooledTests] = []
-    screened = len(pool.players)
+    tested: list[tuple[Stratum, PooledTests]] = []
+    screened, n_players = len(pool.players), pool.masks.shape[1]
     step = max(1, screened // 16)
     for first in range(0, screened, step):
         last = min(first + step, screened)
         found = pool.pairs(range(first, last))
         z_histograms.add_tests(Stratum(2), z_of(found.p_value))
-        # Nothing above this reaches KEPT_LEVEL unless a share of all pairs passes; reported pairs are kept anyway.
-        stays = (found.p_value <= 0.02) | np.array([tuple(pair) in reported for pair in found.members.tolist()], bool)
-        kept.append(found.take(stays))
+        # Nothing above this reaches KEPT_LEVEL unless a share of all pairs passes.
+        tested.append((Stratum(2), found.take(found.p_value <= 0.02)))
         if progress is not None:
             progress(last)
-    strata = [Stratum(2)] * len(kept)
     inside = set(pool.players.tolist())
-    stratum_of = _strata(blocks)
     for stratum in sorted({stratum_of[members] for members in reported}, key=lambda own: (own.by_heredity, own.order)):
         order = stratum.order
         others = [s for s in reported if stratum_of[s] == stratum and (order > 2 or not set(s) <= inside)]
         n_considered = min(
-            comb(masks.shape[1], order) - (comb(screened, 2) if order == 2 else 0),
+            comb(n_players, order) - (comb(screened, 2) if order == 2 else 0),
             sum(block.z_histograms.n_tests(stratum) for block in blocks),
         )
         if not others:
@@ -165,21 +220,22 @@ def pool_sets(
         found = pool.of_sets(np.array(sorted(others), dtype=np.int64))
         z_histograms.add_tests(stratum, z_of(found.p_value))
         z_histograms.add_tests(stratum, np.zeros(max(0, n_considered - len(others))))
-        kept.append(found)
-        strata.append(stratum)
+        tested.append((stratum, found))
     rule = QValues.fit(z_histograms.counts, method)
-    q_values = [rule.of(part.p_value, stratum) for part, stratum in zip(kept, strata, strict=True)]
-    alone = {members: sum(q <= FDR_LEVEL for q, _ in rows) for members, rows in reported.items()}
-    kinds = {members: dict(rows_kinds) for members, rows_kinds in _kinds(blocks).items()}
-    return _columns(kept, pool, np.concatenate(q_values), alone, kinds, _proposers(blocks), higher_is_better)
+    kept = [
+        tuple(members)
+        for stratum, part in tested
+        for members in part.members[rule.of(part.p_value, stratum) <= KEPT_LEVEL].tolist()
+    ]
+    return _Family(rule, kept)
 
 
 def _reported(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], list[tuple[float, int]]]:
-    """Member set -> (q-value, target) of every individual target that reports it."""
+    """Member set -> (q-value of the specific part, target) of every individual target that reports it."""
     found: dict[tuple[int, ...], list[tuple[float, int]]] = {}
     for block in blocks:
         table = block.interactions
-        q_values = table.get("q_value", np.ones(len(table["members"])))
+        q_values = table.get("specific_q_value", np.ones(len(table["members"])))
         for members, q, target in zip(table["members"], q_values, table["target"], strict=True):
             if is_single(target):
                 found.setdefault(tuple(members), []).append((float(q), int(target)))
@@ -217,46 +273,50 @@ def _proposers(blocks: Sequence[BlockAnalysis]) -> dict[tuple[int, ...], set[str
 
 
 def _columns(
-    parts: list[PooledTests],
+    rows: list[_Row],
     pool: CampaignPool,
-    q_values: Array,
     alone: dict[tuple[int, ...], int],
     kinds: dict[tuple[int, ...], dict[int, str]],
     proposers: dict[tuple[int, ...], set[str]],
     higher_is_better: bool,
 ) -> Columns:
-    rows: list[tuple[Any, ...]] = []
-    place = 0
-    for part in parts:
-        for at, members in enumerate(map(tuple, part.members.tolist())):
-            q = float(q_values[place])
-            place += 1
-            if q > KEPT_LEVEL and not alone.get(members, 0):
-                continue
-            row = int(part.target[at])
-            target = int(pool.targets[row])
-            # Pairs that no target reports still have a sign each: J = I at order two.
-            kind = kinds.get(members, {}).get(target) or kind_of(
-                [float(pool.effects[row, i]) for i in members],
-                [float(np.nan_to_num(pool.errors[row, i])) for i in members],
-                float(part.largest[at]) if len(members) == 2 else float("nan"),
-                higher_is_better,
-            )
-            rows.append(
-                (q, float(part.p_value[at]), members, float(part.direction[at]), float(part.largest[at]), target, kind)
-            )
-    rows.sort(key=lambda row: (row[0], row[1], row[2]))
+    """The table's columns, strongest evidence of a specific part first."""
+    rows = sorted(rows, key=lambda row: (row.specific_q, row.specific.p_value[row.at], row.members))
+
+    def of_specific(name: str) -> Array:
+        return np.array([getattr(row.specific, name)[row.at] for row in rows], dtype=np.float64)
+
+    largest = of_specific("largest")
+    targets = [int(pool.targets[row.specific.target[row.at]]) for row in rows]
     return {
-        "members": [list(row[2]) for row in rows],
-        "order": np.array([len(row[2]) for row in rows], dtype=np.int8),
-        "statistic": np.array([row[3] for row in rows], dtype=np.float64),
-        "largest_z": np.array([row[4] for row in rows], dtype=np.float64),
-        "p_value": np.array([row[1] for row in rows], dtype=np.float64),
-        "q_value": np.array([row[0] for row in rows], dtype=np.float64),
+        "members": [list(row.members) for row in rows],
+        "order": np.array([len(row.members) for row in rows], dtype=np.int8),
+        "statistic": of_specific("direction"),
+        "largest_z": largest,
+        "p_value": np.array([row.whole.p_value[row.at] for row in rows], dtype=np.float64),
+        "q_value": np.array([row.q for row in rows], dtype=np.float64),
+        "specific_p_value": of_specific("p_value"),
+        "specific_q_value": np.array([row.specific_q for row in rows], dtype=np.float64),
         "n_tested": np.full(len(rows), len(pool.targets), dtype=np.int32),
-        "n_targets": np.array([alone.get(row[2], 0) for row in rows], dtype=np.int32),
-        "strongest_target": np.array([row[5] for row in rows], dtype=np.int32),
-        "kind": [row[6] for row in rows],
+        "n_targets": np.array([alone.get(row.members, 0) for row in rows], dtype=np.int32),
+        "strongest_target": np.array(targets, dtype=np.int32),
+        "kind": [
+            kinds.get(row.members, {}).get(target) or _kind(row, float(z), pool, higher_is_better)
+            for row, target, z in zip(rows, targets, largest, strict=True)
+        ],
         # A pair that no target reports was found by the pooled screen of all pairs alone.
-        "proposed_by": [[name for name in PROPOSERS if name in proposers.get(row[2], {"screen"})] for row in rows],
+        "proposed_by": [
+            [name for name in PROPOSERS if name in proposers.get(row.members, {"screen"})] for row in rows
+        ],
     }
+
+
+def _kind(row: _Row, largest_z: float, pool: CampaignPool, higher_is_better: bool) -> str:
+    """The kind of a set that its strongest target does not report: by its sign there, where it is a pair (J = I)."""
+    target = int(row.specific.target[row.at])
+    return kind_of(
+        [float(pool.effects[target, i]) for i in row.members],
+        [float(np.nan_to_num(pool.errors[target, i])) for i in row.members],
+        largest_z if len(row.members) == 2 else float("nan"),
+        higher_is_better,
+    )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from attribution.checks import check_masks
 from attribution.errors import AttributionError
 from attribution.estimators.base import Estimator
-from attribution.estimators.link_datamodel import LinkDatamodel
 from attribution.estimators.published_proxyspex import PublishedProxySPEX
 from attribution.fourier.basis import Alpha, basis, rows_of
 from attribution.interactions.block import BlockFit, BlockSettings
@@ -92,6 +91,15 @@ def _datamodel(block: FittedBlock) -> Predictor:
     return predict
 
 
+def _link(block: FittedBlock) -> Predictor:
+    """The linear part and the curves of the block's fit: `LinkDatamodel`."""
+    fitted, datamodel = block.fitted, _datamodel(block)
+    used = np.flatnonzero(fitted.link_main.any(axis=0))
+    return lambda masks, alphas: datamodel(masks, alphas) + fitted.link.evaluate(
+        basis(masks[:, used], alphas), fitted.link_main[:, used]
+    )
+
+
 def _proxy(block: FittedBlock) -> Predictor:
     """Boosted trees, fitted here: candidates are searched with trees of their own (interactions/candidate_table.py)."""
     data, settings, players = block.data, block.settings, block.fitted.players
@@ -146,7 +154,7 @@ def library(make: Callable[[FittedBlock], Estimator]) -> Callable[[FittedBlock],
 # `faithfulness`, to the report and to all readers: "ridge": library(lambda block: RidgeDatamodel(...)).
 ESTIMATORS: dict[str, Callable[[FittedBlock], Predictor | None]] = {
     "datamodel": _datamodel,
-    "link": library(lambda block: LinkDatamodel(alpha=block.settings.alpha, seed=block.settings.seed)),
+    "link": _link,
     "proxy": _proxy,
     "spectrum": _spectrum,
 }

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from attribution.errors import AttributionError
 from attribution.fourier.basis import basis
 from attribution.masks.folds import N_FOLDS, assign_folds
+from attribution.statistics.listing import listing_q
 from attribution.types import Array
 
 SOFTNESS = 2.0
@@ -177,8 +178,9 @@ def _deviating(
 ) -> tuple[tuple[tuple[int, ...], ...], list[int], list[float]]:
     """Sets the campaign reports, each with its shrunken I(S) less the law's (pairs: -2 k b_i b_j; larger sets: 0)."""
     sets, targets, weights = [], [], []
+    q_values = listing_q(rows)
     for row, target in enumerate(rows["target"]):
-        if target >= 0 and rows["gate_open"][row] and rows["q_value"][row] <= level:
+        if target >= 0 and rows["gate_open"][row] and q_values[row] <= level:
             members = tuple(int(player) for player in rows["members"][row])
             law = -2 * curvature[target] * main[target, list(members)].prod() if len(members) == 2 else 0.0
             sets.append(members)

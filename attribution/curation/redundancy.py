@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.statistics.listing import listing_q
 from attribution.types import Array
 
 PROTECTING = ("synergy", "boundary_synergy")
@@ -38,11 +39,11 @@ class Cluster:
 
 
 def counted_rows(interactions: Mapping[str, Sequence[Any]], kinds: Sequence[str], level: float) -> list[int]:
-    """Rows behind an open gate with q <= level and one of the kinds."""
+    """Rows behind an open gate whose specific part has q <= level and one of the kinds."""
     return [
         row
         for row, (gate, q, kind) in enumerate(
-            zip(interactions["gate_open"], interactions["q_value"], interactions["kind"], strict=True)
+            zip(interactions["gate_open"], listing_q(interactions), interactions["kind"], strict=True)
         )
         if gate and q <= level and kind in kinds
     ]

@@ -83,14 +83,17 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     spectra_ : list of Spectrum
-        One spectrum for each of the n_targets targets; `predict` evaluates it.
+        One spectrum for each of the n_targets targets: main effects and specific interactions. `predict` adds the
+        saturation that `curvature_` describes.
+    curvature_ : ndarray of shape (n_targets, 3)
+        Curvature of what raises the output, of what lowers it, and between the two (`attribution.linear.link`).
     gate_p_ : ndarray of shape (n_targets,)
-        P-value of the interaction test: a paired test of squared errors, datamodel against spectrum, on masks
-        that neither has been fitted to.
+        P-value of the interaction test: a paired test of squared errors, datamodel with saturation against spectrum, on
+        masks that neither has been fitted to.
     gate_q_ : ndarray of shape (n_targets,)
         `gate_p_` adjusted over targets (Benjamini-Hochberg).
     gate_open_ : ndarray of bool, shape (n_targets,)
-        `gate_q_` <= 0.05: the target has evidence of interactions.
+        `gate_q_` <= 0.05: the target has evidence of specific interactions.
     effects_ : ndarray of shape (n_targets, n_players)
         Main effects in Banzhaf units: the mean change of the output when the player is included. NaN for a player
         that every mask or no mask includes.
@@ -253,17 +256,19 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self.effects_ = fitted.main / sigma
         self.effect_stderrs_ = fitted.main_stderr / sigma
         self.cross_fitted_ = fitted.predicted
+        self.curvature_ = fitted.link.curvature
         _, rule = fit_q_values([fitted.z_histograms], method)
+        specific_rule = fit_q_values([fitted.specific_histograms], method)[1]
         self.n_considered_ = rule.n_tests
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
-            fitted, rule, higher_is_better,
+            fitted, rule, specific_rule, higher_is_better,
             *class_numbers(player_labels, n_players, target_labels, n_targets),
         )  # fmt: skip
         return self
 
     def predict(self, masks: Any, alpha: Any = None) -> NDArray[np.float64]:
-        """Evaluate the spectra on masks.
+        """Evaluate spectra and links on masks.
 
         Parameters
         ----------
@@ -295,7 +300,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         return as_given(predicted, self.single_)
 
     def interactions(self, target: int = 0, *, max_q: float = 1.0) -> list[Interaction]:
-        """List the reported sets of a target, strongest evidence first.
+        """List the reported sets of a target, strongest evidence of a specific part first.
 
         Parameters
         ----------
@@ -350,6 +355,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         self,
         fitted: BlockFit,
         rule: QValues,
+        specific_rule: QValues,
         higher_is_better: bool,
         player_labels: list[int] | None,
         target_labels: list[int] | None,
@@ -358,6 +364,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
             interactions_of(
                 fitted, target,
                 q_values=rule.of(fitted.reported[target].p_value, fitted.reported[target].strata),
+                specific_q_values=specific_rule.of(
+                    fitted.reported[target].specific_p_value, fitted.reported[target].strata
+                ),
                 gate_open=bool(self.gate_open_[target]),
                 higher_is_better=higher_is_better,
                 player_classes=player_labels,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from attribution.errors import AttributionError
 from attribution.fourier.kinds import KINDS
 from attribution.randomness import Purpose, random_stream
+from attribution.statistics.listing import listing_q
 from attribution.types import Array
 
 
@@ -51,29 +52,32 @@ def top_sets(interactions: Mapping[str, Sequence[Any]], count: int = 20, level: 
     """The sets a campaign puts first: distinct member sets by pooled evidence, each on its best target.
 
     interactions: columns of the interactions table. Eligible is a row of an individual target (pooled targets are
-    left out) behind an open gate with q <= level. A set's pooled evidence is the sum of z^2 (z = I / standard error)
-    over its eligible rows; its target is the one of largest |z|. Ties go to the smaller members. Fewer than `count`
-    are returned when fewer are eligible; none is a result as well.
+    left out) behind an open gate whose specific part has q <= level. A set's pooled evidence is the sum of z^2 over
+    its eligible rows, z the specific part in standard errors; its target is the one of largest |z|. Ties go to the
+    smaller members. Fewer than `count` are returned when fewer are eligible; none is a result as well.
     """
     rows: dict[tuple[int, ...], list[int]] = {}
-    value = np.asarray(interactions["value"], dtype=np.float64)
-    stderr = np.asarray(interactions["stderr"], dtype=np.float64)
-    q_value = np.asarray(interactions["q_value"], dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.abs(value / stderr)
+    q_value, z = listing_q(interactions), _evidence(interactions)
     for row, (target, gate) in enumerate(zip(interactions["target"], interactions["gate_open"], strict=True)):
         if target >= 0 and gate and q_value[row] <= level and math.isfinite(z[row]):
             rows.setdefault(tuple(interactions["members"][row]), []).append(row)
     return candidates_of(interactions, rows, count)
 
 
+def _evidence(interactions: Mapping[str, Sequence[Any]]) -> Array:
+    """|z| of every row's specific part; of I(S) in a table without one."""
+    value, stderr = ("specific", "specific_stderr") if "specific" in interactions else ("value", "stderr")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(
+            np.asarray(interactions[value], dtype=np.float64) / np.asarray(interactions[stderr], dtype=np.float64)
+        )
+
+
 def candidates_of(
     interactions: Mapping[str, Sequence[Any]], rows: Mapping[tuple[int, ...], Sequence[int]], count: int
 ) -> list[Candidate]:
     """The `count` sets of largest pooled evidence as candidates; rows: member set -> its rows that count."""
-    value = np.asarray(interactions["value"], dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.abs(value / np.asarray(interactions["stderr"], dtype=np.float64))
+    value, z = np.asarray(interactions["value"], dtype=np.float64), _evidence(interactions)
     evidence = {members: float(np.sum(z[list(found)] ** 2)) for members, found in rows.items()}
     chosen = []
     for members in sorted(rows, key=lambda members: (-evidence[members], members))[:count]:
@@ -199,7 +203,7 @@ def sets_of_kind(
     supported = {
         (int(target), tuple(int(player) for player in members))
         for target, members, gate, q in zip(
-            *(interactions[name] for name in ("target", "members", "gate_open", "q_value")), strict=True
+            *(interactions[name] for name in ("target", "members", "gate_open")), listing_q(interactions), strict=True
         )
         if gate and q <= level
     }

@@ -1,4 +1,4 @@
-"""Kinds of interactions (redundancy, synergy, boundary synergy, interference), by the joint surplus.
+"""Kinds of interactions (redundancy, synergy, boundary synergy, interference, saturation), by the joint surplus.
 
 docs/METHOD.md, "Synergy and redundancy": at order three and above the sign of I(S) alone does not decide (three copies
 of one example have I = +1 and J = -2), so the kind goes by J(S) and the members' own main effects.
@@ -13,10 +13,10 @@ from typing import Literal
 from attribution.errors import SpectrumError
 from attribution.levels import Z95
 
-Kind = Literal["redundancy", "synergy", "boundary_synergy", "interference", "uncertain"]
+Kind = Literal["redundancy", "synergy", "boundary_synergy", "interference", "saturation", "uncertain"]
 ClassSplit = Literal["target_class", "cross_class", ""]
 
-KINDS: tuple[Kind, ...] = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
+KINDS: tuple[Kind, ...] = ("redundancy", "synergy", "boundary_synergy", "interference", "saturation", "uncertain")
 
 
 def kind_of(
@@ -82,6 +82,29 @@ def kind_of(
     if len(signs) == 2:
         return "boundary_synergy" if surplus > 0 else "interference"
     return "synergy" if math.copysign(1.0, surplus) in signs else "redundancy"
+
+
+def is_saturation(saturation: float, specific: float, specific_stderr: float, *, critical_z: float = Z95) -> bool:
+    """Decide whether an interaction is saturation alone: nothing is shown to belong to these members.
+
+    Parameters
+    ----------
+    saturation, specific, specific_stderr : float
+        The two parts of I(S) and the standard error of the second, in one unit.
+    critical_z : float
+        Number of standard errors from which a specific part counts.
+
+    Returns
+    -------
+    bool
+        True if the specific part lies within critical_z standard errors of zero and is the smaller part.
+
+    Examples
+    --------
+    >>> is_saturation(-0.4, -0.1, 0.1), is_saturation(-0.4, -0.5, 0.1), is_saturation(-0.01, -0.1, 0.1)
+    (True, False, False)
+    """
+    return abs(specific) < critical_z * specific_stderr and abs(specific) < abs(saturation)
 
 
 def class_split(member_classes: Sequence[int] | None, target_class: int | None) -> ClassSplit:

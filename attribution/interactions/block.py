@@ -1,15 +1,17 @@
-"""The whole fit of one block of targets: datamodel, candidates, selection, refit, interaction test, estimates.
+"""The whole fit of one block of targets: datamodel, link, candidates, selection, refit, interaction test, estimates.
 
 The order of the steps, and the masks that each may use, keep errors and tests valid:
 
 1. LASSO datamodel, cross-fitted over six folds; its residuals are out of fold (linear/datamodel_fit.py).
-2. Candidates: an exhaustive screen of pairs on those residuals, with sums kept per fold. Step 3 with the pairs alone.
-   Triples on the residuals of that spectrum (triples.py). Beside them proxies, fitted on either half of the masks,
-   propose sets of every order; those that no screen has tested become candidates too (proxy_proposals.py).
-3. For every fold, sets are selected and refitted on the other folds alone, at several degrees of strictness. The
+2. Link: the curves that all pairs share (linear/link.py), from the residuals. What follows is about the rest, the
+   specific part of interactions.
+3. Candidates: an exhaustive screen of pairs on what datamodel and link leave, with sums kept per fold. Step 4 with the
+   pairs alone. Triples on the residuals of that spectrum (triples.py). Beside them proxies, fitted on either half of
+   the masks, propose sets of every order; those that no screen has tested become candidates too (proxy_proposals.py).
+4. For every fold, sets are selected and refitted on the other folds alone, at several degrees of strictness. The
    strictness used on a fold is chosen without it (selection.py). So every mask has predictions by a datamodel and by a
-   spectrum that were fitted without it; the interaction test (the gate) compares them.
-4. Effects and interactions are one-step estimates with the residuals of step 3. The interval of a reported set is
+   spectrum that were fitted without it, both with the link; the interaction test (the gate) compares them.
+5. Effects and interactions are one-step estimates with the residuals of step 4. The interval of a reported set is
    conditional on its having been reported (estimates_and_p_values.py).
 """
 
@@ -21,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import AttributionError
+from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.candidate_search import find_larger, find_pairs
 from attribution.interactions.candidate_table import Candidates, joined
-from attribution.interactions.estimates_and_p_values import Reported, one_step_main_effects, report
+from attribution.interactions.estimates_and_p_values import Reported, Saturation, one_step_main_effects, report
 from attribution.interactions.proxy_proposals import propose
 from attribution.interactions.refit import Design
 from attribution.interactions.selection import Selection, may_enter, select_all
@@ -32,13 +35,14 @@ from attribution.interactions.setup import BlockSettings, BlockSetup
 from attribution.interactions.spex_candidates import spex_candidates
 from attribution.levels import FDR_LEVEL
 from attribution.linear.datamodel_fit import LinearFit, fit_linear
+from attribution.linear.link import LinkFit, fit_link, no_link
 from attribution.masks.inputs import CheckedData
 from attribution.masks.missing import parts_without_missing
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import fit_q_values
 from attribution.statistics.p_values import gate_p_values, interval_factor, two_sided_p, z_of
-from attribution.statistics.z_histogram import Z_STEP, Stratum, ZHistograms
+from attribution.statistics.z_histogram import Z_STEP, Stratum, TestFamilies, ZHistograms
 from attribution.types import Array
 
 __all__ = ["BlockFit", "BlockSettings", "fit_block"]
@@ -52,30 +56,40 @@ class BlockFit:
     ----------
     linear : LinearFit
         The datamodel, over `players`.
+    link : LinkFit
+        The curves that all pairs of a target share: the saturation part of interactions.
+    link_main : (t, n) float64
+        The datamodel's coefficients, which the curves belong to.
     players : ndarray of int64
         Players of the joint fits: all of them up to `max_dense_players`.
     spectra : list of Spectrum
-        One for each target.
+        One for each target: main effects and the specific parts of sets. Predictions add the link.
     main, main_stderr, main_shrunken : (t, n) float64
         One-step main effects F({i}), standard errors, and posterior means. With weights, standard errors are those
         for which +-1.96 of them is a 95% interval (`weighted_df` of BlockSetup).
     predicted : (m, t) float64
-        Cross-fitted predictions by the spectra.
+        Cross-fitted predictions by spectra and link.
     gate_p : (t,) float64
-        P-value of the interaction test.
+        P-value of the interaction test: whether specific sets predict beyond datamodel and link.
     strictness : (t,) int64
         0 for no sets, else 1 + index into `settings.max_p_null_grid`.
     reported : list of Reported
         Reported sets of each target.
     z_histograms : ZHistograms
         Histograms of |z| of everything tested, for q-values over a whole campaign.
+    specific_histograms : ZHistograms
+        The same of the tests of specific parts.
     residuals : (m, t) float64
         Out-of-fold residuals of the datamodel.
+    link_residuals : (m, t) float64
+        Out-of-fold residuals of datamodel and link.
     mixture : AlphaMixture
         Offsets and units of outputs where masks have several alphas.
     """
 
     linear: LinearFit
+    link: LinkFit
+    link_main: Array
     players: NDArray[np.int64]
     spectra: list[Spectrum]
     main: Array
@@ -86,11 +100,13 @@ class BlockFit:
     strictness: NDArray[np.int64]
     reported: list[Reported]
     z_histograms: ZHistograms
+    specific_histograms: ZHistograms
     residuals: Array
+    link_residuals: Array
     mixture: AlphaMixture
 
     def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
-        """Evaluate the spectra on masks.
+        """Evaluate spectra and link on masks.
 
         Parameters
         ----------
@@ -103,15 +119,21 @@ class BlockFit:
         (m, t) float64
         """
         if alphas is None or not self.mixture.several:
-            return np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
+            by_sets = np.column_stack([spectrum.evaluate(masks) for spectrum in self.spectra])
+            return by_sets + self.saturated(masks, self.spectra[0].alpha) * self.mixture.unit(2)
         result = np.empty((len(masks), len(self.spectra)))
         for alpha in np.unique(alphas):
             rows = alphas == alpha
             offset = self.mixture.offset(float(alpha)) - self.mixture.offset(self.spectra[0].alpha)
             for target, spectrum in enumerate(self.spectra):
                 result[rows, target] = self.mixture.spectrum_at(spectrum, float(alpha)).evaluate(masks[rows])
-            result[rows] += offset
+            result[rows] += offset + self.saturated(masks[rows], float(alpha))
         return result
+
+    def saturated(self, masks: NDArray[np.bool_], alpha: float) -> Array:
+        """Return the link's part of the output, (m, t), at masks of one alpha."""
+        used = np.flatnonzero(self.link_main.any(axis=0))
+        return self.link.evaluate(basis(masks[:, used], alpha), self.link_main[:, used])
 
 
 def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: BlockSettings) -> BlockFit:
@@ -139,18 +161,20 @@ def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: Bloc
     if data.alphas is not None:
         raise AttributionError("missing='drop' takes one alpha for all masks. Leave rows with missing outputs out.")
     shape = data.outputs.shape
-    predicted, residuals = np.full(shape, np.nan), np.full(shape, np.nan)
+    predicted, residuals, link_residuals = (np.full(shape, np.nan) for _ in range(3))
     fits: dict[int, tuple[BlockFit, int]] = {}
     parts = []
     for targets, rows, part in parts_without_missing(data, where):
         fitted = fit_block(part, settings)
         parts.append(fitted)
         predicted[np.ix_(rows, targets)], residuals[np.ix_(rows, targets)] = fitted.predicted, fitted.residuals
+        link_residuals[np.ix_(rows, targets)] = fitted.link_residuals
         fits |= {int(target): (fitted, at) for at, target in enumerate(targets)}
     ordered = [fits[target] for target in range(shape[1])]
-    total = ZHistograms()
+    total, specific = ZHistograms(), ZHistograms()
     for fitted in parts:
-        total = total + fitted.z_histograms
+        total, specific = total + fitted.z_histograms, specific + fitted.specific_histograms
+    links = [fitted.link.at(slice(at, at + 1)) for fitted, at in ordered]
 
     def stacked(name: str) -> Array:
         return np.stack([np.asarray(getattr(fitted, name)[at]) for fitted, at in ordered])
@@ -159,6 +183,13 @@ def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: Bloc
         parts[0],
         spectra=[fitted.spectra[at] for fitted, at in ordered],
         reported=[fitted.reported[at] for fitted, at in ordered],
+        link=LinkFit(
+            **{name: np.concatenate([getattr(link, name) for link in links])
+               for name in ("curvature", "stderr", "raw", "raw_stderr")},
+            fold_curvature=np.concatenate([link.fold_curvature for link in links], axis=1),
+            predicted=residuals - link_residuals,
+        ),
+        link_main=stacked("link_main"),
         main=stacked("main"),
         main_stderr=stacked("main_stderr"),
         main_shrunken=stacked("main_shrunken"),
@@ -166,7 +197,9 @@ def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: Bloc
         strictness=stacked("strictness").astype(np.int64),
         predicted=predicted,
         residuals=residuals,
+        link_residuals=link_residuals,
         z_histograms=total,
+        specific_histograms=specific,
     )
 
 
@@ -196,23 +229,33 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     y = setup.data.outputs
     device = settings.booster.device
     linear = fit_linear(setup.phi, y, setup.folds, weight=data.weight, allowed=setup.allowed, device=device)
-    z_histograms = ZHistograms()
-    candidates, chosen = search(setup, linear, z_histograms)
-    predicted = np.column_stack([selection.predicted for selection in chosen])
-    gate_p = gate_p_values(y, linear.predicted, predicted, data.weight, data.groups)
+    families = TestFamilies()
+    link = no_link(linear, len(y))
+    if settings.spex is None:  # a design's masks repeat too few products of players for a curve of all pairs
+        link = fit_link(setup.phi, y, linear, setup.folds, weight=data.weight, groups=data.groups)
+    candidates, chosen = search(setup, linear, link, families)
+    predicted = np.column_stack([selection.predicted for selection in chosen]) + link.predicted
+    gate_p = gate_p_values(y, linear.predicted + link.predicted, predicted, data.weight, data.groups)
     residual = y - predicted
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
     main, main_stderr = one_step_main_effects(setup, residual, fold_main)
     z_main = _ratio(main, main_stderr)
-    z_histograms.add_tests(Stratum(1), z_of(two_sided_p(z_main, setup.weighted_df)))
-    shrunken = EffectPrior.fit(z_histograms.counts[Stratum(1)], Z_STEP).shrink(np.nan_to_num(z_main))[0] * main_stderr
-    significant = fit_q_values([z_histograms], "BH")[1].reached_at(FDR_LEVEL)
+    families.interaction.add_tests(Stratum(1), z_of(two_sided_p(z_main, setup.weighted_df)))
+    prior = EffectPrior.fit(families.interaction.counts[Stratum(1)], Z_STEP)
+    shrunken = prior.shrink(np.nan_to_num(z_main))[0] * main_stderr
+    significant = fit_q_values([families.interaction], "BH")[1].reached_at(FDR_LEVEL)
+    errors = main_stderr[:, setup.players] / setup.mixture.unit(1)
     reported = [
-        report(setup, residual[:, target], candidates[target], chosen[target], z_histograms, significant)
+        report(
+            setup, residual[:, target], candidates[target], chosen[target], families, significant,
+            Saturation(link, linear, np.nan_to_num(errors), target),
+        )
         for target in range(setup.n_targets)
-    ]
+    ]  # fmt: skip
     return BlockFit(
         linear=linear,
+        link=link,
+        link_main=_of_all_players(setup, linear.coef),
         players=setup.players,
         spectra=[_spectrum(setup, *found) for found in zip(range(setup.n_targets), candidates, chosen, strict=True)],
         main=main,
@@ -222,14 +265,16 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         gate_p=gate_p,
         strictness=np.array([selection.strictness for selection in chosen], dtype=np.int64),
         reported=reported,
-        z_histograms=z_histograms,
+        z_histograms=families.interaction,
+        specific_histograms=families.of_specific_parts(),
         residuals=y - linear.predicted,
+        link_residuals=y - linear.predicted - link.predicted,
         mixture=setup.mixture,
     )
 
 
 def search(
-    setup: BlockSetup, linear: LinearFit, z_histograms: ZHistograms
+    setup: BlockSetup, linear: LinearFit, link: LinkFit, families: TestFamilies
 ) -> tuple[list[Candidates], list[Selection]]:
     """Find every target's candidates and select those of its spectrum.
 
@@ -238,38 +283,47 @@ def search(
     setup : BlockSetup
     linear : LinearFit
         The datamodel of the same masks and outputs.
-    z_histograms : ZHistograms
+    link : LinkFit
+        What all pairs share: candidates are what deviates from it.
+    families : TestFamilies
         Every set tested is counted here.
 
     Returns
     -------
     candidates : list of Candidates
     selections : list of Selection
-        One of each for every target.
+        One of each for every target. Predictions of the selections lack the link.
 
     Notes
     -----
     Larger sets are searched in the residuals that the pairs leave. They are smaller where pairs explain much, so that
     more triples stand out.
     """
-    y, targets = setup.data.outputs, range(setup.n_targets)
+    y, targets = setup.data.outputs - link.predicted, range(setup.n_targets)
     residual = y - linear.predicted
     design = Design.of(setup.phi, setup.data.weight, setup.folds)
     if setup.settings.spex is not None:
         decoded = spex_candidates(setup, setup.settings.spex, residual)
-        return decoded, select_all(setup, design, linear, decoded, targets)
+        return decoded, select_all(setup, design, linear, y, decoded, targets)
     main_z = _ratio(*one_step_main_effects(setup, residual, linear.fold_coef))[:, setup.players]
-    pairs = find_pairs(setup, residual, main_z, z_histograms)
-    chosen = select_all(setup, design, linear, pairs, targets)
+    pairs = find_pairs(setup, residual, main_z, link, linear.coef, families)
+    chosen = select_all(setup, design, linear, y, pairs, targets)
     left = y - np.column_stack([selection.predicted for selection in chosen])
-    larger = find_larger(setup, left, pairs, propose(setup), z_histograms)
+    larger = find_larger(setup, left, pairs, propose(setup), families.interaction)
     candidates = [joined([own, *more]) for own, more in zip(pairs, larger, strict=True)]
     to_refit = [target for target in targets if any(may_enter(part) for part in larger[target])]
-    second = select_all(setup, design, linear, [candidates[target] for target in to_refit], to_refit)
+    second = select_all(setup, design, linear, y, [candidates[target] for target in to_refit], to_refit)
     refitted = dict(zip(to_refit, second, strict=True))
     return candidates, [
         refitted.get(target) or chosen[target].widened(len(candidates[target].members)) for target in targets
     ]
+
+
+def _of_all_players(setup: BlockSetup, coef: Array) -> Array:
+    """Coefficients of the joint fit's players as those of all players, (t, n_all_players); 0 outside the joint fit."""
+    result = np.zeros((len(coef), setup.n_all_players))
+    result[:, setup.players] = coef
+    return result
 
 
 def _ratio(effects: Array, stderrs: Array) -> Array:

@@ -15,28 +15,34 @@ from attribution.interactions.triples import (
     find_triples,
     strongest_players,
 )
+from attribution.linear.link import LinkFit
 from attribution.screening.heredity import HEREDITY_CLASS, N_SIZE_CLASSES, are_among, n_pairs_of_class, size_classes
 from attribution.screening.screen import screen_pairs
-from attribution.screening.screened_sets import ScreenedSets
+from attribution.screening.screened_sets import KnownPart, ScreenedSets
 from attribution.statistics.empirical_bayes import EffectPrior
 from attribution.statistics.false_discovery import QValues
 from attribution.statistics.p_values import z_threshold
-from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, ZHistograms
+from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP, Stratum, TestFamilies, ZHistograms
 from attribution.types import Array
 
 
-def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, z_histograms: ZHistograms) -> list[Candidates]:
+def find_pairs(
+    setup: BlockSetup, residual: Array, main_z: Array, link: LinkFit, coef: Array, families: TestFamilies
+) -> list[Candidates]:
     """Screen all pairs and retain every target's candidates.
 
     Parameters
     ----------
     setup : BlockSetup
     residual : (m, t) float64
-        Out-of-fold residuals of the datamodel.
+        Out-of-fold residuals of datamodel and link.
     main_z : (t, n) float64
         z of the main effects. Pairs of one size class (screening/heredity.py) share a prior.
-    z_histograms : ZHistograms
-        Every pair tested is counted here, by its |z| on all masks.
+    link : LinkFit
+    coef : (t, n) float64
+        The datamodel's coefficients, which the link belongs to.
+    families : TestFamilies
+        Every pair tested is counted here by its |z| on all masks: of its specific part, and with its saturation part.
 
     Returns
     -------
@@ -52,27 +58,32 @@ def find_pairs(setup: BlockSetup, residual: Array, main_z: Array, z_histograms: 
     retain_threshold = np.array([z_threshold(NULL_RETAINED, count) for count in n_sets])
     plain_threshold = z_threshold(NULL_RETAINED, n_sets.sum())  # of a screen that knows no size classes
     counts = np.zeros((N_SIZE_CLASSES, N_Z_BINS), dtype=np.int64)
+    left, right = (side[:, players].astype(np.float32) for side in link.pair_factors(coef))
+    known = KnownPart(left * np.float32(setup.weight.sum()), right, np.zeros_like(counts))
     retained = list(
         screen_pairs(
             row_groups, setup.fold_of_row_group, row_groups.sums(residual, 2), retain_threshold, counts,
-            unit_variance=setup.alpha_is_half, classes=classes, device=setup.settings.booster.device,
+            unit_variance=setup.alpha_is_half, classes=classes, known=known, device=setup.settings.booster.device,
         )
     )  # fmt: skip
     by_heredity = np.arange(N_SIZE_CLASSES) >= HEREDITY_CLASS
-    by_stratum = {
-        Stratum(2): counts[~by_heredity].sum(axis=0),
-        Stratum(2, by_heredity=True): counts[by_heredity].sum(axis=0),
-    }
-    for stratum, held in by_stratum.items():
-        z_histograms.add(stratum, held)
-    q = QValues.fit(by_stratum, "BH").q
+    rules = []
+    for family, held_by_class in ((families.specific, counts), (families.interaction, known.counts)):
+        by_stratum = {
+            Stratum(2): held_by_class[~by_heredity].sum(axis=0),
+            Stratum(2, by_heredity=True): held_by_class[by_heredity].sum(axis=0),
+        }
+        for stratum, held in by_stratum.items():
+            family.add(stratum, held)
+        rules.append(QValues.fit(by_stratum, "BH").q)
     priors = [EffectPrior.fit(held, Z_STEP) for held in counts]
     found: list[list[Candidates]] = [[] for _ in retained]
     for size_class, prior in enumerate(priors):
         stratum = Stratum(2, by_heredity=bool(by_heredity[size_class]))
         chance_threshold = z_threshold(NULL_REPORTED, n_sets[by_heredity == by_heredity[size_class]].sum())
-        report_threshold = find_report_threshold(
-            setup, q.get(stratum), prior, float(retain_threshold[size_class]), chance_threshold
+        report_threshold = min(
+            find_report_threshold(setup, q.get(stratum), prior, float(retain_threshold[size_class]), chance_threshold)
+            for q in rules
         )
         for target, sets in enumerate(retained):
             own = classes[target][sets.members].min(axis=1) == size_class

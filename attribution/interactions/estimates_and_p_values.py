@@ -12,18 +12,20 @@ from attribution.fourier.basis import basis, rows_of
 from attribution.interactions.candidate_table import Candidates
 from attribution.interactions.selection import Selection
 from attribution.interactions.setup import BlockSetup
+from attribution.linear.datamodel_fit import LinearFit
+from attribution.linear.link import LinkFit
 from attribution.masks.player_subset import player_blocks
 from attribution.masks.weights import effective_groups
 from attribution.screening.screen import set_columns
 from attribution.statistics.p_values import clustered_mean, two_sided_p, z_of
 from attribution.statistics.selective_intervals import conditional_estimate
-from attribution.statistics.z_histogram import Stratum, ZHistograms
+from attribution.statistics.z_histogram import Stratum, TestFamilies
 from attribution.types import Array
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """The reported sets of one target, strongest evidence first.
+    """The reported sets of one target, strongest evidence of a specific part first.
 
     Arrays have shape (c,) and are in units of the Fourier coefficient F(S).
 
@@ -37,9 +39,15 @@ class Reported:
     raw, raw_stderr : float64
         One-step estimate and its standard error, without regard to the selection.
     shrunken : float64
-        Posterior mean of the one-step estimate.
+        Posterior mean of the one-step estimate: the saturation part and the posterior mean of the rest.
     p_value : float64
         Two-sided, of the one-step estimate.
+    saturation, saturation_stderr : float64
+        The part that the link gives the set (linear/link.py), and its standard error. 0 for sets of three and more.
+    specific, specific_stderr : float64
+        `value` - `saturation`: what belongs to these members, and its standard error.
+    specific_p_value : float64
+        Two-sided, of a specific part of 0.
     in_spectrum : bool
         True if the set has a coefficient in the target's spectrum.
     by_heredity : bool
@@ -55,6 +63,11 @@ class Reported:
     raw_stderr: Array
     shrunken: Array
     p_value: Array
+    saturation: Array
+    saturation_stderr: Array
+    specific: Array
+    specific_stderr: Array
+    specific_p_value: Array
     in_spectrum: NDArray[np.bool_]
     by_heredity: NDArray[np.bool_]
     proposed_by: NDArray[np.uint8]
@@ -64,6 +77,38 @@ class Reported:
     def strata(self) -> list[Stratum]:
         """The stratum of each set among the q-values."""
         return [Stratum(len(own), bool(by)) for own, by in zip(self.members, self.by_heredity, strict=True)]
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The link of one target, as the part of interactions that it predicts; pairs: (c, 2) players of the joint fit.
+
+    coef_stderr: (t, n) standard errors of the datamodel's coefficients."""
+
+    link: LinkFit
+    linear: LinearFit
+    coef_stderr: Array
+    target: int
+
+    def of(self, members: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Return the coefficients that sets (c, order) have by saturation, and their variances: (c,) each."""
+        pairs, is_pair = _pairs_among(members)
+        coef, at = self.linear.coef, slice(self.target, self.target + 1)
+        expected = self.link.at(at).pair_coefficient(coef[at], pairs)[0]
+        variance = self.link.at(at).pair_variance(coef[at], self.coef_stderr[at], pairs)[0]
+        return np.where(is_pair, expected, 0.0), np.where(is_pair, variance, 0.0)
+
+    def of_folds(self, members: NDArray[np.int64]) -> Array:
+        """Return the coefficients of sets in the fits without each fold: (k, c)."""
+        pairs, is_pair = _pairs_among(members)
+        at = slice(self.target, self.target + 1)
+        found = self.link.at(at).fold_pair_coefficient(self.linear.fold_coef[:, at], pairs)[:, 0]
+        return np.where(is_pair, found, 0.0)
+
+
+def _pairs_among(members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The first two members of every set, and which sets are pairs."""
+    return members[:, :2], (members >= 0).sum(axis=1) == 2
 
 
 def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) -> tuple[Array, Array]:
@@ -145,8 +190,9 @@ def report(
     residual: Array,
     candidates: Candidates,
     selection: Selection,
-    z_histograms: ZHistograms,
+    families: TestFamilies,
     significant: Mapping[Stratum, float],
+    saturation: Saturation,
 ) -> Reported:
     """Test one target's candidates and estimate those that are reported.
 
@@ -157,12 +203,14 @@ def report(
         Cross-fitted residuals of the target's spectrum.
     candidates : Candidates
     selection : Selection
-    z_histograms : ZHistograms
+    families : TestFamilies
         Changed in place: a screened set's |z| in the screen is replaced by that of its final test, and sets that
         proxies proposed are added.
     significant : mapping of Stratum to float
         |z| from which the block's q-values are at most FDR_LEVEL. Readers who filter on q condition on passing it; from
         this |z| on, the interval is conditional on that.
+    saturation : Saturation
+        The link's part of the target's interactions.
 
     Returns
     -------
@@ -172,52 +220,79 @@ def report(
     -----
     A set of an exhaustive screen is tested on all masks, because its whole family is counted. A set that a proxy
     proposed is tested on the half on which it was not selected (on the second, if it was selected on both).
+
+    I(S) = 0 and a specific part of 0 are two tests, each in a family of its own; a set is reported if it passes either.
+    The estimate of I(S) does not depend on whether the link is right: what the link predicts of a fold is taken from
+    that fold's outputs and added again. The specific part is I(S) less the link's part, with the errors of both.
     """
-    abs_z_screen = np.abs(candidates.z(setup.all_folds))
-    tested = np.flatnonzero((abs_z_screen >= candidates.report_threshold) | ~candidates.tested_exhaustively)
+    total_weight = float(setup.weight.sum())
+    z_specific_screen = candidates.z(setup.all_folds)
+    screen_error = np.sqrt(np.maximum(candidates.squares.sum(axis=0), 1e-300)) / total_weight
+    abs_z_screen = np.abs(z_specific_screen + saturation.of(candidates.members)[0] / screen_error)
+    largest = np.maximum(abs_z_screen, np.abs(z_specific_screen))
+    tested = np.flatnonzero((largest >= candidates.report_threshold) | ~candidates.tested_exhaustively)
     screened = candidates.tested_exhaustively[tested]
-    raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested)
+    members = candidates.members[tested]
+    raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested, saturation.of_folds(members))
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
     p_value = two_sided_p(z, df)
+    by_link, by_link_variance = saturation.of(members)
+    specific, specific_stderr = raw - by_link, np.sqrt(raw_stderr**2 + by_link_variance)
+    z_specific = np.divide(specific, specific_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
+    specific_p = two_sided_p(z_specific, df)
     if setup.weighted_df is not None:
         # Thresholds and conditional intervals are those of normal variables: with few effective masks, take the z of
         # the p-value, and the standard error that belongs to it.
-        z = np.sign(z) * z_of(p_value)
+        z, z_specific = np.sign(z) * z_of(p_value), np.sign(z_specific) * z_of(specific_p)
         raw_stderr = np.divide(raw, z, out=raw_stderr, where=z != 0)
-    orders = (candidates.members[tested] >= 0).sum(axis=1)
+        specific_stderr = np.divide(specific, z_specific, out=specific_stderr, where=z_specific != 0)
+    orders = (members >= 0).sum(axis=1)
     by_heredity = candidates.by_heredity[tested]
     strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
     for stratum in sorted(set(strata)):
         now = (orders == stratum.order) & (by_heredity == stratum.by_heredity)
-        z_histograms.add_tests(stratum, z_of(p_value[now & ~screened]))
-        z_histograms.replace(stratum, abs_z_screen[tested][now & screened], z_of(p_value[now & screened]))
+        families.interaction.add_tests(stratum, z_of(p_value[now & ~screened]))
+        families.interaction.replace(stratum, abs_z_screen[tested][now & screened], z_of(p_value[now & screened]))
+        if stratum.order == 2:
+            before = np.abs(z_specific_screen)[tested][now & screened]
+            families.specific.add_tests(stratum, z_of(specific_p[now & ~screened]))
+            families.specific.replace(stratum, before, z_of(specific_p[now & screened]))
     # A screened set had to pass its threshold with the datamodel's residuals, which are larger than the spectrum's: in
     # units of its final standard error the threshold is higher by their ratio.
-    screen_stderr = np.sqrt(candidates.squares[:, tested].sum(axis=0)) / float(setup.weight.sum())
     error_ratio = np.divide(
-        screen_stderr, raw_stderr, out=np.ones_like(raw_stderr), where=screened & (raw_stderr > 0)
+        screen_error[tested], raw_stderr, out=np.ones_like(raw_stderr), where=screened & (raw_stderr > 0)
     )
     threshold = candidates.report_threshold[tested] * np.maximum(error_ratio, 1.0)
-    reported = np.flatnonzero(np.abs(z) >= threshold)
-    reported = reported[np.argsort(p_value[reported], kind="stable")]
+    reported = np.flatnonzero(np.maximum(np.abs(z), np.abs(z_specific)) >= threshold)
+    reported = reported[np.lexsort((p_value[reported], specific_p[reported]))]
     significant_z = np.array([significant.get(strata[position], np.inf) for position in reported])
     passed = np.where(
         z_of(p_value[reported]) >= significant_z, np.maximum(threshold[reported], significant_z), threshold[reported]
     )
     centre, error = conditional_estimate(z[reported], passed)
+    value, stderr = centre * raw_stderr[reported], error * raw_stderr[reported]
+    # A set reported for its specific part alone is selected by that one.
+    by_specific = np.abs(z[reported]) < threshold[reported]
+    centre, error = conditional_estimate(z_specific[reported], threshold[reported])
+    value = np.where(by_specific, by_link[reported] + centre * specific_stderr[reported], value)
+    stderr = np.where(by_specific, error * raw_stderr[reported], stderr)
     unit = np.array([setup.mixture.unit(int(order)) for order in orders[reported]])
     posterior = np.abs(candidates.posterior_mean_z[-1, tested])
-    shrunken = np.where(
-        screened, posterior / np.maximum(abs_z_screen[tested], 1e-300) * raw, np.sign(raw) * posterior * screen_stderr
-    )
+    of_screen = posterior / np.maximum(np.abs(z_specific_screen[tested]), 1e-300) * specific
+    shrunken = by_link + np.where(screened, of_screen, np.sign(specific) * posterior * screen_error[tested])
     return Reported(
-        members=[tuple(int(setup.players[i]) for i in row if i >= 0) for row in candidates.members[tested][reported]],
-        value=centre * raw_stderr[reported] * unit,
-        stderr=error * raw_stderr[reported] * unit,
+        members=[tuple(int(setup.players[i]) for i in row if i >= 0) for row in members[reported]],
+        value=value * unit,
+        stderr=stderr * unit,
         raw=raw[reported] * unit,
         raw_stderr=raw_stderr[reported] * unit,
         shrunken=shrunken[reported] * unit,
         p_value=p_value[reported],
+        saturation=by_link[reported] * unit,
+        saturation_stderr=np.sqrt(by_link_variance[reported]) * unit,
+        specific=(value - by_link[reported]) * unit,
+        specific_stderr=np.sqrt(stderr**2 + by_link_variance[reported]) * unit,
+        specific_p_value=specific_p[reported],
         in_spectrum=selection.kept[tested][reported],
         by_heredity=by_heredity[reported],
         proposed_by=candidates.proposed_by[tested][reported],
@@ -226,9 +301,16 @@ def report(
 
 
 def _one_step(
-    setup: BlockSetup, residual: Array, candidates: Candidates, selection: Selection, tested: NDArray[np.int64]
+    setup: BlockSetup,
+    residual: Array,
+    candidates: Candidates,
+    selection: Selection,
+    tested: NDArray[np.int64],
+    by_link: Array,
 ) -> tuple[Array, Array, Array]:
-    """One-step estimates of some candidates, standard errors and degrees of freedom, on the masks of their test."""
+    """One-step estimates of some candidates, standard errors and degrees of freedom, on the masks of their test.
+
+    by_link: (N_FOLDS, tested), the coefficients they have by the link in the fits that the residuals come from."""
     columns = set_columns(setup.phi, candidates.members[tested]).astype(np.float64)
     scores = columns * (residual - np.average(residual, weights=setup.weight))[:, None]
     screened = candidates.tested_exhaustively[tested]
@@ -245,5 +327,6 @@ def _one_step(
         share = setup.fold_weight[folds] / setup.fold_weight[folds].sum()
         mean, stderr[now] = clustered_mean(scores[np.ix_(rows, now)], setup.weight[rows], setup.data.groups[rows])
         df[now] = max(effective_groups(setup.weight[rows], setup.data.groups[rows]) - 1, 1)
-        estimate[now] = mean + share @ selection.fold_sets[np.ix_(folds, tested[now])]
+        fitted = selection.fold_sets[np.ix_(folds, tested[now])] + by_link[np.ix_(folds, np.flatnonzero(now))]
+        estimate[now] = mean + share @ fitted
     return estimate, stderr, df

@@ -71,14 +71,27 @@ def may_enter(candidates: Candidates) -> bool:
 
 
 def select_all(
-    setup: BlockSetup, design: Design, linear: LinearFit, candidates: Sequence[Candidates], targets: Sequence[int]
+    setup: BlockSetup,
+    design: Design,
+    linear: LinearFit,
+    outputs: Array,
+    candidates: Sequence[Candidates],
+    targets: Sequence[int],
 ) -> list[Selection]:
-    """Select the sets of several targets. Their refits are solved together on a device, and where players are many."""
+    """Select the sets of several targets. Their refits are solved together on a device, and where players are many.
+
+    outputs: (m, t), less the link's part, which no step here fits. Predictions lack it too."""
     device = setup.settings.booster.device
     together = _TOGETHER_FROM <= setup.n_players <= _TOGETHER_TO and len(targets) > 1
     if device == "cpu" and not together:
-        return [select(setup, design, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
-    plans = [_plan(setup, linear, own, target) for own, target in zip(candidates, targets, strict=True)]
+        return [
+            select(setup, design, linear, outputs[:, target], own, target)
+            for own, target in zip(candidates, targets, strict=True)
+        ]
+    plans = [
+        _plan(setup, linear, outputs[:, target], own, target)
+        for own, target in zip(candidates, targets, strict=True)
+    ]
     requests = [plan.request for plan in plans if plan is not None]
     solved = solve_on_device(device, design, requests, **({"block_bytes": _CPU_BYTES} if device == "cpu" else {}))
     return [
@@ -88,10 +101,10 @@ def select_all(
 
 
 def select(
-    setup: BlockSetup, design: Design, linear: LinearFit, candidates: Candidates, target: int
+    setup: BlockSetup, design: Design, linear: LinearFit, outputs: Array, candidates: Candidates, target: int
 ) -> Selection:
     """Select and refit one target's sets: without each fold, then on all masks."""
-    plan = _plan(setup, linear, candidates, target)
+    plan = _plan(setup, linear, outputs, candidates, target)
     return _choose(
         setup, linear, candidates, target, plan, None if plan is None else OnDemandSolver(design, plan.request)
     )
@@ -107,7 +120,9 @@ class _Plan:
     request: Request
 
 
-def _plan(setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: int) -> _Plan | None:
+def _plan(
+    setup: BlockSetup, linear: LinearFit, outputs: Array, candidates: Candidates, target: int
+) -> _Plan | None:
     """The fits to solve for one target; None if no candidate is eligible in any."""
     grid = np.array(setup.settings.max_p_null_grid)
     proposals = [_eligible(setup, candidates, fold, grid) for fold in (*range(N_FOLDS), None)]
@@ -123,9 +138,7 @@ def _plan(setup: BlockSetup, linear: LinearFit, candidates: Candidates, target: 
         )
         for fold, (used, of_sets) in enumerate(proposals)
     ]  # fmt: skip
-    return _Plan(
-        eligible, Request(set_columns(setup.phi, candidates.members[eligible]), setup.data.outputs[:, target], fits)
-    )
+    return _Plan(eligible, Request(set_columns(setup.phi, candidates.members[eligible]), outputs, fits))
 
 
 def _choose(

@@ -20,7 +20,14 @@ from attribution.types import Array, Floating
 # The curvatures: of the players that raise the output, of those that lower it, and between the two.
 SIDES = ("helping", "hurting", "across")
 # Targets from which the curvatures of a block have a common mean; fewer are shrunken towards 0.
-_MIN_TARGETS = 8
+_MIN_TARGETS = 5
+# Effective number of players, (sum b^2)^2 / sum b^4, from which a side has a curve: with two players a curve and the
+# interaction of these two are one column, and of three copies both describe the same. A choice.
+_MIN_PLAYERS = 2.5
+# Pairs of so many of the strongest players are looked at for those that do not agree with the curve, which are taken
+# out of its fit; the z from which a pair is, and the most pairs taken out of one target. Choices.
+_STRONGEST, _OUTLIER_Z, _MAX_OUTLIERS = 40, 4.0, 20
+_PRIOR_SD = 0.15  # of k |b|, where no other target says more; real campaigns have .1 (benchmarks/attribution.md)
 _UNKNOWN = 1e12  # variance of a curvature that the masks do not determine
 
 
@@ -59,9 +66,34 @@ class LinkFit:
     fold_curvature: Array
     predicted: Array
 
+    def at(self, targets: slice) -> LinkFit:
+        """Return the link of some targets."""
+        return LinkFit(
+            curvature=self.curvature[targets], stderr=self.stderr[targets],
+            raw=self.raw[targets], raw_stderr=self.raw_stderr[targets],
+            fold_curvature=self.fold_curvature[:, targets], predicted=self.predicted[:, targets],
+        )  # fmt: skip
+
     def evaluate(self, phi: Floating, coef: Array) -> Array:
         """Return the link's part of the output: phi (h, n), the datamodel's coefficients (t, n) -> (h, t)."""
         return np.einsum("hts,ts->ht", link_columns(phi, coef), self.curvature)
+
+    def pair_factors(self, coef: Array) -> tuple[Array, Array]:
+        """Return left and right, (t, n, 2) each: left[t, i] @ right[t, j] is `pair_coefficient` of the pair (i, j)."""
+        sides = np.stack([np.maximum(coef, 0.0), np.minimum(coef, 0.0)], axis=2)
+        helping, hurting, across = self.curvature.T
+        mixed = np.stack([np.stack([helping, across], axis=1), np.stack([across, hurting], axis=1)], axis=1)
+        return 2.0 * sides @ mixed, sides
+
+    def pair_variance(self, coef: Array, coef_stderr: Array, pairs: NDArray[np.int64]) -> Array:
+        """Return the variance of `pair_coefficient` (t, c), by the errors of curvatures and coefficients (t, n)."""
+        first, second = coef[:, pairs[:, 0]], coef[:, pairs[:, 1]]
+        errors = coef_stderr[:, pairs[:, 0]], coef_stderr[:, pairs[:, 1]]
+        side = _side(first, second)
+        curvature = np.take_along_axis(self.curvature, side, axis=1)
+        of_curvature = np.take_along_axis(self.stderr, side, axis=1) * first * second
+        of_effects = curvature**2 * ((second * errors[0]) ** 2 + (first * errors[1]) ** 2)
+        return np.asarray(4.0 * (of_curvature**2 + of_effects))
 
     def pair_coefficient(self, coef: Array, pairs: NDArray[np.int64]) -> Array:
         """Return the saturation part 2 k b_i b_j of pairs (c, 2) on every target, as a coefficient: (t, c)."""
@@ -70,6 +102,16 @@ class LinkFit:
     def fold_pair_coefficient(self, fold_coef: Array, pairs: NDArray[np.int64]) -> Array:
         """Return the same by the fits without each fold: fold_coef (k, t, n) -> (k, t, c)."""
         return np.stack([_of_pairs(k, coef, pairs) for k, coef in zip(self.fold_curvature, fold_coef, strict=True)])
+
+
+def no_link(linear: LinearFit, n_masks: int) -> LinkFit:
+    """Make the link of targets without curvature."""
+    n_folds, n_targets = linear.fold_intercept.shape
+    nothing = np.zeros((n_targets, 3))
+    return LinkFit(
+        curvature=nothing, stderr=nothing, raw=nothing, raw_stderr=np.full((n_targets, 3), np.inf),
+        fold_curvature=np.zeros((n_folds, n_targets, 3)), predicted=np.zeros((n_masks, n_targets)),
+    )  # fmt: skip
 
 
 def link_columns(phi: Floating, coef: Array) -> Array:
@@ -103,7 +145,6 @@ def fit_link(
     *,
     weight: Floating | None = None,
     groups: NDArray[np.int64] | None = None,
-    beside: Array | None = None,
 ) -> LinkFit:
     """Fit the curvatures of every target to what the datamodel leaves.
 
@@ -120,8 +161,6 @@ def fit_link(
         Weights of the rows; None for ones.
     groups : (m,) int64 or None
         Row groups that standard errors are clustered by; None for single rows.
-    beside : (m, t) float64 or None
-        Out-of-fold predictions of terms beside datamodel and link, which the curvatures must not explain.
 
     Returns
     -------
@@ -130,27 +169,34 @@ def fit_link(
     Notes
     -----
     Least squares of the out-of-fold residuals on out-of-fold columns. The curvatures kappa = k |b| are then shrunken:
-    kappa_t ~ N(mu, tau^2) over the targets, mu and tau by Paule and Mandel (1982); with fewer than eight targets
-    mu = 0. They are quadratic, not a spline, so that a pair's part has a closed form at every alpha.
+    kappa_t ~ N(mu, tau^2) over the targets, mu and tau by Paule and Mandel (1982); with fewer than five targets mu = 0
+    and tau is at most .15. Pairs of strong players that do not agree with the curve of all others are taken out of its
+    fit, and a side of too few players has the mean curve. Curves are quadratic, so that a pair's part has a closed
+    form at every alpha.
     """
     n_folds, (n_masks, n_targets) = len(linear.fold_coef), outputs.shape
     w = np.ones(n_masks) if weight is None else np.asarray(weight, dtype=np.float64)
     residual = outputs - linear.predicted
-    if beside is not None:
-        residual = residual - beside
     columns = np.empty((n_masks, n_targets, 3))
     rows = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
     for fold, own in enumerate(rows):
         columns[own] = link_columns(phi[own], linear.fold_coef[fold])
     columns -= np.einsum("m,mts->ts", w, columns) / w.sum()
     residual = residual - (w @ residual) / w.sum()
-    gram = np.stack([np.einsum("m,mts,mtr->tsr", w[own], columns[own], columns[own]) for own in rows])
-    cross = np.stack([np.einsum("m,mts,mt->ts", w[own], columns[own], residual[own]) for own in rows])
+    fitted_to = columns.copy()
+    for target in range(n_targets):
+        pairs = _outliers(phi, residual[:, target] * w, linear.coef[target], columns[:, target], w)
+        for fold, own in enumerate(rows):
+            columns_of_pairs = _columns_of_pairs(phi[own], linear.fold_coef[fold, target], pairs)
+            fitted_to[own, target] -= columns_of_pairs
+    fitted_to -= np.einsum("m,mts->ts", w, fitted_to) / w.sum()
+    gram = np.stack([np.einsum("m,mts,mtr->tsr", w[own], fitted_to[own], fitted_to[own]) for own in rows])
+    cross = np.stack([np.einsum("m,mts,mt->ts", w[own], fitted_to[own], residual[own]) for own in rows])
     unit = np.sqrt((linear.coef**2).sum(axis=1))
     raw, bread = _solve(gram.sum(axis=0), cross.sum(axis=0))
-    left = residual - np.einsum("mts,ts->mt", columns, raw)
-    variance = _clustered(columns, left * w[:, None], bread, groups)
-    known = np.einsum("tss->ts", bread) > 0
+    left = residual - np.einsum("mts,ts->mt", fitted_to, raw)
+    variance = _clustered(fitted_to, left * w[:, None], bread, groups)
+    known = (np.einsum("tss->ts", bread) > 0) & _has_many_players(linear.coef)
     variance[~known] = np.inf
     curvature, posterior = _shrink(raw, variance, unit)
     predicted = np.empty((n_masks, n_targets))
@@ -169,11 +215,67 @@ def fit_link(
     )
 
 
+def _has_many_players(coef: Array) -> NDArray[np.bool_]:
+    """Whether each side of every target, and both together, have players enough for a curve: (t, 3)."""
+    enough = []
+    for side in (np.maximum(coef, 0.0), np.minimum(coef, 0.0)):
+        squares = side**2
+        enough.append(squares.sum(axis=1) ** 2 >= _MIN_PLAYERS * (squares**2).sum(axis=1))
+    return np.stack([*enough, enough[0] & enough[1]], axis=1)
+
+
+def _columns_of_pairs(phi: Floating, coef: Array, pairs: NDArray[np.int64]) -> Array:
+    """The part of `link_columns` that belongs to some pairs (c, 2) of one target, coef (n,): (m, 3)."""
+    first, second = coef[pairs[:, 0]], coef[pairs[:, 1]]
+    weights = 2.0 * (first * second)[:, None] * (_side(first, second)[:, None] == np.arange(3))
+    return (phi[:, pairs[:, 0]] * phi[:, pairs[:, 1]]).astype(np.float64) @ weights
+
+
+def _outliers(phi: Floating, weighted: Array, coef: Array, columns: Array, weight: Array) -> NDArray[np.int64]:
+    """Pairs of one target's strongest players whose interaction is not that of the curve through all others: (c, 2).
+
+    The pair of largest |z| is taken out, and so on while one reaches _OUTLIER_Z. z compares a pair's coefficient with
+    the curve without it, by a normal prior of k |b|."""
+    unit = float(np.sqrt((coef**2).sum()))
+    strongest = np.argsort(-np.abs(coef), kind="stable")[:_STRONGEST]
+    strongest = strongest[coef[strongest] != 0]
+    if len(strongest) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    own = phi[:, strongest].astype(np.float64)
+    i, j = np.triu_indices(len(strongest), 1)
+    total = float(weight.sum())
+    found = ((own * weighted[:, None]).T @ own)[i, j] / total
+    variance = (((own * weighted[:, None]) ** 2).T @ own**2)[i, j] / total**2
+    b = coef[strongest]
+    by_curve, side = 2.0 * b[i] * b[j], _side(b[i], b[j])
+    information = np.array([weight @ columns[:, s] ** 2 for s in range(3)]) / total
+    evidence = np.array([weighted @ columns[:, s] for s in range(3)]) / total
+    noise = float(weighted @ weighted) / total**2
+    prior = noise / (_PRIOR_SD / unit) ** 2
+    taken: list[int] = []
+    while len(taken) < _MAX_OUTLIERS:
+        rest = np.maximum(information[side] - by_curve**2, 0.0) + prior
+        curve = (evidence[side] - by_curve * found) / rest
+        z = np.abs(found - curve * by_curve) / np.sqrt(variance + by_curve**2 * noise / rest)
+        z[taken] = 0.0
+        worst = int(z.argmax())
+        if z[worst] < _OUTLIER_Z:
+            break
+        taken.append(worst)
+        information[side[worst]] -= by_curve[worst] ** 2
+        evidence[side[worst]] -= by_curve[worst] * found[worst]
+    return np.column_stack([strongest[i[taken]], strongest[j[taken]]]).astype(np.int64)
+
+
 def _of_pairs(curvature: Array, coef: Array, pairs: NDArray[np.int64]) -> Array:
     """2 k b_i b_j of pairs (c, 2), by curvatures (t, 3) and coefficients (t, n): (t, c)."""
     first, second = coef[:, pairs[:, 0]], coef[:, pairs[:, 1]]
-    side = np.where((first > 0) & (second > 0), 0, np.where((first < 0) & (second < 0), 1, 2))
-    return np.asarray(2.0 * np.take_along_axis(curvature, side, axis=1) * first * second)
+    return np.asarray(2.0 * np.take_along_axis(curvature, _side(first, second), axis=1) * first * second)
+
+
+def _side(first: Array, second: Array) -> NDArray[np.int64]:
+    """Which curvature belongs to two coefficients (`SIDES`)."""
+    return np.where((first > 0) & (second > 0), 0, np.where((first < 0) & (second < 0), 1, 2))
 
 
 def _solve(gram: Array, cross: Array) -> tuple[Array, Array]:
@@ -218,12 +320,13 @@ def _shrink(raw: Array, variance: Array, unit: Array) -> tuple[Array, Array]:
 
 def _normal_prior(values: Array, variances: Array) -> tuple[float, float]:
     """Mean of the true values, and the variance at which the weighted sum of squares is as large as expected."""
-    common = len(values) >= _MIN_TARGETS
-    expected = len(values) - 1 if common else len(values)
+    if len(values) < _MIN_TARGETS:
+        return 0.0, min(_PRIOR_SD**2, max(float((values**2 - variances).mean()), 0.0))
+    expected = len(values) - 1
 
     def centre_of(between: float) -> float:
         weight = 1.0 / (between + variances)
-        return float(weight @ values / weight.sum()) if common else 0.0
+        return float(weight @ values / weight.sum())
 
     def excess(between: float) -> float:
         return float(((values - centre_of(between)) ** 2 / (between + variances)).sum()) - expected

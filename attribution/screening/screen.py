@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.masks.row_groups import RowGroups
-from attribution.screening.screened_sets import ScreenedSets
+from attribution.screening.screened_sets import KnownPart, ScreenedSets
 from attribution.statistics.z_histogram import add_to_histogram
 from attribution.types import Floating
 
@@ -29,6 +29,7 @@ def screen_pairs(
     unit_variance: bool,
     classes: NDArray[np.int8] | None = None,
     *,
+    known: KnownPart | None = None,
     device: str = "cpu",
 ) -> Iterator[ScreenedSets]:
     """Screen all pairs, target after target, by m n^2 multiplications each.
@@ -49,6 +50,9 @@ def screen_pairs(
         Whether phi_i^2 = 1, i.e. alpha = 1/2 for all masks.
     classes : (t, n) int8 or None
         Size class of each player (heredity.py); a pair has the smaller one of its members.
+    known : KnownPart or None
+        A part of every pair's coefficient that the residuals lack: a second |z|, with that part added, is counted too,
+        and pairs that reach the threshold by it are returned as well.
     device : str
         "cpu" for NumPy, else the torch device of screen_torch.py.
 
@@ -66,7 +70,7 @@ def screen_pairs(
         from attribution.screening.screen_torch import screen_on_device
 
         yield from screen_on_device(
-            2, device, row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes
+            2, device, row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes, known=known
         )
         return
     n_folds, n_players = int(folds.max()) + 1, row_groups.phi.shape[1]
@@ -94,14 +98,23 @@ def screen_pairs(
                     [w[start:stop] @ q[start:].T for w, q in zip(weighted_squares, squared, strict=True)]
                 )
             total_z, largest = _largest_z(sums, squares)
+            whole_z = None
+            if known is not None:
+                added = known.left[target, start:stop] @ known.right[target, start:].T
+                whole_z = np.abs(sums.sum(axis=0) + added) * _inverse_root(squares.sum(axis=0))
+                np.maximum(largest, whole_z, out=largest)
             threshold: float | NDArray[np.float32]
             if classes is None:
                 threshold = float(retain_threshold)
                 add_to_histogram(counts, total_z[triangle])
+                if known is not None and whole_z is not None:
+                    add_to_histogram(known.counts, whole_z[triangle])
             else:
                 own = np.minimum(classes[target, start:stop, None], classes[target, None, start:])
                 threshold = np.asarray(retain_threshold, dtype=np.float32)[own]
                 add_to_histogram(counts, total_z[triangle], own[triangle])
+                if known is not None and whole_z is not None:
+                    add_to_histogram(known.counts, whole_z[triangle], own[triangle])
             first, second = np.nonzero((largest >= threshold) & triangle)
             kept_squares = np.broadcast_to(squares, sums.shape)[:, first, second]
             found.append((

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from attribution.device import exact_products, torch_device
 from attribution.masks.row_groups import RowGroups
-from attribution.screening.screened_sets import ScreenedSets
+from attribution.screening.screened_sets import KnownPart, ScreenedSets
 from attribution.statistics.z_histogram import N_Z_BINS, Z_STEP
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def screen_on_device(
     unit_variance: bool,
     classes: NDArray[np.int8] | None = None,
     *,
+    known: KnownPart | None = None,
     block_bytes: int = _BLOCK_BYTES,
 ) -> Iterator[ScreenedSets]:
     """Screen all sets of `order` players, target after target, on a torch device.
@@ -46,7 +47,7 @@ def screen_on_device(
         Number of members, 2 or 3.
     device : str
         Name of the torch device.
-    row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes :
+    row_groups, folds, residual_sums, retain_threshold, counts, unit_variance, classes, known :
         As in screen.screen_pairs.
     block_bytes : int
         Device memory that the products of one block may take, in bytes.
@@ -65,9 +66,12 @@ def screen_on_device(
     thresholds = np.atleast_1d(np.asarray(retain_threshold, dtype=np.float32))
     for target in range(residual_sums.shape[1]):
         own = np.zeros(row_groups.phi.shape[1], np.int8) if classes is None else classes[target]
+        part = None if known is None else (known.left[target], known.right[target])
         with exact_products():
-            retained, found = screen.target(residual_sums[:, target], thresholds, own)
+            retained, found, whole = screen.target(residual_sums[:, target], thresholds, own, part)
         counts += found.reshape(counts.shape)
+        if known is not None:
+            known.counts[...] += whole.reshape(counts.shape)
         yield retained
 
 
@@ -107,9 +111,13 @@ class _Screen:
         self.at_once = max(1, block_bytes // per_row)
 
     def target(
-        self, residual: NDArray[np.float64], thresholds: NDArray[np.float32], classes: NDArray[np.int8]
-    ) -> tuple[ScreenedSets, NDArray[np.int64]]:
-        """Screen one target: sets whose |z| reaches their class's threshold, and histograms (classes, N_Z_BINS)."""
+        self,
+        residual: NDArray[np.float64],
+        thresholds: NDArray[np.float32],
+        classes: NDArray[np.int8],
+        known: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    ) -> tuple[ScreenedSets, NDArray[np.int64], NDArray[np.int64]]:
+        """Screen one target: sets whose |z| reaches their class's threshold, and two histograms (classes, N_Z_BINS)."""
         import torch
 
         padded = np.zeros((len(self.parts), 1, self.longest), dtype=np.float32)
@@ -117,14 +125,16 @@ class _Screen:
             padded[fold, 0, : len(rows)] = residual[rows]
         r = torch.from_numpy(padded).to(self.device)
         spread = (r.double() ** 2).sum(dim=2, keepdim=True).float()
-        counts = torch.zeros(len(thresholds) * N_Z_BINS, dtype=torch.int64, device=self.device)
+        counts = torch.zeros(2, len(thresholds) * N_Z_BINS, dtype=torch.int64, device=self.device)
+        part = None if known is None else tuple(torch.from_numpy(side).to(self.device) for side in known)
         threshold = torch.from_numpy(thresholds).to(self.device)
         own_class = torch.from_numpy(classes.astype(np.int64)).to(self.device)
-        found = [self._block(start, r, spread, threshold, own_class, counts)
+        found = [self._block(start, r, spread, threshold, own_class, part, counts)
                  for start in range(0, len(self.left), self.at_once)]  # fmt: skip
         members, sums, squares = zip(*found, strict=True)
         retained = ScreenedSets(np.concatenate(members), np.concatenate(sums, axis=1), np.concatenate(squares, axis=1))
-        return retained, counts.cpu().numpy()
+        of_residuals, whole = counts.cpu().numpy()
+        return retained, of_residuals, whole
 
     def _block(
         self,
@@ -133,6 +143,7 @@ class _Screen:
         spread: torch.Tensor,
         thresholds: torch.Tensor,
         classes: torch.Tensor,
+        known: tuple[torch.Tensor, ...] | None,
         counts: torch.Tensor,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Screen a block of rows: members, sums and squares of retained sets; adds every set to `counts`."""
@@ -149,8 +160,14 @@ class _Screen:
         total_z, largest = _largest_z(sums, squares)
         follows = self.players[first:] > left[:, -1:]
         of_set = torch.minimum(classes[left].amin(dim=1)[:, None], classes[first:])
-        bins = (total_z * (1.0 / Z_STEP)).clamp(max=N_Z_BINS - 1).long() + of_set * N_Z_BINS
-        counts.scatter_add_(0, bins.flatten(), follows.flatten().long())
+        statistics = [total_z]
+        if known is not None:
+            added = known[0][left[:, 0]] @ known[1][first:].mT
+            statistics.append((sums.sum(dim=0) + added).abs() * _inverse_root(squares.sum(dim=0)))
+            largest = torch.maximum(largest, statistics[1])
+        for own, z in zip(counts, statistics, strict=False):
+            bins = (z * (1.0 / Z_STEP)).clamp(max=N_Z_BINS - 1).long() + of_set * N_Z_BINS
+            own.scatter_add_(0, bins.flatten(), follows.flatten().long())
         row, column = torch.nonzero((largest >= thresholds[of_set]) & follows, as_tuple=True)
         members = torch.cat([left[row], column[:, None] + first], dim=1)
         kept, kept_squares = (values.expand_as(sums)[:, row, column].double() for values in (sums, squares))

@@ -102,3 +102,36 @@ class ZHistograms:
     def n_tests(self, stratum: Stratum) -> int:
         """Return the number of tests of one stratum."""
         return int(self.counts[stratum].sum()) if stratum in self.counts else 0
+
+
+@dataclass
+class TestFamilies:
+    """The two families of tests that a block counts: of interactions, and of their specific parts.
+
+    Sets of three and more members have no saturation part: both families hold their tests, which are counted once.
+
+    Attributes
+    ----------
+    interaction : ZHistograms
+        Tests of I(S) = 0, and of main effects.
+    specific : ZHistograms
+        Tests of the specific part of pairs.
+
+    Examples
+    --------
+    >>> families = TestFamilies()
+    >>> families.interaction.add_tests(Stratum(3), np.array([4.0]))
+    >>> families.specific.add_tests(Stratum(2), np.array([2.0, 1.0]))
+    >>> {stratum.order: int(held.sum()) for stratum, held in families.of_specific_parts().counts.items()}
+    {2: 2, 3: 1}
+    """
+
+    __test__ = False  # no test class of pytest's
+
+    interaction: ZHistograms = field(default_factory=ZHistograms)
+    specific: ZHistograms = field(default_factory=ZHistograms)
+
+    def of_specific_parts(self) -> ZHistograms:
+        """Return the whole family of specific parts: pairs, and larger sets as they are."""
+        larger = {stratum: held for stratum, held in self.interaction.counts.items() if stratum.order != 2}
+        return self.specific + ZHistograms(larger)

@@ -150,13 +150,13 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
     if target is None:
         _print_sets(console, campaign, min(top, 10))
     tried = verdicts(campaign)
-    numbers = ("together", "joint surplus", "I(S)", "std. error", "q", "gate")
+    numbers = ("together", "joint surplus", "I(S)", "saturation", "std. error", "q of the rest", "gate")
     titles = ("target", "members", "kind", *numbers, "proposed by", *(["by experiment"] if tried else []))
     table = Table(*titles)
     for row in rows:
         trial = tried.get((row["target"], tuple(row["members"])))
         by_experiment = f"{trial['verdict']} ({trial['measured']:+.2f})" if trial else "–"
-        words = together(row["kind"], row["joint_surplus"], row["main_effects"])
+        words = together(row["kind"], row["specific_surplus"], row["main_effects"])
         table.add_row(
             str(row["target"]),
             ", ".join(map(str, row["members"])),
@@ -164,8 +164,9 @@ def print_interactions(where: str, overrides: list[str], target: int | None, top
             words.removeprefix("together they ").removesuffix(" than the sum of their own effects"),
             f"{row['joint_surplus']:+.2f}",
             f"{row['value']:+.2f}",
+            f"{row['saturation']:+.2f}",
             f"{row['stderr']:.2f}",
-            f"{row['q_value']:.1e}",
+            f"{row['specific_q_value']:.1e}",
             "open" if row["gate_open"] else "closed",
             proposers_in_words(row["proposed_by"], row["also_proposed_by"]),
             *([by_experiment] if tried else []),
@@ -215,7 +216,7 @@ def _print_sets(console: Console, campaign: Campaign, top: int) -> None:
             ", ".join(map(str, row["members"])),
             row["kind"],
             f"{row['statistic']:+.1f}",
-            f"{row['q_value']:.1e}",
+            f"{row['specific_q_value']:.1e}",
             f"{row['n_targets']} of {row['n_tested']}",
             f"{row['strongest_target']} (z {row['largest_z']:+.1f})",
             ", ".join(row["proposed_by"]),

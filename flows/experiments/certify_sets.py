@@ -69,8 +69,8 @@ def choose_sets(config: CampaignConfig, campaign: Campaign) -> list[Candidate]:
     beside = found[: settings.n_random]
     reported = [
         tuple(members)
-        for members, q in zip(rows["members"], rows["q_value"], strict=True)
-        if q <= config.attribution.fdr_level
+        for members, q, own in zip(rows["members"], rows["q_value"], rows["specific_q_value"], strict=True)
+        if min(q, own) <= config.attribution.fdr_level
     ]
     classes = player_classes(campaign)
     return found + matched_random_sets(beside, of_target, classes, reported, settings.seed)
@@ -100,7 +100,7 @@ def _named(config: CampaignConfig, campaign: Campaign, rows: dict[str, list[Any]
     if target is None:
         if not said:
             raise BadRequest(f"the campaign reports nothing on {members}, so it has no best target. Give --target")
-        target = max(said, key=lambda row: abs(row["value"] / row["stderr"]))["target"]
+        target = max(said, key=lambda row: abs(row["specific"] / row["specific_stderr"]))["target"]
     n_classes = len(campaign.meta.class_names)
     if not exists(target, campaign.n_targets, n_classes):
         raise BadRequest(

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
-from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, proposers_in_words, together
+from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, beside_saturation, proposers_in_words, together
 from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
@@ -45,6 +45,8 @@ class SetView:
     stderr: float
     moebius: float
     joint_surplus: float
+    saturation: float
+    specific_surplus: float
     q_value: float
     kind: str
     found: bool
@@ -62,10 +64,31 @@ class SetView:
     @property
     def reading(self) -> str:
         """What the members do together, in words."""
-        return together(self.kind, self.joint_surplus, [member.main_effect for member in self.members])
+        words = together(self.kind, self.specific_surplus, [member.main_effect for member in self.members])
+        return words + beside_saturation(self.kind, self.saturation)
 
     class_split: str = ""
     proposed_by: str = ""  # in words
+
+
+@dataclass(frozen=True)
+class SaturationShare:
+    """Of pairs that help and do less together (q of I(S) at most the level): how many, and the share of their
+    interaction that saturation explains."""
+
+    n_pairs: int
+    share: float
+
+    @staticmethod
+    def of(rows: list[dict[str, Any]], level: float) -> SaturationShare:
+        pairs = [
+            row for row in rows
+            if len(row["members"]) == 2 and row["q_value"] <= level and row["value"] < 0
+            and min(row["main_effects"]) > 0
+        ]  # fmt: skip
+        total = sum(-row["value"] for row in pairs)
+        by_curve = sum(min(max(-row["saturation"], 0.0), -row["value"]) for row in pairs)
+        return SaturationShare(len(pairs), by_curve / total if total else 0.0)
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,7 @@ class TargetView:
     gate_open: bool
     sets: dict[str, tuple[SetView, ...]]
     more: dict[str, int]
+    saturation: SaturationShare
 
     slim: bool = False  # drawn at half the page's width, beside another one
 
@@ -130,6 +154,7 @@ class ReportData:
     kinds: Counter[str]  # interactions found on individual targets, by kind
     pooled_kinds: Counter[str]
     n_distinct: int
+    saturation: SaturationShare = field(default_factory=lambda: SaturationShare(0, 0.0))  # on individual targets
     targets: list[TargetView] = field(default_factory=list)
     closed: list[TargetView] = field(default_factory=list)
     pooled: list[TargetView] = field(default_factory=list)
@@ -166,15 +191,16 @@ class _Sets:
 
     def __init__(self, table: pa.Table, level: float) -> None:
         self.table = table
-        number = {name: table[name].to_numpy() for name in ("target", "q_value", "value", "stderr")}
+        names = ("target", "q_value", "specific_q_value", "value", "saturation", "specific", "specific_stderr")
+        number = {name: table[name].to_numpy() for name in names}
         self.target = number["target"]
         gate = np.asarray(table["gate_open"].to_numpy(zero_copy_only=False), dtype=bool)
-        self.passes = np.nan_to_num(number["q_value"], nan=np.inf) <= level
+        self.passes = np.nan_to_num(number["specific_q_value"], nan=np.inf) <= level
         self.found = gate & self.passes
         with np.errstate(divide="ignore", invalid="ignore"):
-            strength = np.nan_to_num(np.abs(number["value"] / number["stderr"]), nan=0.0)
-        # q first; equal q (at 0, or after the step-up's minimum) are ranked by |I| in standard errors.
-        self.order = np.lexsort((-strength, np.nan_to_num(number["q_value"], nan=np.inf)))
+            strength = np.nan_to_num(np.abs(number["specific"] / number["specific_stderr"]), nan=0.0)
+        # q first; equal q (at 0, or after the step-up's minimum) are ranked by the specific part in standard errors.
+        self.order = np.lexsort((-strength, np.nan_to_num(number["specific_q_value"], nan=np.inf)))
         self.kind = np.asarray(table["kind"].to_pylist(), dtype=object)
 
     def of(self, target: int) -> np.ndarray:
@@ -211,13 +237,14 @@ def read_report_data(
         kinds=Counter(sets.kind[own]),
         pooled_kinds=Counter(sets.kind[sets.found & (sets.target < 0)]),
         n_distinct=len(distinct),
+        saturation=SaturationShare.of(sets.rows(np.flatnonzero(sets.target >= 0)), fdr_level),
     )
     _choose_targets(data, sets, faithfulness, n_targets, sets_per_target)
     found = sets.rows(sets.order[sets.found[sets.order]])
     data.all_found = [_set_view(row, data, drawn=False) for row in found]
     data.found_sets = data.all_found[:TABLE_ROWS]
     pooled = campaign.read("sets").to_pylist()
-    data.recurring = _recurring(data, sets, {tuple(row["members"]): row["q_value"] for row in pooled})
+    data.recurring = _recurring(data, sets, {tuple(row["members"]): row["specific_q_value"] for row in pooled})
     _choose_together(data, pooled)
     _read_outcomes(data, campaign)
     return data
@@ -268,6 +295,7 @@ def _target_view(
             for side, chosen in sides.items()
         },
         more={side: max(0, len(chosen) - per_side) for side, chosen in sides.items()},
+        saturation=SaturationShare.of(sets.rows(indices), data.fdr_level),
     )
 
 
@@ -275,7 +303,7 @@ def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetV
     players = tuple(row["members"] or ())
     effects = row["main_effects"] or []
     half = Z95 * row["stderr"] if row["stderr"] is not None else math.nan
-    q_value = row["q_value"] if row["q_value"] is not None else math.nan
+    q_value = row["specific_q_value"] if row["specific_q_value"] is not None else math.nan
     return SetView(
         target=row["target"],
         members=tuple(
@@ -290,6 +318,8 @@ def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetV
         stderr=row["stderr"],
         moebius=row["moebius"],
         joint_surplus=row["joint_surplus"],
+        saturation=row["saturation"] or 0.0,
+        specific_surplus=row["specific_surplus"],
         q_value=q_value,
         kind=row["kind"],
         found=bool(row["gate_open"]) and q_value <= data.fdr_level,
@@ -301,7 +331,7 @@ def _set_view(row: dict[str, Any], data: ReportData, drawn: bool = True) -> SetV
 
 def _choose_together(data: ReportData, pooled: list[dict[str, Any]]) -> None:
     """Sets found over all targets together, in the table's order: by evidence."""
-    found = [row for row in pooled if row["q_value"] <= data.fdr_level]
+    found = [row for row in pooled if row["specific_q_value"] <= data.fdr_level]
     data.n_together = len(found)
     data.together = [
         PooledSet(

@@ -77,6 +77,8 @@ def _build(
         campaign, n_targets=n_targets, sets_per_target=sets_per_target, fdr_level=float(level)
     )
     headline, lede = text.finding(len(data.faithfulness), data.n_open, data.kinds, data.n_distinct)
+    shared = text.saturation_sentence(data.saturation.n_pairs, data.saturation.share, on_one_target=False)
+    lede = f"{lede} {shared}".rstrip()
     tried = read_experiments(campaign, data.gallery)
     players = read_players(campaign, data.gallery)
     words = Wording.of(campaign.meta)
@@ -144,7 +146,10 @@ def _environment(words: Wording) -> Environment:
         moment=_moment,
         exact=_exact,
     )
-    environment.globals.update(plural=text.plural, kind_names=text.KIND_NAMES, is_number=text.is_number)
+    environment.globals.update(
+        plural=text.plural, kind_names=text.KIND_NAMES, is_number=text.is_number,
+        saturation_sentence=text.saturation_sentence,
+    )  # fmt: skip
     return environment
 
 

@@ -69,23 +69,23 @@ def faithfulness_rows(campaign: Campaign) -> list[dict[str, Any]]:
 def interactions_markdown(campaign: Campaign) -> str:
     """The strongest interactions behind an open gate, as a markdown table."""
     lines = [
-        "| target | members | kind | I(S) | standard error | q |",
-        "|---|---|---|---|---|---|",
+        "| target | members | kind | I(S) | of it saturation | standard error | q of the rest |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in strongest(campaign)[:ROWS_SHOWN]:
         members = ", ".join(str(member) for member in row["members"])
         lines.append(
-            f"| {row['target']} | {members} | {row['kind']} | {row['value']:+.2f} | {row['stderr']:.2f} "
-            f"| {row['q_value']:.1e} |"
+            f"| {row['target']} | {members} | {row['kind']} | {row['value']:+.2f} "
+            f"| {row['saturation']:+.2f} | {row['stderr']:.2f} | {row['specific_q_value']:.1e} |"
         )
     return "\n".join(lines) if len(lines) > 2 else "No target shows interactions."
 
 
 def strongest(campaign: Campaign, target: int | None = None) -> list[dict[str, Any]]:
-    """Rows of the interactions table, open gates first, then by q-value and size."""
+    """Rows of the interactions table, open gates first, then by the q-value of the specific part and size."""
     rows = campaign.read("interactions").to_pylist()
     chosen = [row for row in rows if target is None or row["target"] == target]
-    return sorted(chosen, key=lambda r: (not r["gate_open"], _last_if_nan(r["q_value"]), -abs(r["value"])))
+    return sorted(chosen, key=lambda r: (not r["gate_open"], _last_if_nan(r["specific_q_value"]), -abs(r["value"])))
 
 
 def _last_if_nan(value: float | None) -> float:

@@ -10,12 +10,13 @@ from markupsafe import Markup
 from flows.runtime.wording import plural as plural
 
 DASH = "–"
-KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "uncertain")
+KINDS = ("redundancy", "synergy", "boundary_synergy", "interference", "saturation", "uncertain")
 KIND_NAMES = {
     "redundancy": ("redundancy", "redundancies"),
     "synergy": ("synergy", "synergies"),
     "boundary_synergy": ("boundary synergy", "boundary synergies"),
     "interference": ("interference", "interferences"),
+    "saturation": ("saturation alone", "saturation alone"),
     "uncertain": ("of uncertain kind", "of uncertain kind"),
 }
 # Which column of a target's card a kind belongs to. Interference and uncertain sets are neither and say so.
@@ -113,18 +114,18 @@ def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct:
         )
     if not n_open:
         explained = f"None of the {plural(n_explained, 'target')} explained"
-        return f"{explained} shows interactions the linear datamodel misses", (
+        return f"{explained} shows interactions beyond main effects and saturation", (
             "On no target does the spectrum, with its interactions, predict demonstrably better than main "
-            "effects alone. That is no proof that training examples act alone: an interaction weaker than "
+            "effects and saturation. That is no proof that training examples act alone: an interaction weaker than "
             "the noise of retraining stays hidden, and more masks would show smaller ones."
         )
     verb = "shows" if n_open == 1 else "show"
     headline = (
-        f"{n_open:,} of {plural(n_explained, 'target')} {verb} interactions the linear datamodel misses"
+        f"{n_open:,} of {plural(n_explained, 'target')} {verb} interactions beyond main effects and saturation"
     )
     if not total:
         return headline, (
-            "There the spectrum predicts better than main effects alone, though no single set passes the "
+            "There the spectrum predicts better than main effects and saturation, though no single set passes the "
             "false discovery rate: the evidence lies in many small interactions together."
         )
     named = [f"{kinds[k]:,} {KIND_NAMES[k][kinds[k] != 1]}" for k in KINDS if kinds.get(k)]
@@ -167,6 +168,8 @@ def together(kind: str, surplus: float | None, main_effects: Sequence[float]) ->
         return f"the one that helps counts {amount} more where the one that hurts is present"
     if kind == "interference":
         return f"the one that helps counts {amount} less where the one that hurts is present"
+    if kind == "saturation":
+        return "nothing specific to them: any two of such effects do the same together"
     return f"together they do {signed(surplus)} beyond their own effects, of which one has no certain sign"
 
 
@@ -181,3 +184,39 @@ def proposers_in_words(proposed_by: str, also: Sequence[str] | None) -> str:
     'proxy'
     """
     return f"{proposed_by} (also {', '.join(also)})" if also else proposed_by
+
+
+def saturation_sentence(n_pairs: int, share: float, on_one_target: bool) -> str:
+    """How much of what looks redundant is saturation, as a sentence; nothing without such pairs.
+
+    Examples
+    --------
+    >>> saturation_sentence(12, 0.63, True)
+    'Most of what looks redundant here is saturation: the more examples help, the less each adds (63% of 12 pairs).'
+    >>> saturation_sentence(1, 0.2, True)
+    'Of what looks redundant here, 20% is saturation (1 pair).'
+    """
+    if not n_pairs:
+        return ""
+    where = "here" if on_one_target else "on these targets"
+    amount, pairs = percent(share, 0), plural(n_pairs, "pair")
+    if share > 0.5:
+        more = "the more examples help, the less each adds"
+        return f"Most of what looks redundant {where} is saturation: {more} ({amount} of {pairs})."
+    return f"Of what looks redundant {where}, {amount} is saturation ({pairs})."
+
+
+def beside_saturation(kind: str, saturation: float) -> str:
+    """What saturation adds to a set's own interaction, as the end of a sentence; nothing where it rounds to zero.
+
+    Examples
+    --------
+    >>> beside_saturation("redundancy", -0.31)
+    ', beside −0.31 by saturation, which any two of such effects have'
+    >>> beside_saturation("redundancy", 0.001)
+    ''
+    """
+    text = signed(saturation)
+    if kind == "saturation" or text == DASH or float(text.replace("−", "-")) == 0:
+        return ""
+    return f", beside {text} by saturation, which any two of such effects have"

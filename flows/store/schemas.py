@@ -43,15 +43,22 @@ INTERACTIONS = pa.schema(
         ("members", pa.list_(pa.int32())),  # players of the set, ascending
         ("order", pa.int8()),  # how many members
         ("value", _f64),  # I(S): +- 1.96 stderr is its 95% interval given that it was reported
-        ("shrunken", _f64),  # empirical-Bayes posterior mean of I(S)
+        ("saturation", _f64),  # the part of value that any members of these main effects have
+        ("specific", _f64),  # value less saturation: the part that belongs to these members
+        ("shrunken", _f64),  # saturation plus the empirical-Bayes posterior mean of the rest
         ("stderr", _f64),  # standard error of value
+        ("saturation_stderr", _f64),  # standard error of saturation
+        ("specific_stderr", _f64),  # standard error of specific
         ("raw", _f64),  # the one-step estimate, inflated by selection
         ("raw_stderr", _f64),  # standard error of raw
         ("p_value", _f64),  # of I(S) = 0, two-sided
-        ("q_value", _f64),  # false discovery rate at which it is listed, over all sets tested on all targets
+        ("q_value", _f64),  # false discovery rate of I(S), over all sets tested on all targets
+        ("specific_p_value", _f64),  # of a specific part of 0, two-sided
+        ("specific_q_value", _f64),  # false discovery rate at which it is listed, over all sets tested on all targets
         ("moebius", _f64),  # the interaction at the empty training set
         ("joint_surplus", _f64),  # J(S): what all do together beyond the sum of each alone
-        ("kind", pa.string()),  # redundancy, synergy, boundary_synergy, interference or uncertain
+        ("specific_surplus", _f64),  # the same of the specific parts: its sign decides the kind
+        ("kind", pa.string()),  # of the specific part: redundancy, synergy, boundary_synergy, …; or saturation
         ("class_split", pa.string()),  # target_class where all members have the target's class, else cross_class
         ("main_effects", pa.list_(_f64)),  # the members' own
         ("main_effect_stderrs", pa.list_(_f64)),  # standard errors of main_effects
@@ -67,12 +74,14 @@ SETS = pa.schema(
     [
         ("members", pa.list_(pa.int32())),  # players of the set, ascending
         ("order", pa.int8()),  # how many members
-        ("statistic", _f64),  # weighted sum of z over targets, in standard errors; above 0: together they do less
-        ("largest_z", _f64),  # z on the target where it is largest
+        ("statistic", _f64),  # weighted sum of z of the specific part over targets; above 0: together they do less
+        ("largest_z", _f64),  # z of the specific part on the target where it is largest
         ("p_value", _f64),  # of no interaction on any target
-        ("q_value", _f64),  # false discovery rate over distinct sets
+        ("q_value", _f64),  # its false discovery rate over distinct sets
+        ("specific_p_value", _f64),  # of no specific part on any target
+        ("specific_q_value", _f64),  # its false discovery rate over distinct sets: those the set is listed by
         ("n_tested", pa.int32()),  # targets
-        ("n_targets", pa.int32()),  # of them, with q <= 0.05 by themselves
+        ("n_targets", pa.int32()),  # of them, with specific_q_value <= 0.05 by themselves
         ("strongest_target", pa.int32()),  # target of largest_z
         ("kind", pa.string()),  # on that target
         ("proposed_by", pa.list_(pa.string())),  # everybody who proposed it on some target

@@ -65,7 +65,13 @@ def interaction(target: int, members: list[int], **changes: object) -> dict:
         "proposed_by": "heredity",
         "also_proposed_by": ["proxy", "screen"],
     }
-    return row | changes
+    row |= changes
+    parts = {
+        "saturation": 0.0, "specific": row["value"], "saturation_stderr": 0.0, "specific_stderr": row["stderr"],
+        "specific_p_value": row["p_value"], "specific_q_value": row["q_value"],
+        "specific_surplus": row["joint_surplus"],
+    }  # fmt: skip
+    return parts | row
 
 
 INTERACTIONS = [

@@ -16,9 +16,10 @@ DIGITS = Path(__file__).parents[3] / ".." / "shared" / "campaigns" / "digits-200
 
 EFFECTS = {"target", "player", "effect", "shrunken", "stderr", "p_value", "q_value"}
 INTERACTIONS = {
-    "target", "members", "order", "value", "shrunken", "stderr", "raw", "raw_stderr", "p_value", "q_value", "moebius",
-    "joint_surplus", "kind", "class_split", "main_effects", "main_effect_stderrs", "in_spectrum", "gate_open",
-    "proposed_by", "also_proposed_by",
+    "target", "members", "order", "value", "saturation", "specific", "shrunken", "stderr", "saturation_stderr",
+    "specific_stderr", "raw", "raw_stderr", "p_value", "q_value", "specific_p_value", "specific_q_value", "moebius",
+    "joint_surplus", "specific_surplus", "kind", "class_split", "main_effects", "main_effect_stderrs", "in_spectrum",
+    "gate_open", "proposed_by", "also_proposed_by",
 }  # fmt: skip
 FAITHFULNESS = {"target", "estimator", "metric", "value", "low", "high"}
 SCORES = {

@@ -98,7 +98,8 @@ def test_predictions_beat_the_datamodel_where_there_are_interactions(planted):
     truth = np.column_stack([game.evaluate(held) for game in games])
     linear = Datamodel().fit(masks, outputs)
     assert (r2(truth, model.predict(held)) > r2(truth, linear.predict(held)) + 0.1).all()
-    assert np.allclose(model.predict(held)[:, 1], model.spectra_[1].evaluate(held))
+    # predict is the spectrum and the saturation, of which these games have next to none.
+    assert r2(model.spectra_[1].evaluate(held), model.predict(held)[:, 1]) > 0.995
 
 
 def test_without_interactions_nothing_is_claimed_and_nothing_lost():

@@ -95,7 +95,7 @@ def test_intervals_are_the_value_plus_and_minus_1_96_standard_errors(html: str) 
 
 
 def test_the_headline_counts_open_gates_and_the_sets_found_on_them(page: Page) -> None:
-    assert "2 of 5 targets show interactions the linear datamodel misses" in page.text
+    assert "2 of 5 targets show interactions beyond main effects and saturation" in page.text
     assert "6 interactions were found on them, in 5 distinct sets" in page.text
     assert "3 redundancies, 1 synergy, 1 boundary synergy and 1 of uncertain kind" in page.text
     assert "2 / 5" in page.text
@@ -184,7 +184,7 @@ def test_class_names_are_escaped(html: str, page: Page) -> None:
 def test_no_interactions_at_all_is_said_plainly(tmp_path: Path) -> None:
     faithfulness = [faithfulness_row(target, False) for target in range(5)]
     page = Page(render(make_campaign(tmp_path / "toy", interactions=[], faithfulness=faithfulness)))
-    assert "None of the 5 targets explained shows interactions the linear datamodel misses" in page.text
+    assert "None of the 5 targets explained shows interactions beyond main effects and saturation" in page.text
     assert "no proof that training examples act alone" in page.text
     assert "No gate is open" in page.text and not page.sets
 
@@ -328,10 +328,11 @@ def test_nothing_is_wider_than_a_narrow_screen(html: str, tmp_path: Path) -> Non
 
 def test_sets_judged_by_all_targets_are_listed_with_their_evidence(tmp_path: Path) -> None:
     row = {
-        "members": [2, 5], "order": 2, "statistic": 7.25, "largest_z": -4.5, "p_value": 1e-9, "q_value": 2e-6,
+        "members": [2, 5], "order": 2, "statistic": 7.25, "largest_z": -4.5, "p_value": 1e-9, "q_value": 1e-7,
+        "specific_p_value": 1e-8, "specific_q_value": 2e-6,
         "n_tested": 5, "n_targets": 0, "strongest_target": 3, "kind": "redundancy", "proposed_by": ["proxy", "screen"],
     }  # fmt: skip
-    page = render(make_campaign(tmp_path, sets=[row, {**row, "members": [1, 4], "q_value": 0.2}]))
+    page = render(make_campaign(tmp_path, sets=[row, {**row, "members": [1, 4], "specific_q_value": 0.2}]))
     part = page[page.index('<section id="together">') :]
     part = part[: part.index("</section>")]
     assert "1 set with a" in part and 'data-members="2 5"' in part and 'data-members="1 4"' not in part
@@ -348,3 +349,15 @@ def test_masks_of_one_size_are_said_to_leave_something_unidentified(tmp_path: Pa
     about = json.loads((tmp_path / "analysis.json").read_text())
     (tmp_path / "analysis.json").write_text(json.dumps({**about, "fixed_size": True}))
     assert "a shift common to all main effects" in render(Campaign(tmp_path))
+
+
+def test_how_much_of_what_looks_redundant_is_saturation_is_said(tmp_path: Path) -> None:
+    shared = interaction(
+        2, [1, 3], value=-0.6, saturation=-0.5, specific=-0.1, specific_stderr=0.2, kind="saturation",
+        specific_q_value=0.7, specific_surplus=-0.1,
+    )  # fmt: skip
+    own = interaction(2, [1, 2], value=-0.4, saturation=-0.3, specific=-0.1, specific_stderr=0.01)
+    text = Page(render(make_campaign(tmp_path, interactions=[shared, own]))).text
+    assert "Most of what looks redundant here is saturation" in text and "(80% of 2 pairs)" in text
+    assert "beside −0.30 by saturation" in text
+    assert "1 redundancy" in text, "a pair without a part of its own is not counted among the findings"

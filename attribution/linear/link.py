@@ -28,6 +28,9 @@ _MIN_PLAYERS = 2.5
 # out of its fit; the z from which a pair is, and the most pairs taken out of one target. Choices.
 _STRONGEST, _OUTLIER_Z, _MAX_OUTLIERS = 40, 4.0, 20
 _PRIOR_SD = 0.15  # of k |b|, where no other target says more; real campaigns have .1 (benchmarks/attribution.md)
+# Largest |k| |b|: a curve must not turn within 1.4 standard deviations of the linear predictor; what is steeper belongs
+# to the players. A choice.
+_STEEPEST = 0.35
 _UNKNOWN = 1e12  # variance of a curvature that the masks do not determine
 
 
@@ -313,7 +316,8 @@ def _shrink(raw: Array, variance: Array, unit: Array) -> tuple[Array, Array]:
         centre, between = _normal_prior(kappa[known, side], spread[known, side])
         own = np.where(known, spread[:, side], _UNKNOWN)
         share = between / (between + own)
-        mean[:, side] = np.where(unit > 0, centre + share * (kappa[:, side] - centre), 0.0)
+        found = np.clip(centre + share * (kappa[:, side] - centre), -_STEEPEST, _STEEPEST)
+        mean[:, side] = np.where(unit > 0, found, 0.0)
         posterior[:, side] = np.where(unit > 0, share * own, 0.0)
     return mean / scale, posterior / scale**2
 

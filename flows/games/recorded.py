@@ -40,7 +40,8 @@ class NoTrainer(CoterieError):
             Whether a function of the user's own may do them.
         """
         remedy = (
-            "Name one: game.function=package.module:name, which trains on the bank's players and returns its targets"
+            "Name one: game.function=package.module:name (score: --set game.function=…), which trains on the bank's "
+            "players and returns its targets"
             if accepts_trainer
             else "Recorded outputs allow attribute, report, show, score, curate and export"
         )

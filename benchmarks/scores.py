@@ -1,7 +1,7 @@
 """Scores of attributions that cost nothing or little, beside a datamodel's and the noise ceiling, on one campaign.
 
     python benchmarks/scores.py runs/quickstart            # prints the table of benchmarks/scores.md
-    python benchmarks/scores.py runs/quickstart --removal 20
+    python benchmarks/scores.py runs/quickstart --removal 8
 
 The datamodel is fitted on the campaign's fit masks; every method is judged on its held-out masks.
 """

@@ -33,6 +33,11 @@ MODELS = {
     "blocks": "flows.lenses.digits:resnet",
     "heads": "flows.lenses.digits:transformer",
 }
+# What the report calls players and targets.
+WORDS = {
+    "patches": {"training picture": "region", "test picture": "image", "audit picture": "unseen image"},
+    "components": {"training picture": "component", "test picture": "image", "audit picture": "unseen image"},
+}
 PICTURE = 64  # pixels of the longer side of a player's picture
 
 
@@ -91,8 +96,12 @@ class Lens:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        n_classes = self.game.fixed.logits.shape[1]
-        return tuple(str(number) for number in range(n_classes))
+        """The model's classes by number, then the one class that all players have."""
+        return (*map(str, range(self._n_classes)), WORDS[self.kind]["training picture"])
+
+    @property
+    def _n_classes(self) -> int:
+        return int(self.game.fixed.logits.shape[1])
 
     @property
     def n_players(self) -> int:
@@ -109,7 +118,7 @@ class Lens:
     @property
     def facts(self) -> dict[str, Any]:
         """What campaign.json keeps for the report: the game, that outputs are exact, regions or layers."""
-        shown: dict[str, Any] = {"game": self.kind, "deterministic": True}
+        shown: dict[str, Any] = {"game": self.kind, "deterministic": True, "words": WORDS[self.kind]}
         if isinstance(self.game, PatchGame):
             shown["region_maps"] = self.game.maps.tolist()
         else:
@@ -141,8 +150,9 @@ class Lens:
         names = self.class_names
         rows: list[dict[str, Any]] = []
         for number, name in enumerate(self.player_names):
-            row = {"split": "train", "position": number, "name": name, "label": -1, "player": number}
-            rows.append({**row, "class_name": self._class_of_player(number), "image": self._picture(number)})
+            row = {"split": "train", "position": number, "name": name, "player": number}
+            row["label"] = self._n_classes
+            rows.append({**row, "class_name": names[-1], "image": self._picture(number)})
         parts = (("target", images, self.labels), ("audit", self.audit_images, self.audit_labels))
         for split, pictures, labels in parts:
             for number, (image, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
@@ -169,11 +179,6 @@ class Lens:
             device=device,
             target_accuracy=(outputs > 0).mean(axis=1).astype(np.float32) if self.output == "margin_max" else None,
         )
-
-    def _class_of_player(self, number: int) -> str:
-        if isinstance(self.game, ComponentGame):
-            return self.game.players[number].layer
-        return "region"
 
     def _picture(self, number: int) -> bytes:
         """A region white on grey; of a component its name."""

@@ -57,8 +57,8 @@ def scores_of_arms(game: ComponentGame, masks: np.ndarray, outputs: np.ndarray, 
     -------
     dict of str to (n_players,) float64
         linear: COAR's LASSO weights of the mean margin (arXiv 2404.11534). single: the mean margin lost when the
-        component alone is switched off. taylor: minus the mean gradient of the loss with respect to the gate.
-        magnitude: mean absolute weight. random.
+        component alone is switched off. taylor: mean absolute gradient of the loss with respect to the gate (Molchanov
+        et al. 2019, arXiv 1906.10771). magnitude: mean absolute weight. random.
     """
     n_players = game.n_players
     everyone = np.ones((1, n_players), bool)
@@ -68,7 +68,7 @@ def scores_of_arms(game: ComponentGame, masks: np.ndarray, outputs: np.ndarray, 
     return {
         "linear": Datamodel(alpha=alpha).fit(masks, outputs.mean(axis=1)).coef_[0],
         "single": single,
-        "taylor": -game.gate_gradients(game.fixed.images, labels).mean(axis=0),
+        "taylor": np.abs(game.gate_gradients(game.fixed.images, labels)).mean(axis=0),
         "magnitude": game.weight_magnitudes(),
         "random": np.random.default_rng(seed).random(n_players),
     }

@@ -102,6 +102,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         95% interval (Student's t with one degree of freedom less than there are effective masks).
     cross_fitted_ : ndarray of shape (n_masks, n_targets)
         Predictions of the fit masks, each by a spectrum fitted without the mask's fold.
+    inseparable_players_ : list of InseparablePlayers
+        Groups of players that no mask separates; each is one player, and the first one named holds its effect.
     n_missing_ : ndarray of int, shape (n_targets,)
         Masks left out for each target because their output was missing.
     n_considered_ : int
@@ -244,6 +246,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
                 "the masks' alpha, or leave alpha out."
             )
         fitted = fit_block(data, settings) if where is None else fit_with_missing(data, where, settings)
+        self.inseparable_players_ = data.inseparable
         self.n_missing_ = np.zeros(data.outputs.shape[1], np.int64) if where is None else where.sum(axis=0)
         n_players, n_targets = data.masks.shape[1], data.outputs.shape[1]
         sigma = fitted.spectra[0].sigma

@@ -47,7 +47,7 @@ class SPEX(ProxySPEX):
         As for `ProxySPEX`.
     curvature_ : ndarray of shape (n_targets, 3)
         Zeros: on a design no curve is fitted.
-    fixed_size_, single_, n_features_in_, n_missing_ : bool, bool, int, ndarray
+    fixed_size_, single_, n_features_in_, n_missing_, inseparable_players_ : bool, bool, int, ndarray, list
         As for `ProxySPEX`.
 
     Notes

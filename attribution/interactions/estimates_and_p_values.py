@@ -153,7 +153,7 @@ def one_step_main_effects(setup: BlockSetup, residual: Array, fold_main: Array) 
                 for target in range(setup.n_targets)
             ]
         )
-    main, stderr = main * setup.mixture.unit(1), stderr * setup.mixture.unit(1)
+    main, stderr = main * setup.mixture.unit(1), stderr * setup.mixture.unit(1) * setup.inflation
     if setup.data.fixed_size:
         # The common shift is not identified; the minimum-norm convention is a mean of zero.
         main = main - main.mean(axis=1, keepdims=True)
@@ -234,6 +234,7 @@ def report(
     screened = candidates.tested_exhaustively[tested]
     members = candidates.members[tested]
     raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested, saturation.of_folds(members))
+    raw_stderr = raw_stderr * inflation_of_sets(setup.inflation, members)
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
     p_value = two_sided_p(z, df)
     by_link, by_link_variance = saturation.of(members)
@@ -298,6 +299,23 @@ def report(
         proposed_by=candidates.proposed_by[tested][reported],
         proposers=candidates.proposers[tested][reported],
     )
+
+
+def inflation_of_sets(inflation: Array, members: NDArray[np.int64]) -> Array:
+    """Compute the factor of the errors of sets: that of the member that is hardest to separate from another player.
+
+    Parameters
+    ----------
+    inflation : (n,) float64
+        Factor of each player.
+    members : (c, order) int64
+        Players of each set, padded with -1.
+
+    Returns
+    -------
+    (c,) float64
+    """
+    return np.asarray(np.where(members >= 0, inflation[members], 1.0).max(axis=1, initial=1.0))
 
 
 def _one_step(

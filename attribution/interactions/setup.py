@@ -12,6 +12,7 @@ from attribution.errors import AttributionError
 from attribution.fourier.basis import Alpha, basis
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import CheckedData
+from attribution.masks.inseparable import MAX_PLAYERS, error_inflation
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.masks.player_subset import dense_players
 from attribution.masks.row_groups import RowGroups, make_row_groups
@@ -174,6 +175,8 @@ class BlockSetup:
         Degrees of freedom of a mean over all rows where weights are given; None without weights.
     row_alpha : float or (m,) float64
         Inclusion probability of the masks.
+    inflation : (n,) float64
+        Factor of each player's errors: above 1 where few masks separate it from another one (masks/inseparable.py).
     alpha_is_half : bool
         True if every mask has alpha = 1/2, so that phi is +1 or -1.
     mixture : AlphaMixture
@@ -200,6 +203,11 @@ class BlockSetup:
         self.players, self.allowed = dense_players(
             data.masks, data.outputs, self.folds, data.weight, self.row_alpha, settings.max_dense_players
         )
+        # A player in no mask or in every mask has no effect to find, and its products repeat those of smaller sets.
+        varying = (data.masks[:, self.players] != data.masks[:1, self.players]).any(axis=0)
+        if varying.any() and not varying.all():
+            self.players = self.players[varying]
+            self.allowed = None if self.allowed is None else self.allowed[:, varying]
         self.n_all_players = data.masks.shape[1]
         if len(self.players) < self.n_all_players:
             # Row groups were found on all players; only columns are left out.
@@ -216,6 +224,10 @@ class BlockSetup:
         self.row_groups: RowGroups = make_row_groups(
             data.masks, data.groups, data.weight, self.row_alpha, identity=self.all_masks
         )
+        self.inflation = np.ones(self.n_players)
+        if 2 <= self.n_players <= MAX_PLAYERS:
+            moment = self.row_groups.phi.T @ self.row_groups.phi / np.float32(self.row_groups.size)
+            self.inflation = error_inflation(moment.astype(np.float64), self.row_groups.phi.mean(axis=0))[0]
         self.alpha_is_half = data.alphas is None and settings.alpha == 0.5  # phi is +-1
         fold_of_group = np.zeros(int(data.groups.max()) + 1, dtype=np.int64)
         fold_of_group[data.groups] = self.folds

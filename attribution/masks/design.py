@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ CHANCE = 1e-9  # probability, over all tests of one kind, below which chance is 
 MAX_DENSE_PLAYERS = 2000  # beyond these a sample of players is tested pair by pair: their products are n^2 numbers
 SIZE_Z = 6.0  # z of the spread of sizes beyond which it is not that of independent inclusion
 EXCESS = 0.25  # and by which share it is larger; a third of a percent is significant in 300,000 masks, and harmless
+MANY = 20  # variance of the number of masks that include a player, from which equal columns are no chance; a choice
+NEARLY_SAME = 0.8  # |correlation| of two columns from which they are warned of and not refused as dependent; a choice
 NAMED = 6  # players named in a message
 
 _structured = ContextVar("structured", default=False)
@@ -40,7 +43,18 @@ def structured_masks() -> Iterator[None]:
         _structured.reset(token)
 
 
-def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size: bool) -> None:
+def masks_are_structured() -> bool:
+    """Return whether the masks are those of a SPEX design (`structured_masks`)."""
+    return _structured.get()
+
+
+def check_design(
+    masks: Masks,
+    alpha: float | Array,
+    groups: Labels,
+    fixed_size: bool,
+    players: NDArray[np.int64] | None = None,
+) -> None:
     """Refuse masks that were not drawn by independent inclusion at `alpha` (or at one size).
 
     Parameters
@@ -52,6 +66,8 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
         Rows that share a mask (replicates) or its complement count as one draw.
     fixed_size : bool
         Whether every mask includes equally many players.
+    players : (n_players,) int64 or None
+        Numbers of the players in messages, if players that no mask separates were left out (inseparable.py).
 
     Raises
     ------
@@ -63,8 +79,8 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
     Warns
     -----
     AttributionWarning
-        Where players are in exactly the same masks, so that no mask separates them, and where sizes vary less than
-        half as much as independent inclusion makes them.
+        Where sizes vary less than half as much as independent inclusion makes them, and where two players are nearly
+        always, or nearly never, together: their errors are enlarged (inseparable.py).
 
     Notes
     -----
@@ -73,30 +89,21 @@ def check_design(masks: Masks, alpha: float | Array, groups: Labels, fixed_size:
     if _structured.get():
         return
     draws = effective_groups(None, groups)
+    names = np.arange(masks.shape[1]) if players is None else players
     varying = np.flatnonzero(~(masks == masks[:1]).all(axis=0))  # the others are named by check_data
     if not fixed_size:
         _check_sizes(masks, alpha, draws)
-    _check_rates(masks, alpha, draws, varying)
+    _check_rates(masks, alpha, draws, varying, names)
     if len(varying) < 2:
         return
     chosen = varying
     if len(varying) > MAX_DENSE_PLAYERS:
         chosen = np.sort(np.random.default_rng(0).choice(varying, MAX_DENSE_PLAYERS, replace=False))
     part = np.ascontiguousarray(masks[:, chosen])
-    classes = _column_classes(part)
-    same = [players for players in classes if len(players) > 1]
-    for players in same[:1]:
-        warnings.warn(
-            f"{_named(chosen[players])} are in the same masks: no mask separates them, and each is given an equal part "
-            f"of what they do together ({len(same)} such groups). Make such players one player.",
-            AttributionWarning,
-            stacklevel=4,
-        )
-    alone = np.sort(np.array([players[0] for players in classes], dtype=np.int64))
     p = float(np.mean(alpha))
-    if draws > 2 * len(alone) + 20 and draws * p * (1 - p) > 20:
-        _check_constant_sums(part[:, alone], chosen[alone], fixed_size)
-    _check_pairs(part[:, alone], alpha, draws, chosen[alone], fixed_size)
+    if draws > 2 * len(chosen) + 20 and draws * p * (1 - p) > MANY:
+        _check_constant_sums(part, names[chosen], fixed_size)
+    _check_pairs(part, alpha, draws, names[chosen], fixed_size)
 
 
 def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:
@@ -125,7 +132,9 @@ def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:
         )
 
 
-def _check_rates(masks: Masks, alpha: float | Array, draws: float, varying: NDArray[np.int64]) -> None:
+def _check_rates(
+    masks: Masks, alpha: float | Array, draws: float, varying: NDArray[np.int64], names: NDArray[np.int64]
+) -> None:
     """Compare how often each player is included with alpha, by the binomial's tails."""
     from scipy.stats import binom
 
@@ -137,7 +146,7 @@ def _check_rates(masks: Masks, alpha: float | Array, draws: float, varying: NDAr
     if len(varying) and tail.min() * 2 * len(varying) < CHANCE:
         worst = int(np.argmin(tail))
         raise AttributionError(
-            f"player {varying[worst]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}: players are not "
+            f"player {names[varying[worst]]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}: players are not "
             "included with the same probability, which effects and their errors assume. Draw masks with one alpha for "
             "all players, or leave such players out."
         )
@@ -160,6 +169,9 @@ def _check_pairs(
     single = masks.astype(np.float32)
     together = (single.T @ single) / len(masks)
     np.fill_diagonal(together, expected)
+    p = float(np.mean(alpha))
+    if draws * p * (1 - p) > MANY:  # fewer masks make columns alike by chance
+        _warn_of_near_players(single, together, names)
     n_draws = max(1, round(draws))
     n_pairs = n_players * (n_players - 1) // 2
     for place in (int(together.argmax()), int(together.argmin())):
@@ -173,6 +185,26 @@ def _check_pairs(
                 "effects cannot be separated by standard errors that assume they do not. Draw every player "
                 "independently, or make what is drawn together one player."
             )
+
+
+def _warn_of_near_players(single: NDArray[np.float32], together: NDArray[Any], names: NDArray[np.int64]) -> None:
+    """Warn of the pair that is most nearly one player, and take such pairs out of `together`, in place."""
+    rate = single.mean(axis=0, dtype=np.float64)
+    spread = np.sqrt(np.maximum(rate * (1 - rate), 1e-12))
+    rho = np.abs(together - np.outer(rate, rate)) / np.outer(spread, spread)
+    np.fill_diagonal(rho, 0.0)
+    near = rho >= NEARLY_SAME
+    if not near.any():
+        return
+    i, j = divmod(int(rho.argmax()), len(rate))
+    warnings.warn(
+        f"few masks separate {int(near.any(axis=1).sum())} players from another one (first: players {names[i]} and "
+        f"{names[j]}, correlation of their columns {rho[i, j]:.2f}): their errors are larger by 1 / sqrt(1 - rho^2), "
+        "and an interaction of one may be that of the other. Draw them independently, or make them one player.",
+        AttributionWarning,
+        stacklevel=6,
+    )
+    together[near] = np.median(together)
 
 
 def _check_constant_sums(masks: Masks, names: NDArray[np.int64], fixed_size: bool) -> None:
@@ -219,14 +251,6 @@ def _constraint(row: Array, masks: Masks, names: NDArray[np.int64]) -> str:
     if np.allclose(row[players], row[players[0]], atol=1e-5):
         return f"{int(masks[0, players].sum())} of {_named(names[players])} are in every mask"
     return f"a weighted sum of {_named(names[players])} never changes"
-
-
-def _column_classes(masks: Masks) -> list[NDArray[np.int64]]:
-    """Players by equal columns; every player is in one class."""
-    packed = np.ascontiguousarray(np.packbits(masks, axis=0).T)
-    _, label = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).ravel(), return_inverse=True)
-    order = np.argsort(label.ravel(), kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(label.ravel()[order])) + 1)
 
 
 def _named(players: NDArray[np.int64]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from attribution.checks import check_alpha, check_masks, check_numbers
 from attribution.containers import as_array, column_names, is_vector
 from attribution.errors import AttributionError, AttributionWarning
-from attribution.masks.design import check_design
+from attribution.masks.design import check_design, masks_are_structured
 from attribution.masks.folds import N_FOLDS
+from attribution.masks.inseparable import InseparablePlayers, merge_inseparable
 from attribution.masks.weights import check_effective_masks, check_weight
 from attribution.types import Array, Labels, Masks, Outputs
 
@@ -47,6 +48,8 @@ class CheckedData:
         Alpha of every mask if there are several, else None.
     player_names : (n,) object array or None
         Column names, if the masks came as a data frame that names its columns.
+    inseparable : list of InseparablePlayers
+        Players that no mask separates; `masks` holds one of each group, the others are in no mask.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class CheckedData:
     fixed_size: bool
     alphas: Array | None = None
     player_names: NDArray[np.object_] | None = None
+    inseparable: list[InseparablePlayers] = field(default_factory=list)
 
 
 def as_given(predicted: Outputs, single: bool) -> Array:
@@ -288,17 +292,26 @@ def check_data(
     -----
     AttributionWarning
         If there are fewer masks than players, or weights leave fewer than 100 effective masks, or a player is in no
-        mask or in every mask: the effects of such a player are not identified and reported as NaN with p = 1.
+        mask or in every mask: the effects of such a player are not identified and reported as NaN with p = 1. If no
+        mask separates some players: each group of them is one player then.
     """
-    rows = check_masks(masks)
-    values = check_outputs(outputs, len(rows))
+    given = check_masks(masks)
+    values = check_outputs(outputs, len(given))
+    rows = given
+    merged: list[InseparablePlayers] = []
+    if not masks_are_structured():
+        rows, merged = merge_inseparable(given, float(np.mean(check_numbers("alpha", alpha))))
+    separate = np.ones(rows.shape[1], dtype=bool)
+    for group in merged:
+        separate[[*group.same, *group.opposite]] = False
+    apart = rows if not merged else np.ascontiguousarray(rows[:, separate])  # what a sampler drew
     alphas = None
     if np.ndim(alpha) == 0:
-        check_alpha_of_masks(alpha, rows)
+        check_alpha_of_masks(alpha, apart)
     else:
-        alphas = check_alphas(alpha, rows)
+        alphas = check_alphas(alpha, apart)
     shared = float(np.ravel(alpha)[0]) if alphas is None else np.asarray(alpha, dtype=np.float64)
-    codes = check_groups(groups, rows, shared)
+    codes = check_groups(groups, apart, shared)
     weight = check_weight(sample_weight, len(rows))
     n_groups = int(codes.max()) + 1
     if n_groups < MIN_GROUPS:
@@ -315,7 +328,7 @@ def check_data(
             AttributionWarning,
             stacklevel=3,
         )
-    constant = (rows == rows[:1]).all(axis=0)
+    constant = (rows == rows[:1]).all(axis=0) & separate
     if constant.any():
         warnings.warn(
             f"{int(constant.sum())} players are in no mask or in every mask (first: player "
@@ -323,9 +336,9 @@ def check_data(
             AttributionWarning,
             stacklevel=3,
         )
-    sizes = rows.sum(axis=1)
-    fixed_size = rows.shape[1] > 1 and bool((sizes == sizes[0]).all())
-    check_design(rows, shared, codes, fixed_size)
+    sizes = apart.sum(axis=1)
+    fixed_size = apart.shape[1] > 1 and bool((sizes == sizes[0]).all())
+    check_design(apart, shared, codes, fixed_size, np.flatnonzero(separate))
     return CheckedData(
         masks=rows,
         outputs=values,
@@ -335,6 +348,7 @@ def check_data(
         fixed_size=fixed_size,
         alphas=alphas,
         player_names=column_names(masks),
+        inseparable=merged,
     )
 
 

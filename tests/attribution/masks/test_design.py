@@ -103,13 +103,6 @@ def test_a_pair_that_is_drawn_together_is_refused_and_named() -> None:
         checked(masks)
 
 
-def test_players_that_no_mask_separates_are_named_in_a_warning() -> None:
-    masks = RNG.random((400, 30)) < 0.5
-    masks[:, 9] = masks[:, 3]
-    with pytest.warns(AttributionWarning, match="players 3, 9 are in the same masks"):
-        checked(masks)
-
-
 @pytest.mark.parametrize("estimator", [Datamodel, ProxySPEX])
 def test_estimators_refuse_such_a_design(estimator: type) -> None:
     masks = shapley_sizes(300, 20)

@@ -162,10 +162,26 @@ def score_campaign(
     )
     removed = None
     if removal is not None:
+        notes += _whole_classes(campaign, removal.n_removed, say)
         removed = _removals(campaign, config, {n: methods[n] for n in methods if n != "random"}, columns, removal,
                             max_models, agreed, log, say)  # fmt: skip
     return Scores(lds, removed, _mislabelled(campaign, config, of_common, columns, planted, seed), given,
                   (*notes, *left_out))  # fmt: skip
+
+
+def _whole_classes(campaign: Campaign, n_removed: int, say: Callable[[str], None]) -> list[str]:
+    """Warn of a removal that can take a whole class, which any method finds that knows the classes."""
+    sizes = np.bincount(np.maximum(player_classes(campaign), -1) + 1)[1:]
+    smallest = int(sizes[sizes > 0].min(initial=campaign.n_players))
+    if n_removed < smallest:
+        return []
+    sentence = (
+        f"the smallest class has {smallest} players, so that a removal of {n_removed} can take a whole class: it says "
+        "little "
+        "about a method. Remove fewer"
+    )
+    say(sentence)
+    return [sentence]
 
 
 def _removals(

@@ -35,7 +35,8 @@ def spex() -> None:
                 found = decode(design, bins_of(design, np.stack(outputs, axis=1)), soft=soft)
                 hits = sum(len(set(own) & truth) for own, truth in zip(found, truths, strict=True)) / 80
                 false = sum(len(set(own) - truth) for own, truth in zip(found, truths, strict=True)) / 4
-                print(f"b={n_bits} {'soft' if soft else 'hard'} |F|/sigma={ratio}: recall {hits:.2f}, false {false:.1f}")
+                kind = "soft" if soft else "hard"
+                print(f"b={n_bits} {kind} |F|/sigma={ratio}: recall {hits:.2f}, false {false:.1f}")
 
 
 def gates() -> None:
@@ -97,7 +98,7 @@ def truth() -> None:
         ]
         covered = np.mean([abs(one.value - value) <= 1.96 * one.stderr for one, value in found])
         largest = max(abs(one.value - value) for one, value in found)
-        print(f"{n_masks}: R2 {scores[0]:.3f} {scores[1]:.3f}, {len(found)} sets, covered {covered:.3f}, error {largest:.2f}")
+        print(f"{n_masks}: R2 {scores[0]:.3f} {scores[1]:.3f}, {len(found)} sets, {covered:.3f}, error {largest:.2f}")
 
 
 if __name__ == "__main__":

@@ -179,8 +179,10 @@ def _sieve(
     Triples by heredity, and triples of `screened` players only, are left out: they have been tested."""
     if len(targets) == 0:
         return
+    # Of more triples the threshold is higher: half as many masks again find the ones that can be significant.
+    n_masks = setup.settings.n_sieve_masks * (2 if setup.n_players <= SIEVE_ALL_TARGETS else 3) // 2
     survivors = sieve_triples(
-        setup.row_groups, setup.fold_of_row_group, sums[:, targets], setup.settings.n_sieve_masks, NULL_SURVIVORS
+        setup.row_groups, setup.fold_of_row_group, sums[:, targets], n_masks, NULL_SURVIVORS
     )
     hereditary = [by_heredity[target].members for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)

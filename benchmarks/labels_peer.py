@@ -24,7 +24,7 @@ from decisions_judged import config_of
 
 from attribution.curation.evidence import PlayerEffects
 from attribution.curation.label_check import check_labels, leave_out_masks
-from attribution.curation.rules import harmful_q_values
+from attribution.curation.rules import MIXTURE_MARGIN, harmful_q_values
 from attribution.curation.surrogate import utilities
 from attribution.levels import LABEL_RATE
 from attribution.linear.main_effects import main_effects
@@ -48,9 +48,9 @@ quality = get_label_quality_scores(given["labels"], given["probabilities"])
 issues = find_label_issues(given["labels"], given["probabilities"])
 print(json.dumps({"quality": quality.tolist(), "issues": np.flatnonzero(issues).tolist()}))
 """
-HEAD = """| campaign | players | flipped | called wrong, right | recall | log odds alone, same number | cleanlab, same \
-number | cleanlab's own: called, right | recall |
-|---|---|---|---|---|---|---|---|---|"""
+HEAD = """| campaign | players | flipped | called wrong, right | recall | by ranks alone | log odds alone, same \
+number | cleanlab, same number | cleanlab's own: called, right | recall |
+|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def prepare(folder: Path) -> dict[str, np.ndarray]:
@@ -106,17 +106,21 @@ def out_of_sample(logits: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.einsum("mn,mnc->nc", absent, probabilities) / absent.sum(axis=0)[:, None]
 
 
-def called_wrong(given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The rule of `curate` on these models: (n,) bool, and the score of every label."""
+def called_wrong(given: dict[str, np.ndarray], mixture: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """The rule of `curate` on these models: (n,) bool, and the score of every label; mixture=False: by ranks alone."""
     n = len(given["labels"])
-    logits = given["logits"].astype(np.float64)
+    logits, own = given["logits"].astype(np.float64), given["held_back_labels"]
+    planted = (own + np.random.default_rng(2).integers(1, logits.shape[2], len(own))) % logits.shape[2]
     checked = check_labels(
         given["masks"], margins_of(logits[:, :n], given["labels"]),
         margins_of(logits[:, n:], given["held_back_labels"]), given["labels"], given["held_back_labels"], N_FOLDS,
-        np.random.default_rng(1),
+        np.random.default_rng(1), margins_of(logits[:, n:], planted),
     )  # fmt: skip
     harm_q = harmful_q_values(PlayerEffects(given["effect"], given["stderr"]))
-    return (checked.q_value <= LABEL_RATE) & (harm_q <= HARM_LEVEL), checked.score
+    found = (checked.q_value <= LABEL_RATE) & (harm_q <= HARM_LEVEL)
+    if checked.share_right is not None and mixture:
+        found |= (checked.share_right <= MIXTURE_MARGIN * LABEL_RATE) & (given["effect"] < 0)
+    return found, checked.score
 
 
 def cleanlab(labels: np.ndarray, probabilities: np.ndarray, packages: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +140,7 @@ def row(folder: Path, packages: str | None) -> str:
     given = prepare(folder)
     wrong, n = given["wrong"], len(given["labels"])
     accused, score = called_wrong(given)
+    by_rank, _ = called_wrong(given, mixture=False)
     probabilities = out_of_sample(given["logits"][:, :n].astype(np.float64), given["masks"])
     quality, issues = cleanlab(given["labels"], probabilities, packages)
     k, n_wrong = int(accused.sum()), int(wrong.sum())
@@ -146,7 +151,8 @@ def row(folder: Path, packages: str | None) -> str:
     alone, ranked = (int(wrong[np.argsort(values, kind="stable")[:k]].sum()) for values in (score, quality))
     right, theirs = int(wrong[accused].sum()), int(wrong[issues].sum())
     cells = [
-        folder.name, n, n_wrong, f"{k}, {right}", recall(right), f"{alone} of {k}", f"{ranked} of {k}",
+        folder.name, n, n_wrong, f"{k}, {right}", recall(right), f"{int(by_rank.sum())}, {int(wrong[by_rank].sum())}",
+        f"{alone} of {k}", f"{ranked} of {k}",
         f"{len(issues)}, {theirs}", recall(theirs),
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

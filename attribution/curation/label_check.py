@@ -12,6 +12,10 @@ from attribution.levels import LABEL_RATE
 from attribution.statistics.false_discovery import adjust
 from attribution.types import Array
 
+RIDGE = 1e-4  # of the slope, an example: keeps it finite where planted and right labels do not overlap
+EM_STEPS = 500
+LEAST_HELD_BACK = 30  # held-back examples below which the mixture is not fitted
+
 
 @dataclass(frozen=True)
 class LabelCheck:
@@ -27,15 +31,22 @@ class LabelCheck:
         (n_players,) false discovery rate at which the label is called wrong.
     n_held_back
         Held-back examples the players are compared with.
+    share_right
+        (n_players,) estimated share of right labels among the players whose label is at least as doubtful, by the
+        mixture of `mixture_of_labels`; None where no wrong labels were planted on the held-back examples.
+    separation
+        Probability that a wrong label planted on a held-back example scores below the right label of another one.
     """
 
     score: Array
     p_value: Array
     q_value: Array
     n_held_back: int
+    share_right: Array | None = None
+    separation: float = float("nan")
 
     def fewest_wrong(self, rate: float = LABEL_RATE) -> int:
-        """Return how many labels must be wrong before one can be found at a false discovery rate, however clear."""
+        """Return how many labels must be wrong before a q-value can reach a rate, however clear they are."""
         return int(np.ceil(len(self.score) / (rate * (self.n_held_back + 1))))
 
 
@@ -77,6 +88,7 @@ def check_labels(
     held_back_classes: NDArray[np.int64],
     n_folds: int,
     generator: np.random.Generator,
+    planted_margins: Array | None = None,
 ) -> LabelCheck:
     """Compare every player's out-of-sample log odds of its label with those of held-back examples.
 
@@ -92,6 +104,8 @@ def check_labels(
         As the masks were drawn.
     generator
         Assigns held-back examples to folds: each is scored by as many models as a player.
+    planted_margins
+        (models, h) log odds of a wrong label planted on every held-back example; without them there is no mixture.
 
     Returns
     -------
@@ -119,7 +133,8 @@ def check_labels(
     score = _mean_over(player_margins, left_out)
     fold_of = np.stack([generator.permutation(h) % n_folds for _ in range(models // n_folds)])
     scored = np.concatenate([fold_of == fold for fold in range(n_folds)]).reshape(n_folds, -1, h)
-    held_back = _mean_over(held_back_margins, scored.transpose(1, 0, 2).reshape(models, h))
+    by_models = scored.transpose(1, 0, 2).reshape(models, h)
+    held_back = _mean_over(held_back_margins, by_models)
     weight = _class_weights(player_classes, held_back_classes)
     p_value = np.full(n_players, np.nan)
     own = weight[held_back_classes]
@@ -132,7 +147,82 @@ def check_labels(
     tested = np.isfinite(p_value)
     if tested.any():
         q_value[tested] = adjust(p_value[tested], "BH")
-    return LabelCheck(score, p_value, q_value, int(known.sum()))
+    if planted_margins is None:
+        return LabelCheck(score, p_value, q_value, int(known.sum()))
+    planted = _mean_over(planted_margins, by_models)
+    both = known & np.isfinite(planted)
+    if both.sum() < LEAST_HELD_BACK:
+        return LabelCheck(score, p_value, q_value, int(known.sum()))
+    share_right = mixture_of_labels(score, held_back[both], planted[both])
+    below = (planted[both][:, None] < held_back[both][None, :]).mean()
+    return LabelCheck(score, p_value, q_value, int(known.sum()), share_right, float(below))
+
+
+def mixture_of_labels(score: Array, right: Array, planted: Array) -> Array:
+    """Estimate the share of right labels among the most doubtful ones, from wrong labels planted on held-back examples.
+
+    Parameters
+    ----------
+    score
+        (n,) scores of the players' labels; NaN where there is none.
+    right, planted
+        (h,) scores of the held-back examples' own labels, and of wrong labels planted on them.
+
+    Returns
+    -------
+    (n,) float64
+        Estimated share of right labels among the players that score no higher than this one; 1 without a score.
+
+    Notes
+    -----
+    Scores of players are a mixture of those of right labels and of wrong ones. The logarithm of the ratio of both
+    densities is taken as linear in the score (logistic regression of planted against right, as for two normal
+    distributions of one variance), and the share of wrong labels is found by expectation maximisation. The posterior
+    probability of a right label, averaged over the most doubtful players, is the Bayesian false discovery rate (Efron
+    2008, "Microarrays, empirical Bayes and the two-groups model", section 3). Unlike a rank among h held-back examples
+    it has no smallest value of 1 / (h + 1), so that few wrong labels can be found beside few held-back examples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> generator = np.random.default_rng(0)
+    >>> right, planted = generator.normal(3, 1, 100), generator.normal(-3, 1, 100)
+    >>> shares = mixture_of_labels(np.r_[[-3.0, -2.5], generator.normal(3, 1, 98)], right, planted)
+    >>> bool((shares[:2] < 0.05).all()), int((shares <= 0.1).sum())
+    (True, 2)
+    """
+    from scipy.special import expit
+
+    intercept, slope = _logistic(np.concatenate([right, planted]), np.arange(2 * len(right)) >= len(right))
+    known = np.isfinite(score)
+    log_ratio = intercept + slope * score[known]
+    share_wrong = 0.1
+    for _ in range(EM_STEPS):
+        wrong = expit(log_ratio + np.log(share_wrong / (1 - share_wrong)))
+        share_wrong = float(np.clip(wrong.mean(), 1e-6, 0.5))
+    order = np.argsort(-wrong, kind="stable")
+    running = np.empty(len(wrong))
+    running[order] = np.cumsum(1 - wrong[order]) / np.arange(1, len(wrong) + 1)
+    found = np.ones(len(score))
+    found[known] = running
+    return found
+
+
+def _logistic(score: Array, is_wrong: NDArray[np.bool_]) -> tuple[float, float]:
+    """Intercept and slope of a logistic regression by Newton's method, with a small ridge where classes separate."""
+    from scipy.special import expit
+
+    design = np.column_stack([np.ones(len(score)), score])
+    ridge = np.diag([1e-9, RIDGE * len(score)])
+    weights = np.zeros(2)
+    for _ in range(100):
+        chance = expit(design @ weights)
+        gradient = design.T @ (chance - is_wrong) + ridge @ weights
+        step = np.linalg.solve((design.T * (chance * (1 - chance))) @ design + ridge, gradient)
+        weights = weights - step
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(weights[0]), float(weights[1])
 
 
 def _mean_over(margins: Array, chosen: NDArray[np.bool_]) -> Array:

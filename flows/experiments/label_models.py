@@ -49,29 +49,59 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
     draw_masks(campaign, plan, draw)
     share = 1 - 1 / N_FOLDS
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_lse", "nominal_alpha": share}
+    planted = with_wrong_labels(dataset.targets, len(dataset.class_names), _generator(plan, 2))
     game = Retraining(
-        replace(dataset, targets=_together(dataset.train, dataset.targets)),
+        replace(dataset, targets=_together(dataset.train, _together(dataset.targets, planted))),
         recipe, config.compute.ensemble_size, config.compute.device,
     )  # fmt: skip
     with session(config.compute.ray_address, config.compute.workers) as cluster:
         log.info("labels: %s, each trained without a fifth of the players", plural(len(plan.rows), "model"))
         train_missing(config, campaign, cluster, [Batch((plan.rows,), game, to_outputs=False)], log)
     n_train = len(dataset.train)
-    margins, _, _ = read_results(campaign, plan, n_train + len(dataset.targets))
+    n_targets = len(dataset.targets)
+    margins, _, _ = read_results(campaign, plan, n_train + 2 * n_targets)
     masks, _ = campaign.masks(plan.rows)
-    held_back = _not_in_training(campaign, len(dataset.targets))
+    held_back = _not_in_training(campaign, n_targets)
     rows = row_of[single]
+    of_players, of_targets, of_planted = np.split(margins, [n_train, n_train + n_targets], axis=1)
     found = check_labels(
-        masks[:, single], margins[:, :n_train][:, rows], margins[:, n_train:][:, held_back], dataset.train.labels[rows],
-        dataset.targets.labels[held_back], N_FOLDS, _generator(plan, 1),
+        masks[:, single], of_players[:, rows], of_targets[:, held_back], dataset.train.labels[rows],
+        dataset.targets.labels[held_back], N_FOLDS, _generator(plan, 1), of_planted[:, held_back],
     )  # fmt: skip
     found = _of_all_players(found, single)
-    log.info(
-        "labels: compared with %s that no model was trained on; with so many, at least %d of %s must be wrong before "
-        "one can be called so", plural(found.n_held_back, "target"), found.fewest_wrong(),
-        plural(len(found.score), "label"),
-    )  # fmt: skip
+    log.info("labels: compared with %s", _compared_with(found))
     return found
+
+
+def _compared_with(found: LabelCheck) -> str:
+    """What the labels were compared with, and how well a wrong one can be known."""
+    targets = f"{plural(found.n_held_back, 'target')} that no model was trained on"
+    if found.share_right is None:
+        return (
+            f"{targets}; with so many, at least {found.fewest_wrong()} of {plural(len(found.score), 'label')} must be "
+            "wrong before one can be called so"
+        )
+    return (
+        f"{targets}, and with wrong labels planted on them: the models give a planted label lower log odds than a "
+        f"right one in {found.separation:.0%} of pairs"
+    )
+
+
+def with_wrong_labels(examples: ImageSet, n_classes: int, generator: np.random.Generator) -> ImageSet:
+    """Return the same examples, each under a label that is not its own, drawn evenly from the other classes.
+
+    Parameters
+    ----------
+    examples : ImageSet
+    n_classes : int
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    ImageSet
+    """
+    other = (examples.labels + generator.integers(1, n_classes, len(examples))) % n_classes
+    return replace(examples, labels=other)
 
 
 def _of_all_players(found: LabelCheck, single: np.ndarray) -> LabelCheck:
@@ -82,9 +112,11 @@ def _of_all_players(found: LabelCheck, single: np.ndarray) -> LabelCheck:
         return whole
 
     nan = float("nan")
+    share = None if found.share_right is None else spread(found.share_right, 1.0)
     return LabelCheck(
-        spread(found.score, nan), spread(found.p_value, nan), spread(found.q_value, 1.0), found.n_held_back
-    )
+        spread(found.score, nan), spread(found.p_value, nan), spread(found.q_value, 1.0), found.n_held_back, share,
+        found.separation,
+    )  # fmt: skip
 
 
 def _not_in_training(campaign: Campaign, n_targets: int) -> np.ndarray:
@@ -94,7 +126,9 @@ def _not_in_training(campaign: Campaign, n_targets: int) -> np.ndarray:
 
 
 def _plan(config: CampaignConfig, campaign: Campaign, n_repeats: int) -> Plan:
-    key = digest({"folds": N_FOLDS, "repeats": n_repeats, "identity": campaign.meta["identity_hash"]})[:16]
+    key = digest(
+        {"folds": N_FOLDS, "repeats": n_repeats, "identity": campaign.meta["identity_hash"], "planted": True}
+    )[:16]
     known = next((plan for plan in plans(campaign, "labels") if plan.key == key), None)
     if known is not None:
         return known

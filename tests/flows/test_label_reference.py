@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.experiments.label_models import _not_in_training
+from flows.experiments.label_models import _not_in_training, with_wrong_labels
 from flows.store.examples import inspect_examples
 from tests.flows.report_campaign import make_campaign
+from training.data.dataset import ImageSet
 from training.data.inspection import Finding
 
 
@@ -25,3 +26,9 @@ def test_targets_that_are_in_training_as_well_are_left_out(tmp_path: Path) -> No
 
 def test_without_findings_every_target_counts(tmp_path: Path) -> None:
     assert np.array_equal(_not_in_training(make_campaign(tmp_path), 3), [0, 1, 2])
+
+
+def test_planted_labels_are_never_the_examples_own() -> None:
+    images = ImageSet(np.zeros((50, 2, 2, 1), np.uint8), np.arange(50) % 3, np.arange(50))
+    planted = with_wrong_labels(images, 3, np.random.default_rng(0))
+    assert (planted.labels != images.labels).all() and set(planted.labels.tolist()) == {0, 1, 2}

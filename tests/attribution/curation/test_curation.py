@@ -100,6 +100,17 @@ def test_rules_alone_drop_the_copy_and_the_wrong_label_and_protect_the_synergy(c
     assert (of[9].decision, of[9].rule) == ("keep", "worth")
 
 
+def test_a_label_among_the_most_doubtful_is_called_wrong_where_its_presence_lowers_the_utility(
+    checked: Evidence,
+) -> None:
+    assert checked.labels is not None
+    lower = checked.overall.effect < 0
+    share = np.where(np.isin(np.arange(10), [0, 5]), 0.1, 0.5)  # 0 helps, 5 hurts
+    labels = replace(checked.labels, q_value=np.ones(10), share_right=share)
+    found = curate(replace(checked, labels=labels, look_alikes=()), CurationRules())
+    assert found.accused.tolist() == (lower & (share <= 0.1)).tolist() and found.accused.any()
+
+
 def test_reasons_are_the_sentences_of_the_golden_file(checked: Evidence) -> None:
     """Names, numbers and wording as a user reads them; a changed sentence changes the file."""
     named = replace(checked, names=[f"train/{('even', 'odd')[p % 2]}/{p}.png" for p in range(10)])

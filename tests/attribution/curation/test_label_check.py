@@ -5,23 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.curation.label_check import LabelCheck, check_labels, leave_out_masks
+from attribution.curation.label_check import LabelCheck, check_labels, leave_out_masks, mixture_of_labels
 from attribution.errors import AttributionError
 
 N, HELD_BACK, FOLDS, REPEATS = 200, 400, 5, 4
 
 
-def simulated(n_wrong: int, seed: int) -> tuple[LabelCheck, np.ndarray]:
+def simulated(n_wrong: int, seed: int, held_back_examples: int = HELD_BACK) -> tuple[LabelCheck, np.ndarray]:
     """Log odds of right labels are N(3, 2) per picture and those of wrong ones N(-5, 2); models add N(0, 1)."""
     generator = np.random.default_rng(seed)
     wrong = np.arange(N) < n_wrong
     masks = leave_out_masks(N, np.arange(N), FOLDS, REPEATS, generator)
     of_player = np.where(wrong, -5.0, 3.0) + generator.normal(0, 2, N)
-    held_back = generator.normal(3, 2, HELD_BACK)
-    margins = [values + generator.normal(0, 1, (len(masks), len(values))) for values in (of_player, held_back)]
+    held_back = generator.normal(3, 2, held_back_examples)
+    planted = generator.normal(-5, 2, held_back_examples)
+    margins = [values + generator.normal(0, 1, (len(masks), len(values))) for values in (of_player, held_back, planted)]
     margins[0] = np.where(masks, 9.0, margins[0])  # a model knows the players it was trained on
     classes = [np.arange(len(values)) % 2 for values in (of_player, held_back)]
-    return check_labels(masks, *margins, *classes, FOLDS, generator), wrong
+    return check_labels(masks, *margins[:2], *classes, FOLDS, generator, margins[2]), wrong
 
 
 def test_every_player_is_left_out_once_a_repeat_and_copies_together() -> None:
@@ -67,3 +68,29 @@ def test_class_mixes_are_weighed_and_lost_models_left_out() -> None:
     lost = np.full((2, 4), np.nan)
     gone = check_labels(masks, lost, held_back, classes, classes, 2, np.random.default_rng(2))
     assert (gone.q_value == 1).all() and np.isnan(gone.score).all()
+
+
+def test_the_mixture_finds_few_wrong_labels_beside_few_held_back_examples_at_the_rate_it_names() -> None:
+    """By ranks alone, 17 of 200 labels have to be as doubtful before one can be called wrong beside 60 others."""
+    mistakes, recall = [], []
+    for seed in range(40):
+        found, wrong = simulated(4, seed, held_back_examples=60)
+        assert found.share_right is not None and found.fewest_wrong() == 17
+        called = found.share_right <= 0.1
+        mistakes.append((called & ~wrong).sum() / max(1, called.sum()))
+        recall.append(called[wrong].mean())
+    assert np.mean(mistakes) <= 0.2
+    assert np.mean(recall) > 0.6
+
+
+def test_the_mixture_rarely_calls_labels_wrong_that_are_all_right() -> None:
+    shares = [simulated(0, seed, held_back_examples=60)[0].share_right for seed in range(40)]
+    assert np.mean([(share <= 0.1).sum() for share in shares]) / N <= 0.01
+
+
+def test_models_that_cannot_tell_a_wrong_label_from_a_right_one_call_none() -> None:
+    generator = np.random.default_rng(5)
+    share = mixture_of_labels(generator.normal(size=300), generator.normal(size=100), generator.normal(size=100))
+    assert (share > 0.2).all()
+    assert np.isfinite(mixture_of_labels(np.array([-9.0, 9.0, np.nan]), np.full(40, 9.0), np.full(40, -9.0))).all()
+

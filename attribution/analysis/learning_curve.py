@@ -134,8 +134,9 @@ def measure(
         for first in range(0, min(2 * size, len(data.masks)) - size + 1, size):
             rows = slice(first, first + size)
             part = check_data(
-                data.masks[rows], data.outputs[rows], alpha, groups=None if groups is None else groups[rows]
-            )
+                data.masks[rows], data.outputs[rows], alpha, groups=None if groups is None else groups[rows],
+                design=False,
+            )  # fmt: skip
             fitted = fit_block(part, settings)
             linear = fitted.linear
             predicted = {

@@ -260,7 +260,7 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
 
 
 def check_data(
-    masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None
+    masks: Any, outputs: Any, alpha: Any, *, groups: Any = None, sample_weight: Any = None, design: bool = True
 ) -> CheckedData:
     """Validate all inputs of a fit together and warn about weak designs.
 
@@ -276,6 +276,8 @@ def check_data(
         Row groups, e.g. antithetic pairs; replicates are found without it.
     sample_weight : (m,) float or None
         Positive weights.
+    design : bool
+        Whether to check how the masks were drawn (design.py); False for a part of masks that were checked.
 
     Returns
     -------
@@ -338,7 +340,8 @@ def check_data(
         )
     sizes = apart.sum(axis=1)
     fixed_size = apart.shape[1] > 1 and bool((sizes == sizes[0]).all())
-    check_design(apart, shared, codes, fixed_size, np.flatnonzero(separate))
+    if design:
+        check_design(apart, shared, codes, fixed_size, np.flatnonzero(separate))
     return CheckedData(
         masks=rows,
         outputs=values,

@@ -28,9 +28,10 @@ import numpy as np  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.experiments.factorial import factorial_masks  # noqa: E402
+from attribution.experiments.factorial import factorial_masks, interaction_contrast  # noqa: E402
 from attribution.fourier.basis import basis  # noqa: E402
 from attribution.linear.datamodel_fit import LinearFit, fit_linear  # noqa: E402
+from attribution.linear.link import fit_link  # noqa: E402
 from attribution.masks.folds import assign_folds  # noqa: E402
 from flows.store.campaign import Campaign  # noqa: E402
 
@@ -113,6 +114,36 @@ def train(campaign: Campaign, plan: Path, seconds: float, mode: str) -> None:
         print(f"round {done}: {len(pairs) * BASES_AT_ONCE * 4} models", flush=True)
 
 
+def judge(campaign: Campaign, plan: Path) -> None:
+    """Print predicted beside measured, the slope through 0, and the slopes over all targets of the same pairs."""
+    masks, outputs, folds, linear = fitted_linear(campaign)
+    link = fit_link(basis(masks, 0.5), outputs, linear, folds)
+    chosen = np.load(plan)
+    pairs, targets = chosen["pairs"], chosen["targets"]
+    rounds = sorted(plan.parent.glob(f"{plan.stem}-round*.npy"))
+    delta = interaction_contrast(np.moveaxis(np.concatenate([np.load(path) for path in rounds], axis=1), 2, -1))
+    predicted = 4.0 * link.pair_coefficient(linear.coef, pairs).T  # (pairs, targets)
+    at = np.arange(len(pairs))
+    own, measured = predicted[at, targets], delta[at, :, targets]
+    print(f"{len(pairs)} pairs, {delta.shape[1]} base masks each; mean predicted {own.mean():+.3f}, measured "
+          f"{measured.mean():+.3f} +- {1.96 * measured.mean(axis=1).std(ddof=1) / len(pairs) ** 0.5:.3f}")  # fmt: skip
+    rng = np.random.default_rng(0)
+    # Other targets of the same pairs where both members' effects have one sign and the prediction is of some size.
+    coef = linear.coef[:, pairs]
+    wide = (coef[:, :, 0] * coef[:, :, 1] > 0).T & (np.abs(predicted) > 0.05)
+    for name, used in (("the chosen target", np.eye(predicted.shape[1], dtype=bool)[targets]), ("every target", wide)):
+        slopes = []
+        for repeat in range(1001):
+            which = at if repeat == 0 else rng.integers(0, len(pairs), len(pairs))
+            bases = rng.integers(0, delta.shape[1], (len(pairs), delta.shape[1]))
+            mean = delta.mean(axis=1) if repeat == 0 else np.stack([delta[i][bases[k]].mean(axis=0)
+                                                                   for k, i in enumerate(which)])  # fmt: skip
+            weight = np.where(used[which], predicted[which], 0.0)
+            slopes.append(float((weight * mean).sum() / (weight * predicted[which]).sum()))
+        low, high = np.quantile(slopes[1:], [0.025, 0.975])
+        print(f"slope, {name} ({int(used.sum())} pairs and targets): {slopes[0]:.2f} [{low:.2f}, {high:.2f}]")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("pick", "train", "judge"))
@@ -126,6 +157,8 @@ def main() -> None:
         pick(campaign, given.plan)
     elif given.what == "train":
         train(campaign, given.plan, given.seconds, given.mode)
+    else:
+        judge(campaign, given.plan)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,9 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         Masks left out for each target because their output was missing.
     n_considered_ : int
         Number of (set, target) tests in the family of the q-values.
+    n_untestable_ : int
+        Sets of up to `max_order` players that the masks cannot test, because some combination of present and absent
+        is in too few of them. They are not considered, and a warning counts them.
     fixed_size_ : bool
         True if every mask includes equally many players. The common shift of the main effects is then not
         identified, and `effects_` has mean zero for every target.
@@ -263,6 +266,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         _, rule = fit_q_values([fitted.z_histograms], method)
         specific_rule = fit_q_values([fitted.specific_histograms], method)[1]
         self.n_considered_ = rule.n_tests
+        self.n_untestable_ = fitted.n_untestable
         self.fixed_size_ = data.fixed_size
         self._interactions = self._reported(
             fitted, rule, specific_rule, higher_is_better,

@@ -45,6 +45,8 @@ class SPEX(ProxySPEX):
         noise and with at most about 2^n_bits interactions is recovered exactly. No test was made of these sets.
     spectra_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, cross_fitted_, n_considered_ : various
         As for `ProxySPEX`.
+    n_untestable_ : int
+        As for `ProxySPEX`; 0, since a design's sets are tested on its own bins.
     curvature_ : ndarray of shape (n_targets, 3)
         Zeros: on a design no curve is fitted.
     fixed_size_, single_, n_features_in_, n_missing_, inseparable_players_ : bool, bool, int, ndarray, list

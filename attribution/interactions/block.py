@@ -83,6 +83,8 @@ class BlockFit:
         Out-of-fold residuals of the datamodel.
     link_residuals : (m, t) float64
         Out-of-fold residuals of datamodel and link.
+    n_untestable : int
+        Sets of the wanted orders that the masks cannot test, on each target (masks/rare_cells.py).
     mixture : AlphaMixture
         Offsets and units of outputs where masks have several alphas.
     """
@@ -103,6 +105,7 @@ class BlockFit:
     specific_histograms: ZHistograms
     residuals: Array
     link_residuals: Array
+    n_untestable: int
     mixture: AlphaMixture
 
     def predict(self, masks: NDArray[np.bool_], alphas: Array | None = None) -> Array:
@@ -269,6 +272,7 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         specific_histograms=families.of_specific_parts(),
         residuals=y - linear.predicted,
         link_residuals=y - linear.predicted - link.predicted,
+        n_untestable=setup.n_untestable,
         mixture=setup.mixture,
     )
 

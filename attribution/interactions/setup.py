@@ -15,6 +15,7 @@ from attribution.masks.inputs import CheckedData
 from attribution.masks.inseparable import MAX_PLAYERS, error_inflation
 from attribution.masks.mixed_alphas import AlphaMixture
 from attribution.masks.player_subset import dense_players
+from attribution.masks.rare_cells import largest_testable_order, warn_of_rare_cells
 from attribution.masks.row_groups import RowGroups, make_row_groups
 from attribution.masks.weights import weighted_df
 from attribution.proxy.boosted_trees import BoosterSettings
@@ -154,6 +155,8 @@ class BlockSetup:
 
     Attributes
     ----------
+    n_untestable : int
+        Sets of the wanted orders that the masks cannot test (masks/rare_cells.py); they are not considered.
     players : (n,) int64
         Players of the joint fits.
     allowed : (N_FOLDS + 1, n) bool or None
@@ -190,6 +193,14 @@ class BlockSetup:
 
     def __init__(self, data: CheckedData, settings: BlockSettings) -> None:
         data = replace(data, outputs=_without_rounding_errors(data.outputs))
+        self.n_untestable = 0
+        if settings.spex is None:
+            first = np.unique(data.groups, return_index=True)[1]  # replicates add no masks
+            alphas = None if data.alphas is None else data.alphas[first]
+            tested = largest_testable_order(data.masks[first], settings.max_order, alphas)
+            self.n_untestable = warn_of_rare_cells(data.masks[first], tested, settings.max_order, alphas)
+            if self.n_untestable:
+                settings = replace(settings, max_order=tested, max_proxy_order=min(settings.proxy_order, tested))
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas

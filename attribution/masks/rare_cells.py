@@ -1,0 +1,75 @@
+"""Which orders of sets a design can test: every cell of a set's factorial needs masks enough for a normal mean.
+
+Of k players, the rarest of the 2^k combinations of present and absent is expected in m min(p, 1 - p)^k masks. At
+p = .95 two players are absent together in one mask of 400. A mean over a handful of masks is not normal, and its
+p-value is wrong: with noise that is skewed, heavy-tailed or grows with the output, null campaigns then list sets.
+"""
+
+from __future__ import annotations
+
+import warnings
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import AttributionWarning
+
+# Expected masks of the rarest cell from which sets are tested. A choice: null campaigns with nine list false sets,
+# with 56 they do not (benchmarks/attribution.md, "Rare cells").
+MIN_CELL = 20.0
+
+
+def expected_rarest_cell(masks: NDArray[np.bool_], order: int, alphas: NDArray[np.float64] | None = None) -> float:
+    """Compute how many masks are expected in the rarest cell of a set of typical players.
+
+    Parameters
+    ----------
+    masks : (m, n) bool
+        Distinct masks.
+    order : int
+        Number of members.
+    alphas : (m,) float64 or None
+        Inclusion probability of each mask, where they differ; None for the share of ones in all masks.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> masks = np.random.default_rng(0).random((900, 100)) < 0.95
+    >>> round(expected_rarest_cell(masks, 2))
+    2
+    """
+    shares = np.full(len(masks), masks.mean()) if alphas is None else alphas
+    return float((np.minimum(shares, 1.0 - shares) ** order).sum())
+
+
+def largest_testable_order(
+    masks: NDArray[np.bool_], max_order: int, alphas: NDArray[np.float64] | None = None
+) -> int:
+    """Return the largest order, up to `max_order`, whose rarest cell is expected in MIN_CELL masks; at least 1."""
+    order = 1
+    while order < max_order and expected_rarest_cell(masks, order + 1, alphas) >= MIN_CELL:
+        order += 1
+    return order
+
+
+def warn_of_rare_cells(
+    masks: NDArray[np.bool_], tested: int, max_order: int, alphas: NDArray[np.float64] | None = None
+) -> int:
+    """Warn of the sets that are not testable, and return how many there are: those of `tested` + 1 to `max_order`."""
+    if tested >= max_order:
+        return 0
+    count = sum(comb(masks.shape[1], order) for order in range(tested + 1, max_order + 1))
+    held = expected_rarest_cell(masks, tested + 1, alphas)
+    orders = f"{tested + 1} to {max_order}" if max_order > tested + 1 else f"{tested + 1}"
+    warnings.warn(
+        f"{count:,} sets of {orders} players are not testable here: of {len(masks):,} distinct masks, {held:.1f} are "
+        f"expected in the rarest combination of {tested + 1} players present and absent, and a test needs "
+        f"{MIN_CELL:.0f}. Draw masks at an alpha nearer 0.5, or more of them.",
+        AttributionWarning,
+        stacklevel=2,
+    )
+    return count

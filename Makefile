@@ -28,7 +28,7 @@ run: setup ## Run a campaign: the quickstart, or CONFIG=cifar2 ARGS="campaign.n_
 	@$(BIN)/coterie run $(CONFIG) $(ARGS)
 
 test: setup ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup  # one worker for Ray and Prefect, one for the rest
 
 test-fast: setup ## Run the tests that need neither Ray, Prefect nor a browser
 	@$(BIN)/python -m pytest -m "not slow and not ray and not prefect and not chromium"

@@ -58,6 +58,11 @@ class GameConfig(Section):
     higher_is_better: bool = Field(
         default=True, description="False for outputs such as losses: what is stored and explained is minus the output."
     )
+    margins: bool = Field(
+        default=False,
+        description="True for outputs that are margins of the right class: above 0 means right. Then accuracies are "
+        "known, and brittleness and the verdicts of verify are about being right.",
+    )
     output: str = Field(default="output", min_length=1, description="What an output is called in reports.")
     seconds_per_call: float | None = Field(
         default=None, gt=0, description="Longest time of one call in seconds; a longer one fails. No limit when empty."

@@ -19,8 +19,9 @@ from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
+from flows.games.base import Game
 from flows.games.retraining import Retraining
-from flows.games.table import full_identity, require_retraining
+from flows.games.table import UnknownGame, full_identity, make_game, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
@@ -74,12 +75,9 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     faith = list(read_faithfulness(campaign).values())
-    game = require_retraining(config, "brittleness")
-    dataset = game.dataset
+    game, job = _games(config, campaign)
     campaign.check_identity(full_identity(config, game))
     settings = config.brittleness
-    recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
-    job = Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device)
     with campaign.lock(), session_of(config) as cluster:
         key = brittleness_key(config, campaign)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
@@ -87,7 +85,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
             blocks = [{"removed": [], "n_seeds": settings.n_seeds, "offset": 0}]
             rounds = [freeze(campaign, "brittleness", key, settings.n_seeds, {"round": 0, "blocks": blocks})]
         _train(config, campaign, cluster, rounds[0], job, log)
-        full, _, _ = read_results(campaign, rounds[0], len(dataset.targets))
+        full, _, _ = read_results(campaign, rounds[0], game.n_targets)
         if len(rounds) == 1:
             searched = _search(config, campaign, faith, np.nanmean(full, axis=0), log)
             if searched:
@@ -95,7 +93,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
         rows: list[dict[str, Any]] = []
         if len(rounds) > 1:
             _train(config, campaign, cluster, rounds[1], job, log)
-            outputs, _, _ = read_results(campaign, rounds[1], len(dataset.targets))
+            outputs, _, _ = read_results(campaign, rounds[1], game.n_targets)
             rows = _rows(rounds[1], outputs)
         summary = _summary(rows)
         publish(campaign, "brittleness", columns(rows, BRITTLENESS), plain({"key": key, **vars(summary)}))
@@ -108,6 +106,21 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
         if summary.n_open else "",
     )  # fmt: skip
     return summary
+
+
+def _games(config: CampaignConfig, campaign: Campaign) -> tuple[Game, Game]:
+    """The campaign's game, and the game whose margins are watched: of the largest logit for our own networks."""
+    if config.game.kind == "trainer":
+        if not campaign.meta.get("margins", True):
+            raise UnknownGame(
+                "`coterie brittleness` turns predictions over, and these outputs do not say what is right. Where an "
+                "output above 0 means right, plan a campaign with game.margins=true"
+            )
+        own = make_game(config)
+        return own, own
+    game = require_retraining(config, "brittleness")
+    recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
+    return game, Retraining(game.dataset, recipe, config.compute.ensemble_size, config.compute.device)
 
 
 def brittleness_key(config: CampaignConfig, campaign: Campaign) -> str:
@@ -250,7 +263,7 @@ def masks_of(plan: Plan, n_players: int, mask_ids: np.ndarray) -> tuple[np.ndarr
     return masks, groups
 
 
-def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: Retraining, log: Any) -> None:
+def _train(config: CampaignConfig, campaign: Campaign, cluster: Any, plan: Plan, job: Game, log: Any) -> None:
     draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players))
     train_missing(config, campaign, cluster, [Batch((plan.rows,), job, to_outputs=False)], log)
 

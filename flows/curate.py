@@ -12,7 +12,7 @@ from prefect import flow
 from attribution.curation.evidence import Evidence
 from attribution.curation.rules import Curation
 from attribution.levels import Z95
-from conf.schema import CampaignConfig
+from conf.schema import CampaignConfig, identity_settings
 from flows.decisions.evidence import curate_campaign, curation_key, n_fit_masks
 from flows.decisions.features import player_features
 from flows.decisions.planted_scores import planted_scores
@@ -21,7 +21,7 @@ from flows.experiments.label_models import label_check
 from flows.experiments.race import Race, candidate_rules, run_race
 from flows.experiments.verify_sentences import extrapolates
 from flows.games.retraining import from_dataset
-from flows.games.table import full_identity, make_game, refuse_other_games, require_evaluation
+from flows.games.table import UnknownGame, full_identity, make_game, refuse_other_games, require_evaluation
 from flows.players.load import load_planted
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
@@ -32,6 +32,8 @@ from flows.store.queries import copies_seen
 from flows.store.schemas import DECISIONS
 from training import Dataset
 from training.data.planting import NOTHING, Planted
+
+OUTPUTS_ARE_ENOUGH = ("recorded", "trainer")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ def curate(config: CampaignConfig) -> CurateSummary:
     if current is not None and current["key"] == key and _readable(campaign, log):
         log.info("the decisions are up to date")
         return CurateSummary(**current["counts"])
-    if config.game.kind != "recorded":  # what a bank holds is enough to decide, without a model trained for it
+    if config.game.kind == "trainer" and config.curate.race_models:
+        raise UnknownGame(
+            "a race of rules (curate.race_models) trains networks of this project's own, which game.kind=trainer does "
+            "not have. Set curate.race_models=0"
+        )
+    if config.game.kind not in OUTPUTS_ARE_ENOUGH:  # decided from outputs, without a model trained for it
         refuse_other_games(config, "curate")
     elif config.curate.race_models:
         require_evaluation(config, "a race of rules (curate.race_models)")
@@ -103,7 +110,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
         summary = CurateSummary(counts["keep"], counts["drop"], counts["review"])
         scores = planted_scores(planted, evidence, found, 0 if dataset is None else len(dataset.train))
         sizes = copies_seen(campaign, n_fit_masks(campaign))
-        learnt = campaign_learnability(campaign)
+        learnt = campaign_learnability(campaign) if campaign.meta.get("margins", True) else None
         description = {
             "key": key,
             "analysis": (campaign.analysis or {}).get("key"),
@@ -116,7 +123,7 @@ def curate(config: CampaignConfig) -> CurateSummary:
             "surrogate_value_decided": float(evidence.objective.predict(found.keep[None])[0]),
             "planted": scores,
             "n_fit": n_fit_masks(campaign),
-            "learnability": {**vars(learnt), "learnt": learnt.learnt},
+            "learnability": {} if learnt is None else {**vars(learnt), "learnt": learnt.learnt},
             "n_accused": int(found.accused.sum()),
             "labels_checked": labels is not None,
             "race": {"winner": races[0].winner, "sentence": races[0].sentence} if races else {},
@@ -147,6 +154,10 @@ def curate(config: CampaignConfig) -> CurateSummary:
 
 def _data(config: CampaignConfig, campaign: Campaign, log: Any) -> tuple[Dataset | None, Planted]:
     """The pictures and what was planted in them; None and nothing for a recorded bank."""
+    if config.game.kind == "trainer":  # nothing of the user's runs: their rows and outputs are in the folder
+        campaign.check_identity(identity_settings(config))
+        log.info("a trainer of your own: no model checks labels, and nothing is compared by its looks")
+        return None, NOTHING
     if config.game.kind == "recorded":
         campaign.check_identity(full_identity(config, make_game(config)))
         log.info("a recorded bank: no model checks labels, and nothing is compared by its looks")

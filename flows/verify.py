@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,19 +24,18 @@ from flows.decisions.features import player_features
 from flows.errors import IncompleteCampaign
 from flows.experiments.budget import VerifyPlan, plan_verification
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
-from flows.experiments.training import Batch, train_missing
+from flows.experiments.training import train_missing
+from flows.experiments.verify_games import batches_of, recipe_of_arm
 from flows.experiments.verify_results import ARMS_COMPARED, publish_verification, report_comparison
 from flows.experiments.verify_sentences import earlier_verdicts
 from flows.games.retraining import Retraining
-from flows.games.table import full_identity, require_retraining
+from flows.games.table import full_identity, make_game, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import about, comparison_key, history, plain, read_derived
 from flows.store.learnability import require_learnt
-from flows.store.roles import RowRange
 from training import Dataset
-from training.architectures import another_architecture
 
 ARMS = ("curated", *ARMS_COMPARED)  # and "full", at its own size
 FEW_SEEDS = 20
@@ -92,24 +91,24 @@ def verify(config: CampaignConfig) -> VerifySummary:
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     decided = current_decisions(config, campaign)
-    game = require_retraining(config, "verify")
-    dataset = game.dataset
+    game = make_game(config) if config.game.kind == "trainer" else require_retraining(config, "verify")
+    dataset = game.dataset if isinstance(game, Retraining) else None
     campaign.check_identity(full_identity(config, game))
-    if not len(dataset.audit):
+    if not game.n_audit:
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:
         log.warning("verify.n_seeds is %d: an interval from fewer than 20 trainings is wide", config.verify.n_seeds)
     log.info("%s", require_learnt(campaign, config.curate.allow_unlearnable))
-    log.info("%s", resolution_sentence(config, campaign))
+    if campaign.meta.get("margins", True):
+        log.info("%s", resolution_sentence(config, campaign))
     key = verification_key(config, decided["key"])
-    evaluated = replace(dataset, targets=dataset.audit, audit=dataset.targets)
     with campaign.lock(), session_of(config) as cluster:
         plan = next((plan for plan in plans(campaign, "verify") if plan.key == key), None)
         if plan is None:
             plan = _plan(config, campaign, dataset, key, log)
         draw_masks(campaign, plan, partial(masks_of, plan, campaign.n_players, _classes(plan)))
-        train_missing(config, campaign, cluster, _batches(config, plan, evaluated), log)
-        found = publish_verification(campaign, plan, dataset)
+        train_missing(config, campaign, cluster, batches_of(config, plan, game), log)
+        found = publish_verification(campaign, plan)
     report_comparison(found, log)
     earlier = earlier_verdicts([entry["headline"] for entry in history(campaign, "comparisons")])
     if earlier:
@@ -121,7 +120,7 @@ def verify(config: CampaignConfig) -> VerifySummary:
 # --- the plan ------------------------------------------------------------------------------------------------
 
 
-def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str, log: Any) -> Plan:
+def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None, key: str, log: Any) -> Plan:
     """Freeze everything that is trained: arms, sizes, seeds, and who is removed in each."""
     evidence, found = curate_campaign(config, campaign, dataset)
     decisions = read_derived(campaign, "decisions")
@@ -136,7 +135,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
     for note in budgeted.left_out:
         log.info("%s", note)
     least = found.solution is not None
-    features = player_features(config, campaign, dataset)
+    features = None if dataset is None else player_features(config, campaign, dataset)
     blocks: list[dict[str, Any]] = []
     predicted: dict[str, dict[str, float]] = {}
     for size in [n_declared, *budgeted.sizes]:
@@ -144,7 +143,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
         chosen = _deterministic_arms(config, evidence, features, size, keep if declared else None, least)
         predicted[str(size)] = {arm: float(evidence.objective.predict(kept[None])[0]) for arm, kept in chosen.items()}
         for architecture in budgeted.architectures if declared else budgeted.architectures[:1]:
-            for arm in ARMS:
+            for arm in arms(config):
                 kept = chosen.get(arm)
                 removed = None if kept is None else np.flatnonzero(~kept).tolist()
                 seeds = budgeted.n_seeds if declared else config.verify.curve_seeds
@@ -159,14 +158,15 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
         others = f"{plural(len(budgeted.sizes), 'other size')} of the removal curve"
     log.info(
         "%s: %s kept (declared), %s, arms %s, %s", plural(at, "model"), plural(n_declared, "player"), others,
-        ", ".join(ARMS), plural(len(budgeted.architectures), "network"),
+        ", ".join(arms(config)), plural(len(budgeted.architectures), "network"),
     )  # fmt: skip
     content = {
         "blocks": blocks,
         "n_declared": n_declared,
         "classes": evidence.player_classes.tolist(),
         "settings": config.verify.model_dump(mode="json"),
-        "recipes": {name: _recipe(config, dataset, name) for name in budgeted.architectures},
+        "recipes": {} if dataset is None else {n: recipe_of_arm(config, dataset, n) for n in budgeted.architectures},
+        "measure": "accuracy" if campaign.meta.get("margins", True) else "output",
         "surrogate": predicted,
         "alpha": evidence.surrogate.alpha,
         "seed": config.campaign.seed,
@@ -177,7 +177,7 @@ def _plan(config: CampaignConfig, campaign: Campaign, dataset: Dataset, key: str
 def what_to_train(config: CampaignConfig, campaign: Campaign, n_declared: int) -> VerifyPlan:
     """Everything the configuration asks for, within its budget of models."""
     sizes = curve_sizes(config, campaign.n_players, n_declared)
-    return plan_verification(config, campaign, sizes, architectures(config), n_declared, len(ARMS))
+    return plan_verification(config, campaign, sizes, architectures(config), n_declared, len(arms(config)))
 
 
 def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
@@ -196,7 +196,7 @@ def resolution_sentence(config: CampaignConfig, campaign: Campaign) -> str:
     str
         A sentence; differences are in percentage points of accuracy.
     """
-    n_audit, n_arms = campaign.meta.n_audit, len(ARMS)  # three other arms and the full set
+    n_audit, n_arms = campaign.meta.n_audit, len(arms(config))  # three other arms and the full set
     pairs = campaign.training_pairs("fit")
     correct, again = (pairs.outputs > 0).astype(np.float64), None
     if any(rows.role == "holdout" and rows.replicate == 1 for rows in campaign.trained()):
@@ -223,7 +223,13 @@ def curve_sizes(config: CampaignConfig, n_players: int, n_declared: int) -> list
 
 def architectures(config: CampaignConfig) -> list[str]:
     """The networks the declared size is tried with."""
-    return ["first", *(["second"] if config.verify.second_architecture else [])]
+    second = config.verify.second_architecture and config.game.kind == "retraining"
+    return ["first", *(["second"] if second else [])]
+
+
+def arms(config: CampaignConfig) -> tuple[str, ...]:
+    """What is compared at one size; near-duplicates by features need networks of our own."""
+    return tuple(arm for arm in ARMS if arm != "embedding" or config.game.kind == "retraining")
 
 
 def verification_key(config: CampaignConfig, decisions_key: str) -> str:
@@ -254,7 +260,7 @@ def current_decisions(config: CampaignConfig, campaign: Campaign) -> dict[str, A
     if not int(campaign.meta["n_audit"]):
         raise IncompleteCampaign(
             "this campaign holds no audit examples back: every test example is a target. Plan a campaign with fewer "
-            "targets (dataset.n_targets) to verify decisions"
+            "targets (dataset.n_targets), or with rows of game.targets flagged audit, to verify decisions"
         )
     require_learnt(campaign, config.curate.allow_unlearnable)
     decided = about(campaign, "decisions")
@@ -294,7 +300,7 @@ def _block(
 def _deterministic_arms(
     config: CampaignConfig,
     evidence: Evidence,
-    features: np.ndarray,
+    features: np.ndarray | None,
     size: int,
     decided: np.ndarray | None,
     quotas: bool,
@@ -313,25 +319,10 @@ def _deterministic_arms(
             near_duplicate_share=config.curate.near_duplicate_share,
         ).solution.keep  # fmt: skip
     alone = choose(evidence.surrogate.without_sets(), size, player_classes=classes, least=least, confidence=0.0)
-    return {
-        "curated": decided,
-        "main_effects": alone.keep,
-        "embedding": without_near_duplicates(features, classes, size, least),
-    }
-
-
-def _recipe(config: CampaignConfig, dataset: Dataset, architecture: str) -> dict[str, Any]:
-    """The campaign's recipe, or the second one: another architecture that takes such images, else a larger network.
-
-    Outputs are margin_max, so that an output above 0 means exactly that the example is classified correctly.
-    """
-    chosen = {**config.recipe.model_dump(mode="json"), "output": "margin_max"}
-    if architecture == "first":
-        return chosen
-    other = another_architecture(chosen["architecture"], min(dataset.train.images.shape[1:3]))
-    if other is not None:
-        return {**chosen, "architecture": other}
-    return {**chosen, "width": 2 * chosen["width"], "blocks": chosen["blocks"] + 1}
+    found = {"curated": decided, "main_effects": alone.keep}
+    if features is not None:
+        found["embedding"] = without_near_duplicates(features, classes, size, least)
+    return found
 
 
 def _classes(plan: Plan) -> np.ndarray:
@@ -371,15 +362,3 @@ def masks_of(plan: Plan, n_players: int, classes: np.ndarray, mask_ids: np.ndarr
                 masks.append(keep)
             groups.append(int(mask_ids[0]) + index)
     return np.array(masks), np.array(groups, dtype=np.int64)
-
-
-def _batches(config: CampaignConfig, plan: Plan, dataset: Dataset) -> list[Batch]:
-    """Rows trained alike: one recipe and one size, hence one number of steps."""
-    batches = []
-    for block in plan.content["blocks"]:
-        recipe = {**plan.content["recipes"][block["architecture"]], "nominal_alpha": block["share"]}
-        job = Retraining(dataset, recipe, config.compute.ensemble_size, config.compute.device)
-        first = plan.first + block["offset"]
-        rows = RowRange(plan.rows.role, 0, first, first + block["n_seeds"])
-        batches.append(Batch((rows,), job, to_outputs=False))
-    return batches

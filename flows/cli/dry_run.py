@@ -105,7 +105,7 @@ def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
 def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.store.derived import read_derived
-    from flows.verify import ARMS, current_decisions, resolution_sentence, verification_key, what_to_train
+    from flows.verify import arms, current_decisions, resolution_sentence, verification_key, what_to_train
 
     decided = current_decisions(config, campaign)
     settings, n = config.verify, campaign.n_players
@@ -114,15 +114,16 @@ def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     budgeted = what_to_train(config, campaign, declared)
     n_networks = len(budgeted.architectures)
     # (models, players each is trained on): steps, and so time, grow with the size.
-    parts = [(len(ARMS) * n_networks * budgeted.n_seeds, declared), (n_networks * budgeted.n_seeds, n)]
-    parts += [(len(ARMS) * settings.curve_seeds, size) for size in budgeted.sizes]
+    compared = arms(config)
+    parts = [(len(compared) * n_networks * budgeted.n_seeds, declared), (n_networks * budgeted.n_seeds, n)]
+    parts += [(len(compared) * settings.curve_seeds, size) for size in budgeted.sizes]
     total = budgeted.n_models
     key = verification_key(config, decided["key"])
     rounds = [plan for plan in plans(campaign, "verify") if plan.key == key]
     cost = sum(count * size for count, size in parts) / (n * config.sampler.alpha)
     lines = [
-        f"{declared} of {plural(n, 'player')} kept (declared): {len(ARMS)} arms ({', '.join(ARMS)}) and the full set, "
-        f"{budgeted.n_seeds} seeds each, {plural(n_networks, 'network')}",
+        f"{declared} of {plural(n, 'player')} kept (declared): {len(compared)} arms ({', '.join(compared)}) and the full "
+        f"set, {budgeted.n_seeds} seeds each, {plural(n_networks, 'network')}",
         f"removal curve: {', '.join(map(str, budgeted.sizes))} kept, {plural(settings.curve_seeds, 'seed')} an arm"
         if budgeted.sizes else "no removal curve",
         _models(campaign, total, _left(rounds, finished(campaign)) if rounds else total, cost)

@@ -21,6 +21,7 @@ from attribution.errors import AttributionError
 from attribution.linear.main_effects import main_effects
 from conf.schema import CampaignConfig
 from flows.decisions.features import player_features
+from flows.decisions.standard_units import scaled_interactions, standardized
 from flows.store.campaign import Campaign, TrainingPairs, digest
 from flows.store.examples import player_classes, player_names, target_classes
 from flows.store.faithfulness import read_faithfulness
@@ -257,14 +258,18 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) 
     check_enough_masks(len(pairs.mask_ids), campaign.n_players, alpha)
     groups = pairs.mask_ids // 2 if campaign.meta.sampler == "antithetic" else None
     classes, of_player = target_classes(campaign), player_classes(campaign)
-    worth = utilities(pairs.outputs, classes, n_classes)
+    outputs = pairs.outputs
+    if not campaign.meta.get("margins", True):
+        outputs, scale = standardized(outputs)
+        interactions = scaled_interactions(interactions, scale)
+    worth = utilities(outputs, classes, n_classes)
     worth = np.where(np.isfinite(worth), worth, 0.0)
     found = main_effects(pairs.masks, worth, alpha, groups)
     column = np.where(of_player >= 0, 1 + of_player, 0)
     everyone = np.arange(campaign.n_players)
     own = PlayerEffects(found.effect[column, everyone], found.stderr[column, everyone])
     overall = PlayerEffects(found.effect[0], found.stderr[0])
-    slopes = utility_slopes(pairs.outputs)
+    slopes = utility_slopes(outputs)
     explained = {target for target in read_faithfulness(campaign) if is_single(target)}
     sets, weights, errors = pooled_sets(
         interactions, {target: float(slopes[target]) for target in explained}, config.attribution.fdr_level
@@ -274,7 +279,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) 
     coverage = None
     if config.curate.objective == "coverage":
         coverage = fit_coverage(
-            pairs.masks, pairs.outputs, alpha, overall.stderr, groups=groups, interactions=interactions,
+            pairs.masks, outputs, alpha, overall.stderr, groups=groups, interactions=interactions,
             level=config.attribution.fdr_level,
         )  # fmt: skip
     alike: list[GroupTest] = []

@@ -11,33 +11,33 @@ import pyarrow as pa
 from attribution.experiments.comparison import Difference, compare
 from flows.experiments.plans import Plan
 from flows.experiments.results import read_results
-from flows.experiments.verify_sentences import leaked_sentence, summary
+from flows.experiments.verify_sentences import leaked_sentence, measure_of, summary
 from flows.store.campaign import Campaign
 from flows.store.derived import columns, keep_history, plain, publish
-from flows.store.examples import leaked_positions
+from flows.store.examples import leaked_positions, split_labels
 from flows.store.schemas import COMPARISONS, verification_schema
-from training import Dataset
 
 ARMS_COMPARED = ("random", "main_effects", "embedding")
 
 
-def publish_verification(campaign: Campaign, plan: Plan, dataset: Dataset) -> dict[str, Any]:
+def publish_verification(campaign: Campaign, plan: Plan) -> dict[str, Any]:
     """Write verification.parquet and comparisons.parquet.
 
     Parameters
     ----------
     campaign : Campaign
     plan : Plan
-    dataset : Dataset
 
     Returns
     -------
     dict
         The headline, the sentences and what else `summary` returns; the keys of the plan and its decisions.
     """
-    labels = dataset.audit.labels
+    labels = split_labels(campaign, "audit")
     outputs, seconds, status = read_results(campaign, plan, len(labels))
-    correct = np.where(np.isfinite(outputs), (outputs > 0).astype(np.float64), np.nan)
+    # Of margins whether the model is right; of other outputs the output itself.
+    judged = (outputs > 0).astype(np.float64) if measure_of(plan).is_accuracy else outputs.astype(np.float64)
+    correct = np.where(np.isfinite(outputs), judged, np.nan)
     table = _rows(campaign, plan, outputs, correct, labels, seconds, status)
     publish(campaign, "verification", table, {"key": plan.key})
     rows = comparisons(plan, correct, labels, list(campaign.meta.class_names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from attribution.experiments.comparison import Difference
@@ -15,6 +16,41 @@ BASELINES = {
     "embedding": "removal of near-duplicates by features",
     "full": "the full set",
 }
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a verification counts: in points of accuracy, or in units of the output (the larger the better)."""
+
+    is_accuracy: bool
+
+    def both(self, row: dict[str, Any]) -> str:
+        """What both arms reach."""
+        if self.is_accuracy:
+            against = _percent(row["accuracy_against"])
+            return f"{_percent(row['accuracy'])} of the audit examples right against {against}"
+        return f"a mean output of {row['accuracy']:.4g} on the audit examples against {row['accuracy_against']:.4g}"
+
+    def number(self, value: float) -> str:
+        """A difference."""
+        return f"{100 * value:+.2f}" if self.is_accuracy else f"{value:+.3g}"
+
+    def size(self, value: float) -> str:
+        """A difference without a sign."""
+        return f"{100 * value:.1f} points" if self.is_accuracy else f"{value:.3g}"
+
+    @property
+    def unit(self) -> str:
+        """What differences are counted in, with a space in front."""
+        return " points" if self.is_accuracy else ""
+
+
+ACCURACY = Measure(True)
+
+
+def measure_of(plan: Plan) -> Measure:
+    """Return how a plan's verification counts."""
+    return Measure(plan.content.get("measure", "accuracy") == "accuracy")
 
 
 def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -34,9 +70,10 @@ def summary(plan: Plan, rows: list[dict[str, Any]]) -> dict[str, Any]:
     own = [row for row in rows if row["declared"] and row["class_name"] == "" and row["architecture"] == "first"]
     headline = next(row for row in own if row["against"] == "random")
     n, alpha = len(plan.content["classes"]), float(plan.content["alpha"])
-    sentences = [sentence(row) for row in rows if row["declared"] and row["class_name"] == ""]
-    sentences += _class_sentences([row for row in rows if row["declared"] and row["class_name"] != ""])
-    sentences += _curve_sentences([row for row in rows if not row["declared"] and row["against"] == "random"])
+    measure = measure_of(plan)
+    sentences = [sentence(row, measure) for row in rows if row["declared"] and row["class_name"] == ""]
+    sentences += _class_sentences([row for row in rows if row["declared"] and row["class_name"] != ""], measure)
+    sentences += _curve_sentences([row for row in rows if not row["declared"] and row["against"] == "random"], measure)
     return {
         "headline": headline,
         "sentences": sentences,
@@ -64,13 +101,14 @@ def extrapolates(share: float, alpha: float, n_players: int) -> bool:
     return abs(share - alpha) > 3 * math.sqrt(alpha * (1 - alpha) / n_players)
 
 
-def sentence(row: dict[str, Any]) -> str:
+def sentence(row: dict[str, Any], measure: Measure = ACCURACY) -> str:
     """Write one comparison at the declared size: the verdict, both accuracies, the interval and what it covers.
 
     Parameters
     ----------
     row : dict
         A row of `comparisons`.
+    measure : Measure
 
     Returns
     -------
@@ -86,9 +124,8 @@ def sentence(row: dict[str, Any]) -> str:
     return (
         f"The decided set of {plural(row['n_keep'], 'player')} {verdicts[row['verdict']]} "
         f"{BASELINES[row['against']]}{where}: "
-        f"{_percent(row['accuracy'])} of the audit examples right against {_percent(row['accuracy_against'])}, "
-        f"{_points(row['difference'])} points [{_points(row['low'])}, {_points(row['high'])}] over {row['n_seeds']} "
-        f"seeds and {plural(row['n_examples'], 'audit example')} together{_together(row)}. {_resolution(row)}"
+        f"{measure.both(row)}, {_with_interval(row, measure)} over {row['n_seeds']} "
+        f"seeds and {plural(row['n_examples'], 'audit example')} together{_together(row)}. {_resolution(row, measure)}"
     )
 
 
@@ -141,40 +178,50 @@ def _together(row: dict[str, Any]) -> str:
     return f" ({row['n_together']} comparisons at once)" if row["n_together"] > 1 else ""
 
 
-def _resolution(row: dict[str, Any]) -> str:
+def _with_interval(row: dict[str, Any], measure: Measure) -> str:
+    low, high = measure.number(row["low"]), measure.number(row["high"])
+    return f"{measure.number(row['difference'])}{measure.unit} [{low}, {high}]"
+
+
+def _resolution(row: dict[str, Any], measure: Measure = ACCURACY) -> str:
     if not math.isfinite(row["smallest"]):
         return "No interval can be given."
-    return f"A difference below {100 * row['smallest']:.1f} points could not have been shown."
+    return f"A difference below {measure.size(row['smallest'])} could not have been shown."
 
 
-def _class_sentences(rows: list[dict[str, Any]]) -> list[str]:
+def _class_sentences(rows: list[dict[str, Any]], measure: Measure = ACCURACY) -> list[str]:
     """Classes on which the decided set differs from class-balanced random removal; none when there is no such class."""
     if not rows:
         return []
     shown = [row for row in rows if row["verdict"] in ("better", "worse")]
     if not shown:
         smallest = [row["smallest"] for row in rows if math.isfinite(row["smallest"])]
-        beside = f" (one above {100 * max(smallest):.1f} points would have been)" if smallest else ""
+        beside = f" (one above {measure.size(max(smallest))} would have been)" if smallest else ""
         return [
             f"By class, against {BASELINES['random']}: no difference shown for "
             f"{'any of ' if len(rows) > 1 else ''}{plural(len(rows), 'class', 'classes')}{beside}."
         ]
     listed = ", ".join(
-        f"“{row['class_name']}” {_points(row['difference'])} [{_points(row['low'])}, {_points(row['high'])}]"
+        f"“{row['class_name']}” {measure.number(row['difference'])} [{measure.number(row['low'])}, "
+        f"{measure.number(row['high'])}]"
         for row in shown
     )
     return [
-        f"By class, against {BASELINES['random']} (intervals simultaneous over {len(rows)} classes): {listed} points; "
+        f"By class, against {BASELINES['random']} (intervals simultaneous over {len(rows)} classes): "
+        f"{listed}{measure.unit}; "
         "no difference shown for the others."
     ]
 
 
-def _curve_sentences(rows: list[dict[str, Any]]) -> list[str]:
+def _curve_sentences(rows: list[dict[str, Any]], measure: Measure = ACCURACY) -> list[str]:
     """What the removal curve shows against class-balanced random removal; none without a curve."""
     if not rows:
         return []
     listed = [
-        f"{row['n_keep']} kept {100 * row['difference']:+.1f} ± {100 * row['smallest']:.1f} points ({row['verdict']})"
+        f"{row['n_keep']} kept {100 * row['difference']:+.1f} ± {measure.size(row['smallest'])} ({row['verdict']})"
+        if measure.is_accuracy
+        else f"{row['n_keep']} kept {measure.number(row['difference'])} ± {measure.size(row['smallest'])} "
+        f"({row['verdict']})"
         for row in rows
     ]
     return [

@@ -80,7 +80,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         piles = _open_piles(players) if learnt else []
     return Answer(
         headline=words(_headline(data, tried, found, counts, decided)),
-        sure=tuple(map(words, _sure(tried, decided, len(players)))),
+        sure=tuple(map(words, _sure(tried, decided, len(players), campaign.meta.get("margins", True)))),
         tested=bool(tried.headline_rows),
         basis=words(_basis(campaign, data, found)),
         learnt=learnt,
@@ -176,12 +176,14 @@ def _or(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) else otherwise
 
 
-def _sure(tried: Experiments, decided: bool, n_players: int) -> tuple[str, ...]:
+def _sure(tried: Experiments, decided: bool, n_players: int, margins: bool) -> tuple[str, ...]:
     if not decided:
         return ("Nothing has been decided, so nothing has been tested.",)
     rows = {row.against: row for row in tried.headline_rows}
     if not rows:
         return ("Not yet tested by retraining: this is what the analysis predicts.",)
+    if not margins:  # no accuracy: the verification's own sentences, in units of the output
+        return tuple(tried.sentences[:3])
     said = []
     for against, where in (
         ("random", "with as many others removed at random"),

@@ -256,6 +256,24 @@ def example_texts(campaign: Campaign) -> dict[tuple[str, int], str]:
     }
 
 
+def split_labels(campaign: Campaign, split: str) -> np.ndarray:
+    """Return the class of each example of a split.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    split : {"train", "target", "audit"}
+
+    Returns
+    -------
+    (n,) int64
+        Labels, by position within the split.
+    """
+    table = campaign.read("examples", ["split", "label"])
+    wanted = np.asarray(table["split"].to_numpy(zero_copy_only=False) == split)
+    return table["label"].to_numpy()[wanted].astype(np.int64)
+
+
 def target_classes(campaign: Campaign) -> np.ndarray:
     """Return the class of each target.
 
@@ -268,9 +286,7 @@ def target_classes(campaign: Campaign) -> np.ndarray:
     (n_targets,) int64
         Labels, by target number.
     """
-    table = campaign.read("examples", ["split", "label"])
-    wanted = np.asarray(table["split"].to_numpy(zero_copy_only=False) == "target")
-    return table["label"].to_numpy()[wanted].astype(np.int64)
+    return split_labels(campaign, "target")
 
 
 def player_classes(campaign: Campaign) -> np.ndarray:

@@ -8,6 +8,7 @@ from attribution.experiments.learnability import Learnability, learnability
 from flows.errors import IncompleteCampaign, NothingLearnt
 from flows.store.campaign import Campaign
 from flows.store.examples import leaked_audit_sentence
+from flows.store.faithfulness import read_faithfulness
 
 MARGINS = ("margin_max", "margin_lse")
 
@@ -35,6 +36,11 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     A recorded bank holds no accuracies: a target counts as right where its margin is above 0, which for margin_lse is a
     probability above 1/2.
     """
+    if not campaign.meta.get("margins", True):
+        raise IncompleteCampaign(
+            f"{campaign.folder} does not say when a model is right: that needs outputs that are margins of the right "
+            "class (game.margins=true)"
+        )
     split = "audit" if campaign.meta.n_audit else "target"
     table = campaign.read("outputs", ["mask_id", "replicate", "status", f"{split}_accuracy"])
     good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
@@ -77,6 +83,8 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     more = f" {found.examples_needed} {split} would show this accuracy to be above chance." * bool(
         found.examples_needed
     )
+    if campaign.meta.identity.get("game") == "trainer":
+        return f"{measured}: that is not shown to be above chance, so there is nothing to decide from.{more}"
     size = campaign.meta.identity.get("dataset.image_size")
     larger = f", larger pictures (dataset.image_size is {size})" if size else ", larger pictures"
     return (
@@ -107,8 +115,24 @@ def require_learnt(campaign: Campaign, allow: bool = False) -> str:
     IncompleteCampaign
         Without trained models.
     """
+    if not campaign.meta.get("margins", True):
+        return _signal_sentence(campaign)
     found = campaign_learnability(campaign)
     sentence = learnability_sentence(campaign, found)
     if not found.learnt and not allow:
         raise NothingLearnt(f"{sentence} curate.allow_unlearnable=true decides nevertheless")
     return sentence
+
+
+def _signal_sentence(campaign: Campaign) -> str:
+    """Report how much of the outputs' variance is due to the training set, where nothing says what is right."""
+    ceilings = [row.noise_ceiling.value for row in read_faithfulness(campaign).values() if not row.is_mean]
+    known = [value for value in ceilings if np.isfinite(value)]
+    if not known:
+        return (
+            "The outputs are no margins and no mask was evaluated twice: how much they respond to the data is unknown"
+        )
+    return (
+        f"The outputs are no margins, so there is no accuracy; of their variance over training sets "
+        f"{float(np.median(known)):.0%} is due to the examples (noise ceiling, median of {len(known)} targets)"
+    )

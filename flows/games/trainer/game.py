@@ -46,6 +46,8 @@ class Trainer:
         What the user declares beside the source of their module.
     output
         What an output is called.
+    margins
+        Whether an output above 0 means that the target is right.
     seconds_per_call
         Longest time of a call, or None.
     folders
@@ -65,6 +67,7 @@ class Trainer:
     higher_is_better: bool = True
     version: str | None = None
     output: str = "output"
+    margins: bool = False
     seconds_per_call: float | None = None
     folders: tuple[str, ...] = ()
     source: str = ""
@@ -101,7 +104,7 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """What campaign.json keeps beside the names: words for people, and that outputs are no margins."""
         drawn = any(picture is not None for picture in (*self.players.pictures, *self.targets.pictures))
-        return {"margins": False, **({} if drawn else {"words": WORDS})}
+        return {"margins": self.margins, **({} if drawn else {"words": WORDS})}
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -124,6 +127,7 @@ class Trainer:
             "game.players": self.players.digest(),
             "game.targets": self.targets.digest(),
             "game.higher_is_better": self.higher_is_better,
+            "game.margins": self.margins,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -165,6 +169,11 @@ class Trainer:
         if audit.any():
             scores = np.where(np.isnan(scores), whole[:, audit].mean(axis=1), scores)
         status, reasons = [one.status for one in called], [one.reason for one in called]
+        right = None
+        if self.margins:  # a score of the user's own goes before the accuracy that the margins give
+            right = _share_above_0(whole[:, ~audit])
+            given = np.isfinite([one.score for one in called])
+            scores = np.where(given | (not audit.any()), scores, _share_above_0(whole[:, audit]))
         chosen = whole[:, ~audit]
         if self.judged == "audit":
             chosen = whole[:, audit] if audit.any() else scores[:, None]
@@ -177,6 +186,7 @@ class Trainer:
             train_seconds=np.array([one.seconds for one in called], np.float32),
             mode=MODE,
             device=self.device,
+            target_accuracy=None if right is None else right.astype(np.float32),
             audit_accuracy=scores.astype(np.float32),
             reasons=reasons,
             logs=[one.log for one in called],
@@ -223,6 +233,7 @@ def from_config(config: CampaignConfig) -> Trainer:
         higher_is_better=settings.higher_is_better,
         version=settings.version,
         output=settings.output,
+        margins=settings.margins,
         seconds_per_call=settings.seconds_per_call,
         folders=folders,
         source=own_code.source_digest_of([settings.function, *([setup] if setup else [])]),
@@ -230,6 +241,13 @@ def from_config(config: CampaignConfig) -> Trainer:
     if game.targets.audit.all():
         raise BadRows(f"all {game.n_audit} rows of targets are audit rows. Leave some of them to be explained")
     return game
+
+
+def _share_above_0(margins: np.ndarray) -> np.ndarray:
+    """(n,) share of a row's margins that are above 0; NaN for a row without numbers."""
+    if not margins.shape[1]:
+        return np.full(len(margins), np.nan)
+    return np.where(np.isfinite(margins).all(axis=1), (margins > 0).mean(axis=1), np.nan)
 
 
 def device_of(config: CampaignConfig) -> str:

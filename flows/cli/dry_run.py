@@ -122,8 +122,8 @@ def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
     rounds = [plan for plan in plans(campaign, "verify") if plan.key == key]
     cost = sum(count * size for count, size in parts) / (n * config.sampler.alpha)
     lines = [
-        f"{declared} of {plural(n, 'player')} kept (declared): {len(compared)} arms ({', '.join(compared)}) and the full "
-        f"set, {budgeted.n_seeds} seeds each, {plural(n_networks, 'network')}",
+        f"{declared} of {plural(n, 'player')} kept (declared): {len(compared)} arms ({', '.join(compared)}) and the "
+        f"full set, {budgeted.n_seeds} seeds each, {plural(n_networks, 'network')}",
         f"removal curve: {', '.join(map(str, budgeted.sizes))} kept, {plural(settings.curve_seeds, 'seed')} an arm"
         if budgeted.sizes else "no removal curve",
         _models(campaign, total, _left(rounds, finished(campaign)) if rounds else total, cost)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.brittleness import brittleness
-from flows.compute.ray_cluster import Cluster
 from flows.curate import curate
 from flows.games.table import UnknownGame
 from flows.games.trainer.own_code import asked_by_folder
@@ -18,13 +16,14 @@ from flows.store.campaign import Campaign
 from flows.store.derived import about, read_derived
 from flows.verify import verify
 from tests.flows.games.own_classifier import HARMFUL
+from tests.flows.inline_cluster import use_inline_cluster
 from tests.flows.toy import run_stages
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.slow
 MODULE = "tests.flows.games.own_classifier"
 SIZE = (
-    "campaign.n_fit=288", "campaign.n_holdout=24", "campaign.shard_size=64", "attribution.n_targets=4",
-    "attribution.max_order=2", "verify.n_seeds=6", "verify.curve_seeds=0", "brittleness.n_targets=2",
+    "campaign.n_fit=288", "campaign.n_holdout=24", "campaign.shard_size=64", "attribution.n_targets=2",
+    "attribution.max_order=2", "attribution.pooled_targets=false", "verify.n_seeds=6", "verify.curve_seeds=0", "brittleness.n_targets=2",
 )  # fmt: skip
 
 
@@ -32,16 +31,15 @@ def config_of(folder: Path, *overrides: str, function: str = "train") -> Campaig
     return compose("trainer", [f"game.function={MODULE}:{function}", f"campaign.folder={folder}", *SIZE, *overrides])
 
 
-@pytest.fixture(scope="module")
-def margins(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("margins") / "campaign"
-    run_stages(config_of(folder, "game.margins=true"))
-    return folder
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_inline_cluster(monkeypatch)
 
 
-def test_margins_are_decided_about_verified_and_turned_over(margins: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(margins, tmp_path / "c"))
+def test_margins_are_decided_about_verified_and_turned_over(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
     config = config_of(folder, "game.margins=true")
+    run_stages(config)
     asked_by_folder(str(folder), {"game.function": f"{MODULE}:train"})  # curate runs nothing of the user's
     try:
         curate.fn(config)
@@ -64,9 +62,7 @@ def test_margins_are_decided_about_verified_and_turned_over(margins: Path, tmp_p
     assert "picture" not in (folder / "report.html").read_text().partition("<main")[0].rpartition("</style>")[2]
 
 
-def test_losses_are_decided_about_in_their_own_units_and_nothing_is_called_right(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_losses_are_decided_about_in_their_own_units_and_nothing_is_called_right(tmp_path: Path) -> None:
     config = config_of(tmp_path / "c", "game.higher_is_better=false", "curate.keep_count=15", function="losses")
     run_stages(config)
     curate.fn(config)

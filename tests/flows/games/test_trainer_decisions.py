@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 MODULE = "tests.flows.games.own_classifier"
 SIZE = (
     "campaign.n_fit=288", "campaign.n_holdout=24", "campaign.shard_size=64", "attribution.n_targets=2",
-    "attribution.max_order=2", "attribution.pooled_targets=false", "verify.n_seeds=6", "verify.curve_seeds=0", "brittleness.n_targets=2",
+    "attribution.max_order=2", "attribution.pooled_targets=false",
+    "verify.n_seeds=6", "verify.curve_seeds=0", "brittleness.n_targets=2",
 )  # fmt: skip
 
 

@@ -5,7 +5,8 @@
     python benchmarks/attribution_calibration.py --mode copies --simulations 100 --results calibration-copies.jsonl
 
 Every simulated campaign has main effects that dominate and noise drawn as whole rows of a real campaign's
-residuals, so that targets are correlated as they really are. `null` plants nothing; `planted` plants pairs and
+residuals, so that targets are correlated as they really are. `null` plants nothing; `saturated` bends the sum of main
+effects, so that every pair interacts and none is specific; `planted` plants pairs and
 triples that share no player; `copies` plants what pairs lead to: three clusters of three copies (pairs and triple of
 one size) and, to lead astray, three chains of two pairs without a triple. One line of JSON per simulation is appended
 to the results file and finished ones are not repeated; the table of what the file holds is printed in Markdown.
@@ -39,6 +40,7 @@ from attribution.statistics.p_values import two_sided_p  # noqa: E402
 from attribution.statistics.z_histogram import Z_STEP, Stratum  # noqa: E402
 
 LEVEL = 0.05
+CURVE = 0.3  # of the saturated campaigns, where a signal has unit variance: as strong as on digits
 TAILS = (2.0, 3.0, 4.0, 4.5, 5.0, 5.5)  # |z| whose frequency is compared with chance
 
 
@@ -89,6 +91,9 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
         signal[:, target] = phi @ main[target]
         for members, value in truth[target].items():
             signal[:, target] += value * phi[:, list(members)].prod(axis=1)
+    if mode == "saturated":  # every pair of players interacts, by the curve alone
+        signal = 1 - np.exp(-CURVE * signal)
+        signal = (signal - signal.mean(axis=0)) / signal.std(axis=0)
     noise_sd = math.sqrt(1 / size.ceiling - 1)
     columns = rng.choice(noise_rows.shape[1], t, replace=False)
     outputs = signal + noise_sd * noise_rows[rng.integers(0, len(noise_rows), m)][:, columns]
@@ -98,7 +103,7 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
                               "gate_p": int((fitted.gate_p <= LEVEL).sum()), "targets": t}  # fmt: skip
     inside = np.abs(fitted.main - main) <= 1.96 * fitted.main_stderr
     result["main"] = [int(inside.sum()), int(inside.size)]
-    if mode == "null":
+    if mode in ("null", "saturated"):
         # A sieve counts rejected triples as |z| = 0: only the tails of its triples are informative.
         result["tails"] = {
             _name(stratum): {"tests": int(counts.sum())}
@@ -123,6 +128,14 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
                 error = abs(reported.value[position] - value)
                 covered += error <= 1.96 * reported.stderr[position]
         result[method] = [found, true, int(covered)]
+    _, rule = fit_q_values([fitted.specific_histograms], "BH")
+    specific = [
+        (int(position), members in truth[target])
+        for target, reported in enumerate(fitted.reported)
+        for position, members in enumerate(reported.members)
+        if rule.of(reported.specific_p_value[position : position + 1], reported.strata[position])[0] <= LEVEL
+    ]
+    result["specific"] = [len(specific), sum(true for _, true in specific)]
     result["families"] = families(fitted, truth)
     listed = hits = overall = kept = kept_in = 0
     for target, reported in enumerate(fitted.reported):
@@ -204,12 +217,16 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
     rows = [f"{k} campaigns ({arguments.mode}; {arguments.players} players, {arguments.masks} masks, "
             f"{arguments.targets} targets, alpha {arguments.alpha}, noise ceiling {arguments.ceiling})", "",
             "| measure | value | nominal |", "|---|---|---|"]  # fmt: skip
-    if arguments.mode == "null":
+    if arguments.mode in ("null", "saturated"):
         bound = 1.96 * math.sqrt(0.05 * 0.95 / k)
         opened = sum(line["gate_open"] > 0 for line in lines)
         single = sum(line["gate_p"] for line in lines) / sum(line["targets"] for line in lines)
         rows.append(f"| campaigns in which any gate opens | {opened / k:.4f} | <= .05 (+ {bound:.4f}) |")
         rows.append(f"| targets with gate p <= .05 | {single:.5f} | <= .05 |")
+        specific = sum(line["specific"][0] > 0 for line in lines)
+        rows.append(f"| campaigns with any specific q <= .05 | {specific / k:.4f} | .05 +- {bound:.4f} |")
+        if arguments.mode == "saturated":
+            return "\n".join(rows)
         for method in ("BH", "BY"):
             any_found = sum(line[method][0] > 0 for line in lines)
             rows.append(
@@ -222,6 +239,11 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
             power = true / sum(line["planted"] for line in lines)
             rows.append(f"| false discovery rate at q <= .05 ({method}) | {np.mean(shares):.4f} | <= .05 |")
             rows.append(f"| power at q <= .05 ({method}) | {power:.3f} of {found} found | |")
+        shares = [1 - line["specific"][1] / line["specific"][0] if line["specific"][0] else 0.0 for line in lines]
+        found, true = (sum(line["specific"][i] for line in lines) for i in (0, 1))
+        planted = sum(line["planted"] for line in lines)
+        rows.append(f"| false discovery rate at specific q <= .05 | {np.mean(shares):.4f} | <= .05 |")
+        rows.append(f"| power at specific q <= .05 | {true / planted:.3f} of {found} | |")
     if "pooled" in lines[0]:
         rows += _pooled_rows(lines, arguments.mode)
     rows += _family_rows(lines, arguments.mode)
@@ -294,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mode", choices=("null", "planted", "copies"), default="null")
+    parser.add_argument("--mode", choices=("null", "saturated", "planted", "copies"), default="null")
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from attribution.checks import check_integer, check_number, check_seed
 from attribution.errors import AttributionError
 from attribution.estimators.base import keep_players, masks_to_predict, one_alpha
 from attribution.fourier.basis import basis
@@ -132,23 +133,27 @@ class PublishedProxySPEX(RegressorMixin, BaseEstimator):
             For invalid masks, outputs or settings.
         """
         data = check_data(masks, outputs, one_alpha(self.alpha), groups=groups)
-        if not 0.0 < self.energy <= 1.0:
-            raise AttributionError(f"energy must lie in (0, 1]; got {self.energy!r}.")
-        counts = sorted(int(count) for count in self.n_estimators)
-        grid = [(int(depth), rate) for depth, rate in product(self.max_depth, self.learning_rate)]
-        if not counts or not grid or self.n_folds < 2:
-            raise AttributionError("max_depth, n_estimators and learning_rate need a value each, n_folds at least 2.")
+        check_number("energy", self.energy, 0.0, 1.0, includes="]")
+        n_folds = check_integer("n_folds", self.n_folds, 2)
+        seed = check_seed(self.seed)
+        counts = sorted(check_integer("n_estimators", count, 1) for count in _values("n_estimators", self.n_estimators))
+        depths = [check_integer("max_depth", depth, 1) for depth in _values("max_depth", self.max_depth)]
+        rates = [
+            check_number("learning_rate", rate, 0.0, 1.0, includes="]")
+            for rate in _values("learning_rate", self.learning_rate)
+        ]
+        grid = list(product(depths, rates))
         n_targets = data.outputs.shape[1]
         scores = np.zeros((len(grid), len(counts), n_targets))
-        folds = assign_folds(data.groups, int(self.n_folds), self.seed)
+        folds = assign_folds(data.groups, n_folds, seed)
         for place, (depth, rate) in enumerate(grid):
-            for fold in range(int(self.n_folds)):
+            for fold in range(n_folds):
                 held = folds == fold
                 trees = self._trees(data, ~held, depth, rate, counts[-1])
                 for at, count in enumerate(counts):
                     # A booster of fewer trees is the beginning of one of more.
                     predicted = _first_trees(trees, count).predict(data.masks[held])
-                    scores[place, at] += _r2(data.outputs[held], predicted) / self.n_folds
+                    scores[place, at] += _r2(data.outputs[held], predicted) / n_folds
         best = scores.reshape(-1, n_targets).argmax(axis=0)
         self.chosen_ = [(grid[k // len(counts)][0], counts[k % len(counts)], grid[k // len(counts)][1]) for k in best]
         self.spectra_: list[Spectrum] = [Spectrum({}, data.masks.shape[1], float(self.alpha))] * n_targets
@@ -207,6 +212,13 @@ class PublishedProxySPEX(RegressorMixin, BaseEstimator):
         ridge = RidgeCV(alphas=RIDGE_PENALTIES, fit_intercept=False).fit(columns, data.outputs[:, target])
         fitted: Terms = dict(zip([(), *kept], ridge.coef_.tolist(), strict=True))
         return Spectrum(fitted, n_players, float(self.alpha))
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    """The values of a grid's setting."""
+    if not isinstance(values, (list, tuple, np.ndarray)) or not len(values):
+        raise AttributionError(f"{name} must be a list of one value or more; got {values!r}.")
+    return list(values)
 
 
 def _of_energy(terms: Any, energy: float) -> list[Members]:

@@ -18,6 +18,7 @@ ESTIMATORS = [
     for name in sorted(attribution.estimators.__all__)
     if inspect.isclass(found := getattr(attribution.estimators, name)) and hasattr(found, "fit") and name != "SPEX"
 ]  # SPEX needs a design; its settings are those of ProxySPEX
+WEIGHTED = [one for one in ESTIMATORS if "sample_weight" in inspect.signature(one.fit).parameters]
 SETTINGS = [
     (estimator, name, parameter.annotation)
     for estimator in ESTIMATORS
@@ -30,6 +31,8 @@ WRONG = {
     "int | None": [0.0, 1.5, -1, np.float32(2), np.random.default_rng(0), *NOT_NUMBERS],
     "float": [None, 0.0, -1.0, float("-inf"), np.random.default_rng(0), *NOT_NUMBERS],
     "str": [None, 0, "abc", b"cpu", ["cpu"], np.array(["cpu", "cpu"])],
+    "Sequence[int]": [None, 3, "3", [], [0], [1.5], [True], [None], {}],
+    "Sequence[float]": [None, 0.1, "abc", [], [-1.0], [float("nan")], [None], {}],
     "Any": ["abc", {}, -1.0, 0.0, [1.0, float("nan")], 1j, np.random.RandomState(0), [[1.0]]],
 }
 
@@ -71,7 +74,7 @@ def test_targets_and_limits_of_interactions_are_checked():
 
 
 @pytest.mark.parametrize("wrong", ["abc", ["a"] * 60, [None] * 60, [[1, 2], [3]], np.ones((60, 2)), {}])
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", WEIGHTED)
 def test_wrong_weights_are_named(estimator, wrong):
     masks, outputs = example()
     with pytest.raises(AttributionError, match="sample_weight must"):

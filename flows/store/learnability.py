@@ -36,6 +36,12 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     A recorded bank holds no accuracies: a target counts as right where its margin is above 0, which for margin_lse is a
     probability above 1/2.
     """
+    recorded = campaign.meta.identity.get("game.kind") == "recorded"
+    if recorded and (campaign.meta.output not in MARGINS or len(campaign.meta.class_names) < 2):
+        raise IncompleteCampaign(
+            f"{campaign.folder} does not say when a model is right: that needs margins (coterie import --output "
+            "margin_max) and a class for each target (--targets with a column class)"
+        )
     if not campaign.meta.get("margins", True):
         raise IncompleteCampaign(
             f"{campaign.folder} does not say when a model is right: that needs outputs that are margins of the right "
@@ -47,12 +53,7 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
     good &= table["replicate"].to_numpy() == 0
     accuracies = table[f"{split}_accuracy"].to_numpy(zero_copy_only=False)[good]
     outputs = campaign.training_pairs("fit").outputs
-    if campaign.meta.identity.get("game.kind") == "recorded":
-        if campaign.meta.output not in MARGINS or len(campaign.meta.class_names) < 2:
-            raise IncompleteCampaign(
-                f"{campaign.folder} does not say when a model is right: that needs margins (coterie import --output "
-                "margin_max) and a class for each target (--targets with a column class)"
-            )
+    if recorded:
         accuracies = (outputs > 0).mean(axis=1)
     examples = campaign.read("examples", ["split", "label"])
     labels = examples["label"].to_numpy()[np.asarray(examples["split"].to_numpy(zero_copy_only=False) == split)]

@@ -142,7 +142,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("attribution.max_order=9", "attribution.max_order must be at least 1 and at most 6; got 9"),
         ("attribution.device=gpu", "attribution.device .*'cpu' or 'cuda'; got 'gpu'"),
         ("attribution.gpus_per_block=0", "attribution.gpus_per_block must be greater than 0 and at most 1; got 0"),
-        ("sampler.kind=balanced", "sampler.kind .*'bernoulli', 'fixed_size' or 'antithetic'; got 'balanced'"),
+        ("sampler.kind=balanced", "sampler.kind .*'bernoulli', 'fixed_size', 'antithetic' or 'spex'; got 'balanced'"),
         ("dataset.source=imagenet", "dataset.source: there is no source 'imagenet'. Sources: digits, .*image_folder"),
         ("sampler.alfa=0.3", "unknown key 'sampler.alfa' .*Did you mean 'sampler.alpha'"),
         ("+sampler.beta=1", "unknown key 'sampler.beta' .value 1"),

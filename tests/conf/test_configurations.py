@@ -68,7 +68,7 @@ def test_every_configuration_is_covered_as_shipped_but_for_its_size(pictures: di
         assert differing <= {
             "dataset.source", "dataset.path", "dataset.n_train", "dataset.n_targets", "dataset.n_audit",
             "recipe.epochs", "recipe.width", "compute.device", "compute.gpus_per_shard", "compute.mode",
-            "attribution.n_targets", "game.function",
+            "attribution.n_targets", "attribution.published_targets", "game.function",
             "campaign.folder", "campaign.n_fit", "campaign.n_holdout", "campaign.n_replicates", "campaign.shard_size",
         }, name
 

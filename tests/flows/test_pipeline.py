@@ -188,7 +188,7 @@ config = CampaignConfig.model_validate_json(sys.argv[1])
 plan.fn(config)
 retrain.fn(config)
 """
-SLOWER = ("recipe.epochs=100", "campaign.n_fit=64", "campaign.n_holdout=16", "compute.workers=1")
+SLOWER = ("recipe.epochs=40", "campaign.n_fit=64", "campaign.n_holdout=16", "compute.workers=1")
 
 
 def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(cluster: Cluster, tmp_path: Path) -> None:

@@ -230,10 +230,8 @@ def check_masks(masks: Any, n_players: int | None = None, name: str = "masks", *
     if n_players is not None and rows.shape[1] != n_players:
         packed = rows.dtype == np.uint8 and rows.shape[1] == -(-n_players // 8)
         remedy = " Unpack packed bits with attribution.unpack_masks (np.unpackbits)." if packed else ""
-        raise AttributionError(
-            f"{name} must have shape (n_masks, {n_players}), one column per player of the model; got {rows.shape}."
-            f"{remedy}"
-        )
+        problem = f"{name} must have shape (n_masks, {n_players}), a column per player of the model; got {rows.shape}."
+        raise AttributionError(problem + remedy)
     if rows.dtype != np.bool_:
         if rows.dtype.kind == "f" and np.isnan(rows).any():
             raise AttributionError(

@@ -35,6 +35,11 @@ class InseparablePlayers:
         Players in the same masks as `kept`.
     opposite : tuple of int
         Players in exactly the masks that `kept` is not in.
+
+    Examples
+    --------
+    >>> print(InseparablePlayers(1, (3, 7), ()))
+    players 1, 3, 7 are in the same masks
     """
 
     kept: int

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from attribution.errors import AttributionWarning
 
-# Expected masks of the rarest cell from which sets are tested. A choice: null campaigns with nine list false sets,
-# with 56 they do not (benchmarks/attribution.md, "Rare cells").
+# Expected masks of the rarest cell from which sets are tested. A choice, not a calibrated bound: of the null campaigns
+# tried, those with two or nine masks a cell listed false sets, and one of sixty with more did.
 MIN_CELL = 20.0
+# A rarest cell of at least this share of an average one: every mask then weighs about as much as every other in the
+# estimate, which is a mean over all masks however few a cell holds.
+EVEN_CELLS = 0.5
 
 
 def expected_rarest_cell(masks: NDArray[np.bool_], order: int, alphas: NDArray[np.float64] | None = None) -> float:
@@ -42,16 +45,26 @@ def expected_rarest_cell(masks: NDArray[np.bool_], order: int, alphas: NDArray[n
     >>> round(expected_rarest_cell(masks, 2))
     2
     """
-    shares = np.full(len(masks), masks.mean()) if alphas is None else alphas
+    if alphas is None:
+        per_player = masks.mean(axis=0)
+        varying = per_player[(per_player > 0.0) & (per_player < 1.0)]  # a merged player is in no mask
+        alphas = np.full(len(masks), varying.mean() if len(varying) else 0.0)
+    shares = alphas
     return float((np.minimum(shares, 1.0 - shares) ** order).sum())
 
 
 def largest_testable_order(
     masks: NDArray[np.bool_], max_order: int, alphas: NDArray[np.float64] | None = None
 ) -> int:
-    """Return the largest order, up to `max_order`, whose rarest cell is expected in MIN_CELL masks; at least 1."""
+    """Return the largest order, up to `max_order`, whose rarest cell is expected in enough masks; at least 1.
+
+    Enough are MIN_CELL, or EVEN_CELLS of an average cell's: at alpha = 1/2 all cells are alike.
+    """
     order = 1
-    while order < max_order and expected_rarest_cell(masks, order + 1, alphas) >= MIN_CELL:
+    while order < max_order:
+        held = expected_rarest_cell(masks, order + 1, alphas)
+        if held < min(MIN_CELL, EVEN_CELLS * len(masks) / 2 ** (order + 1)):
+            break
         order += 1
     return order
 

@@ -22,6 +22,11 @@ class GroupPower:
         Root mean square main effect of a group when the groups together explain the assumed share of the variance.
     seen : float
         Main effect that a test of one group at 5% detects with a power of 80%.
+
+    Examples
+    --------
+    >>> GroupPower(n_groups=50, masks_per_group=9.0, typical=0.1, seen=0.13).enough
+    False
     """
 
     n_groups: int

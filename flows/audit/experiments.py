@@ -52,7 +52,9 @@ def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[Row
             report.findings.append(Finding("broken", _where(campaign, path), str(error), path))
     sound = []
     for path in campaign.fragment_paths("results"):
-        fault = _fault(campaign, path, (n_audit, campaign.n_targets, split.count("train") + campaign.n_targets))
+        # Models of a label check are evaluated on players and on targets, these with a right and a planted wrong label.
+        label_check = split.count("train") + 2 * campaign.n_targets
+        fault = _fault(campaign, path, (n_audit, campaign.n_targets, label_check))
         if fault:
             report.findings.append(Finding("broken", _where(campaign, path), fault, path))
         else:

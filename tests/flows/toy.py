@@ -173,7 +173,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
     """Return as soon as `condition` holds; fail, saying what was waited for, when it never does."""
     end = time.monotonic() + seconds
     while not condition():

@@ -24,7 +24,11 @@ SETTINGS = [
     for estimator in ESTIMATORS
     for name, parameter in inspect.signature(estimator).parameters.items()
 ]
-QUICK = {"ProxySPEX": {"max_order": 1}, "BoostedProxy": {"n_estimators": 5}}
+QUICK = {
+    "ProxySPEX": {"max_order": 1},
+    "BoostedProxy": {"n_estimators": 5},
+    "PublishedProxySPEX": {"max_depth": [2], "n_estimators": [20], "learning_rate": [0.1], "n_folds": 2},
+}
 NOT_NUMBERS = ["3", "abc", b"3", True, float("nan"), [1], np.array([1, 2]), {}, 1j, np.random.RandomState(0)]
 WRONG = {
     "int": [None, 0.0, 1.5, -1, np.float32(2), np.random.default_rng(0), *NOT_NUMBERS],

@@ -102,7 +102,7 @@ def test_numpy_integers_lists_matrices_and_foreign_byte_orders_change_nothing(es
     defaults = estimator(**quick).get_params()
     settings = {name: np.int64(defaults[name]) for name, kind in counts.items() if kind == "int"}
     expected = estimator(**quick).fit(masks, outputs).predict(masks)
-    np.testing.assert_array_equal(estimator(**settings).fit(masks, outputs).predict(masks), expected)
+    np.testing.assert_array_equal(estimator(**{**quick, **settings}).fit(masks, outputs).predict(masks), expected)
     for rows, values in (
         (masks.tolist(), outputs.tolist()),
         (np.matrix(masks), outputs),

@@ -49,8 +49,7 @@ def expected_rarest_cell(masks: NDArray[np.bool_], order: int, alphas: NDArray[n
         per_player = masks.mean(axis=0)
         varying = per_player[(per_player > 0.0) & (per_player < 1.0)]  # a merged player is in no mask
         alphas = np.full(len(masks), varying.mean() if len(varying) else 0.0)
-    shares = alphas
-    return float((np.minimum(shares, 1.0 - shares) ** order).sum())
+    return float((np.minimum(alphas, 1.0 - alphas) ** order).sum())
 
 
 def largest_testable_order(

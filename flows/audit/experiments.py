@@ -13,7 +13,7 @@ from flows.store.campaign import Campaign
 from flows.store.derived import FIXED_TABLES, read_derived
 from flows.store.fragments import rows_of
 from flows.store.roles import RowRange
-from flows.store.schemas import results_schema, verification_schema
+from flows.store.schemas import label_check_width, results_schema, verification_schema
 
 
 def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[RowRange, Path]]:
@@ -52,8 +52,7 @@ def check_experiments(campaign: Campaign, report: AuditReport) -> list[tuple[Row
             report.findings.append(Finding("broken", _where(campaign, path), str(error), path))
     sound = []
     for path in campaign.fragment_paths("results"):
-        # Models of a label check are evaluated on players and on targets, these with a right and a planted wrong label.
-        label_check = split.count("train") + 2 * campaign.n_targets
+        label_check = label_check_width(split.count("train"), campaign.n_targets)
         fault = _fault(campaign, path, (n_audit, campaign.n_targets, label_check))
         if fault:
             report.findings.append(Finding("broken", _where(campaign, path), fault, path))

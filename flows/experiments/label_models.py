@@ -19,6 +19,7 @@ from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
 from flows.store.derived import plain
 from flows.store.examples import leaked_positions
+from flows.store.schemas import label_check_width
 from training import Dataset
 from training.data.dataset import ImageSet
 from training.data.near_duplicates import near_duplicate_components
@@ -59,7 +60,7 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
         train_missing(config, campaign, cluster, [Batch((plan.rows,), game, to_outputs=False)], log)
     n_train = len(dataset.train)
     n_targets = len(dataset.targets)
-    margins, _, _ = read_results(campaign, plan, n_train + 2 * n_targets)
+    margins, _, _ = read_results(campaign, plan, label_check_width(n_train, n_targets))
     masks, _ = campaign.masks(plan.rows)
     held_back = _not_in_training(campaign, n_targets)
     rows = row_of[single]

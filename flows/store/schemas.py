@@ -359,6 +359,17 @@ def verification_schema(n_examples: int, n_classes: int) -> pa.Schema:
     )
 
 
+def label_check_width(n_train: int, n_targets: int) -> int:
+    """Return how many outputs a model of a label check has.
+
+    Parameters
+    ----------
+    n_train, n_targets : int
+        Training examples, and targets: each of these under its own label and under a planted wrong one.
+    """
+    return n_train + 2 * n_targets
+
+
 def results_schema(n_examples: int) -> pa.Schema:
     """Return the schema of `results`: experiments on other examples, or trained otherwise, than the campaign's rows.
 

@@ -163,38 +163,44 @@ def _check_pairs(
     if n_players < 2:
         return
     sizes = masks.sum(axis=1, dtype=np.float64)
-    if fixed_size or np.ndim(alpha):
-        expected = float((sizes * (sizes - 1)).mean() / (n_players * (n_players - 1)))
-    else:
-        expected = float(alpha) ** 2
-    np.fill_diagonal(together, expected)
     p = float(np.mean(alpha))
+    both = float(alpha) ** 2 if not np.ndim(alpha) else 0.0
+    if fixed_size or np.ndim(alpha):
+        both = float((sizes * (sizes - 1)).mean() / (n_players * (n_players - 1)))
+        p = float(sizes.mean()) / n_players
+    single = np.diag(together).copy()
+    near = np.eye(n_players, dtype=bool)
     if draws * p * (1 - p) > MANY:  # fewer masks make columns alike by chance
-        _warn_of_near_players(masks, together, names)
+        near |= _warn_of_near_players(masks, together, names)
     n_draws = max(1, round(draws))
-    n_pairs = n_players * (n_players - 1) // 2
-    for place in (int(together.argmax()), int(together.argmin())):
-        i, j = divmod(place, n_players)
-        count = round(float(together[i, j]) * n_draws)
-        tail = min(binom.cdf(count, n_draws, expected), binom.sf(count - 1, n_draws, expected))
-        if tail * 2 * n_pairs < CHANCE:
-            raise AttributionError(
-                f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
-                f"included independently would be in {expected:.1%}: their inclusions depend on each other, so their "
-                "effects cannot be separated by standard errors that assume they do not. Draw every player "
-                "independently, or make what is drawn together one player."
-            )
+    n_tests = 3 * n_players * (n_players - 1) // 2
+    one_of_them = single[:, None] + single - 2 * together
+    # The rarest of the three says most: far from alpha 1/2 two dependent players are seldom alone, or seldom both out.
+    cells = ((together, both), (one_of_them, 2 * (p - both)), (1.0 - together - one_of_them, 1 - 2 * p + both))
+    for seen, expected in cells:
+        shares = np.where(near, expected, seen)
+        for place in (int(shares.argmax()), int(shares.argmin())):
+            i, j = divmod(place, n_players)
+            count = round(float(shares[i, j]) * n_draws)
+            tail = min(binom.cdf(count, n_draws, expected), binom.sf(count - 1, n_draws, expected))
+            if tail * 2 * n_tests < CHANCE:
+                raise AttributionError(
+                    f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
+                    f"included independently would be in {both:.1%}: their inclusions depend on each other, so their "
+                    "effects cannot be separated by standard errors that assume they do not. Draw every player "
+                    "independently, or make what is drawn together one player."
+                )
 
 
-def _warn_of_near_players(masks: Masks, together: Array, names: NDArray[np.int64]) -> None:
-    """Warn of the pair that is most nearly one player, and take such pairs out of `together`, in place."""
+def _warn_of_near_players(masks: Masks, together: Array, names: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Warn of the pair that is most nearly one player; which pairs are, (n_players, n_players)."""
     rate = masks.mean(axis=0)
     spread = np.sqrt(np.maximum(rate * (1 - rate), 1e-12))
     rho = np.abs(together - np.outer(rate, rate)) / np.outer(spread, spread)
     np.fill_diagonal(rho, 0.0)
     near = rho >= NEARLY_SAME
     if not near.any():
-        return
+        return near
     i, j = divmod(int(rho.argmax()), len(rate))
     warnings.warn(
         f"few masks separate {int(near.any(axis=1).sum())} players from another one (first: players {names[i]} and "
@@ -203,7 +209,7 @@ def _warn_of_near_players(masks: Masks, together: Array, names: NDArray[np.int64
         AttributionWarning,
         stacklevel=6,
     )
-    together[near] = np.median(together)
+    return near
 
 
 def _check_constant_sums(masks: Masks, together: Array, names: NDArray[np.int64], fixed_size: bool) -> None:

@@ -24,6 +24,15 @@ from tests.attribution.interactions import test_refit_torch
 from tests.attribution.linear import test_lasso_torch
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Every test draws the same numbers, in whatever order the tests run."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 MASKS, OUTPUTS, HELD = RNG.random((120, 20)) < 0.5, RNG.normal(size=(120, 3)), np.arange(120) % 6 == 0
 
 

@@ -23,6 +23,14 @@ MASKS = RNG.random((200, 7)) < 0.5
 OUTPUTS = (MASKS[:, [2]] | MASKS[:, [5]]) + 0.2 * RNG.normal(size=(200, 2))
 NAMES = [f"image {k}" for k in range(7)]
 
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Every test draws the same numbers, in whatever order the tests run."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 TENSOR = torch.from_numpy(MASKS)
 CONTAINERS = {
     "lists": MASKS.tolist(),

@@ -14,6 +14,13 @@ from attribution.masks.inseparable import InseparablePlayers, merge_inseparable
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Every test draws the same numbers, in whatever order the tests run."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def with_copies(n_masks: int = 800) -> np.ndarray:
     """Ten players; 3 and 7 are in the masks of 1, and 8 in those that 2 is not in."""
     masks = RNG.random((n_masks, 10)) < 0.5

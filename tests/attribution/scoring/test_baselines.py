@@ -22,6 +22,15 @@ from attribution.scoring.mislabelled import score_mislabelled, suspicion
 from attribution.scoring.removal import most_important, score_removal
 
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Every test draws the same numbers, in whatever order the tests run."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 FEATURES, TARGETS = RNG.normal(size=(1, 7, 3)), RNG.normal(size=(1, 4, 3))
 CLASSES, TARGET_CLASSES = np.array([0, 1, 0, 1, 1, 0, 0]), np.array([0, 1, 1, 0])
 

@@ -4,16 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= quickstart
 ARGS ?=
+# Markers of tests that start processes of their own; they run one after another, so that no two clusters share cores.
+PROCESSES := ray or prefect or chromium or slow
 # One thread a process: Ray runs one worker a core.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint types check docs clean
+.PHONY: help setup run test test-fast test-processes lint types check docs clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Make .venv with everything in it (a few minutes the first time)
 
@@ -27,11 +29,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 run: setup ## Run a campaign: the quickstart, or CONFIG=cifar2 ARGS="campaign.n_fit=4000"
 	@$(BIN)/coterie run $(CONFIG) $(ARGS)
 
-test: setup ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup  # one worker for Ray and Prefect, one for the rest
+test: setup ## Run the tests: those that start processes of their own beside the rest
+	@$(MAKE) --no-print-directory --keep-going -j2 test-fast test-processes
 
 test-fast: setup ## Run the tests that need neither Ray, Prefect nor a browser
-	@$(BIN)/python -m pytest -m "not slow and not ray and not prefect and not chromium"
+	@$(BIN)/python -m pytest -m "not ($(PROCESSES))"
+
+test-processes: setup ## Run the tests that start Ray, Prefect, a browser or commands
+	@$(BIN)/python -m pytest -m "$(PROCESSES)"
 
 lint: setup ## Style
 	@$(BIN)/ruff check .

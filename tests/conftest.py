@@ -17,13 +17,6 @@ prepare()  # before NumPy, torch, Ray or Prefect is imported
 os.environ.pop("RAY_ADDRESS", None)  # the tests start their own Ray and leave every other one alone
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what starts processes of its own in one worker of pytest-xdist, so that no two clusters share the cores."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in ("ray", "prefect", "chromium", "slow")):
-            item.add_marker(pytest.mark.xdist_group("processes"))
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Local Ray with two slots, started once; every stage that runs in this process uses it."""

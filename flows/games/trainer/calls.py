@@ -224,8 +224,7 @@ def _limited(seconds: float | None) -> Iterator[None]:
         raise TimeLimit(f"the call took longer than game.seconds_per_call = {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, stop) if in_main else None
-    if in_main:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds) if in_main else (0.0, 0.0)
     # A call inside compiled code does not react: the process ends, and Ray runs the shard in another one.
     if sys.__stderr__ is not None:
         faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=sys.__stderr__)
@@ -237,6 +236,7 @@ def _limited(seconds: float | None) -> Iterator[None]:
         if in_main:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, *timer)  # somebody else's alarm, late by this call; 0 for none
 
 
 def _first_line(error: BaseException) -> str:

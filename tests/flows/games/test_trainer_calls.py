@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -77,6 +78,15 @@ def test_a_call_over_its_time_limit_fails_and_the_next_one_runs() -> None:
     found = called("sleeps", (0, 1), seconds=0.05)
     assert found.status == "failed" and "took longer than game.seconds_per_call = 0.05 s" in found.reason
     assert called("sleeps", (1, 2), seconds=5.0).status == "ok"
+
+
+def test_a_time_limit_leaves_somebody_elses_alarm_set() -> None:
+    before = signal.setitimer(signal.ITIMER_REAL, 100.0)  # pytest-timeout has one
+    try:
+        called("sleeps", (1, 2), seconds=5.0)
+        assert 50.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 100.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
 
 
 # --- the game --------------------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@
 
 Every campaign has main effects and noise, and no interactions: outputs are masks @ effects + noise, with 24 players and
 500 masks unless a design needs others. Counted are the main effects inside their 95% intervals, and the campaigns in
-which a set of two or more players has a q-value of at most .05 (in 5 of 100 one may). A design that `ProxySPEX` refuses
-is listed with the sentence. One line of JSON for each campaign is appended to the results file, finished ones are not
-repeated; the table is printed in Markdown.
+which a set of two or more players has a q-value of at most .05 (in 5 of 100 one may). Two designs add products of four
+players, which are equal on a mask and its complement; counted are then the sets of two and of three, which are false.
+A design that `ProxySPEX` refuses is listed with the sentence. One line of JSON for each campaign is appended to the
+results file, finished ones are not repeated; the table is printed in Markdown.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ def complementary(rng: np.random.Generator, grouped: bool) -> Campaign:
     half = rng.random((N_MASKS // 2, N_PLAYERS)) < 0.5
     groups = np.tile(np.arange(N_MASKS // 2), 2) if grouped else None
     return {"masks": np.vstack([half, ~half]), "groups": groups}
+
+
+def with_products(rng: np.random.Generator, grouped: bool) -> Campaign:
+    """Complementary pairs, and 20 products of four players in the outputs: equal on both masks of a pair."""
+    campaign = complementary(rng, grouped)
+    signs = 2.0 * campaign["masks"] - 1.0
+    fours = [signs[:, rng.choice(N_PLAYERS, 4, replace=False)].prod(axis=1) for _ in range(20)]
+    return {**campaign, "more": np.sum(fours, axis=0)}
 
 
 def fixed_size(rng: np.random.Generator) -> Campaign:
@@ -90,6 +99,8 @@ DESIGNS: dict[str, Callable[[np.random.Generator], Campaign]] = {
     "one size, half of the players": fixed_size,
     "complementary pairs, groups given": lambda rng: complementary(rng, True),
     "complementary pairs, no groups": lambda rng: complementary(rng, False),
+    "the same and products of four players, groups given": lambda rng: with_products(rng, True),
+    "the same and products of four players, no groups": lambda rng: with_products(rng, False),
     "half of every class": class_halves,
     "Shapley sizes (uniform), alpha=.5": shapley_sizes,
     "a tenth of the masks ten times, no groups": replicates,
@@ -114,7 +125,8 @@ def run(design: str, seed: int) -> dict[str, Any]:
     campaign = DESIGNS[design](rng)
     masks, noise = campaign.pop("masks"), campaign.pop("noise", NOISE)
     effects = rng.standard_normal(N_PLAYERS)
-    outputs = masks @ effects + noise * rng.standard_normal(len(masks))
+    more = campaign.pop("more", 0.0)
+    outputs = masks @ effects + more + noise * rng.standard_normal(len(masks))
     result: dict[str, Any] = {"design": design, "seed": seed}
     try:
         with warnings.catch_warnings():
@@ -125,7 +137,8 @@ def run(design: str, seed: int) -> dict[str, Any]:
     if model.fixed_size_:
         effects = effects - effects.mean()
     inside = np.abs(model.effects_[0] - effects) <= 1.96 * model.effect_stderrs_[0]
-    found = [one for one in model.interactions(max_q=LEVEL) if len(one.members) > 1]
+    false_sizes = (2, 3) if np.ndim(more) else range(2, N_PLAYERS + 1)
+    found = [one for one in model.interactions(max_q=LEVEL) if len(one.members) in false_sizes]
     return result | {"inside": int(inside.sum()), "false": int(bool(found)), "gate": int(model.gate_p_[0] <= LEVEL)}
 
 

@@ -78,7 +78,8 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     folder : Path
     formats : tuple of {"subset", "parquet", "csv", "lists"}
         subset: subset.json, whose `indices` select the kept examples from the campaign's training set and whose
-        `source_indices` select them from the data set it came from (torch.utils.data.Subset). parquet:
+        `source_indices` select them from the data set it came from (torch.utils.data.Subset); `source_ids` are the
+        numbers that the data set itself gives them (the column `index` of a Parquet file), where it does. parquet:
         data/train-*.parquet with the kept images, as the source has them, in the layout Hugging Face reads
         (`datasets.load_dataset(folder)`).
         csv: decisions.csv, a row a training example; text that a spreadsheet would run is escaped
@@ -249,14 +250,17 @@ def _write_subset(
     counted: str,
 ) -> Path:
     path = folder / "subset.json"
+    own_numbers = [row["source_id"] for row in kept]
     write_json(
         path,
         {
             "how": "torch.utils.data.Subset(dataset, indices): `indices` for the campaign's own training set, "
-            "`source_indices` for the data set it was drawn from, where it counts the same; `names` always do",
+            "`source_indices` for the data set it was drawn from, where it counts the same; `names` always do. "
+            "`source_ids`, where there are any, are the numbers in its own column index, which are no rows",
             "source_indices_count": counted,
             "indices": [row["position"] for row in kept],
             "source_indices": [row["source_index"] for row in kept],
+            **({} if None in own_numbers else {"source_ids": own_numbers}),
             "names": [row["name"] for row in kept],
             "to_review": [row["position"] for row in kept if decisions[row["position"]]["decision"] == "review"],
             "provenance": origin,
@@ -286,6 +290,7 @@ def _write_parquet(
             ),
             "label": pa.array([row["label"] for row in kept], pa.int64()),
             "source_index": pa.array([row["source_index"] for row in kept], pa.int64()),
+            "source_id": pa.array([row["source_id"] for row in kept], pa.int64()),
             "player": pa.array([row["player"] for row in kept], pa.int64()),
             "name": [row["name"] for row in kept],
             "decision": [decisions[row["position"]]["decision"] for row in kept],
@@ -295,7 +300,7 @@ def _write_parquet(
     features: dict[str, Any] = {
         "image": {"_type": "Image"},
         "label": {"names": names, "_type": "ClassLabel"},
-        **{name: {"dtype": "int64", "_type": "Value"} for name in ("source_index", "player")},
+        **{name: {"dtype": "int64", "_type": "Value"} for name in ("source_index", "source_id", "player")},
         **{name: {"dtype": "string", "_type": "Value"} for name in ("name", "decision", "reason")},
     }
     metadata = {
@@ -346,7 +351,7 @@ def _write_csv(
     folder: Path, examples: list[dict[str, Any]], decisions: dict[int, dict[str, Any]], origin: dict[str, Any]
 ) -> Path:
     path = folder / "decisions.csv"
-    columns = ("name", "group", "position", "source_index", "class_name", "player")
+    columns = ("name", "group", "position", "source_index", "source_id", "class_name", "player")
     shown = ("decision", "rule", "reason", "cluster", "stands_in", "effect", "effect_low", "effect_high", "harm_q")
 
     def write(temporary: Path) -> None:

@@ -209,6 +209,7 @@ def examples_of(players: UserRows, targets: UserRows) -> tuple[pa.Table, tuple[s
             "name": [rows.names[row] for row in picked],
             "group": [None if groups is None or groups[row] == rows.names[row] else groups[row] for row in picked],
             "source_index": chosen.astype(np.int64),
+            "source_id": [None] * len(picked),
             "label": [label[rows.classes[row]] for row in picked],
             "class_name": [rows.classes[row] for row in picked],
             "player": of_player[chosen].astype(np.int32),

@@ -19,7 +19,7 @@ from flows.errors import CampaignBusy, StoreError
 from flows.storage.checksums import damaged_columns, recorded_identity, stamp
 from flows.storage.object_store import ObjectPath, lease
 
-ADDED_LATER = frozenset({"text"})  # columns that files written before do not have: they are null in them
+ADDED_LATER = frozenset({"text", "source_id"})  # columns that files written before do not have: they are null in them
 REMEDY = "`coterie audit CAMPAIGN --repair` sets it aside; running again recomputes its rows"
 
 

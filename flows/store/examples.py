@@ -150,6 +150,7 @@ def examples_table(dataset: Dataset) -> pa.Table:
                     "name": names,
                     "group": [None if owner == name else owner for owner, name in zip(owners, names, strict=True)],
                     "source_index": images.source_index,
+                    "source_id": pa.nulls(n_images, pa.int64()) if images.source_ids is None else images.source_ids,
                     "label": images.labels.astype(np.int32),
                     "class_name": [dataset.class_names[label] for label in images.labels],
                     "player": player.astype(np.int32),

@@ -16,6 +16,7 @@ EXAMPLES = pa.schema(
         ("name", pa.string()),  # what its owner calls it: one line of text (training.data.names)
         ("group", pa.string()),  # name of the player group a training example belongs to; null where it is its own
         ("source_index", pa.int64()),  # row in the data set it came from
+        ("source_id", pa.int64()),  # the data set's own number of it (Parquet's column index); null where it has none
         ("label", pa.int32()),  # number of its class
         ("class_name", pa.string()),  # name of its class
         ("player", pa.int32()),  # -1 outside the training split

@@ -89,6 +89,8 @@ def test_rows_of_parquet_files_are_exported_byte_for_byte(tmp_path: Path) -> Non
     subset = json.loads((tmp_path / "out" / "subset.json").read_text())
     assert subset["source_indices"] == [at for at in range(12) if at % 3]
     assert subset["source_indices_count"].startswith("the rows of the training files")
+    own = [*range(200, 206), *range(100, 106)]  # the numbers in the files' column index, which begin anywhere
+    assert subset["source_ids"] == [row["source_id"] for row in rows] == [own[at] for at in subset["source_indices"]]
 
 
 def test_reduced_pictures_are_said_to_be_reduced(pictures: Path, tmp_path: Path) -> None:

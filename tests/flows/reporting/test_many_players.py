@@ -33,7 +33,7 @@ def groups_table(n_images: int) -> pa.Table:
         "name": [f"x{row}" for row in range(n_images)], "group": ["cat-0"] * n_images,
         "source_index": np.arange(n_images), "label": np.zeros(n_images, np.int32), "class_name": ["cat"] * n_images,
         "player": np.zeros(n_images, np.int32), "image": [image] * n_images,
-        "text": [None] * n_images,
+        "source_id": [None] * n_images, "text": [None] * n_images,
     }  # fmt: skip
     return pa.table(rows, schema=schemas.EXAMPLES)
 

@@ -78,7 +78,8 @@ def judge(folder: Path) -> tuple[str, str]:
     share = f"{right / called.sum():.2f}" if called.any() else "–"
     recall = f"{right / wrong.sum():.2f}" if wrong.any() else "–"
     looked = sum(row["decision"] == "review" for row in rows)
-    first = f"{start}{reached} | {called.sum()}, {share} | {recall} | {wrong[alone].sum()} of {len(alone)} | {looked} |"
+    by_score = f"{wrong[alone].sum()} of {len(alone)}" if len(alone) else "–"
+    first = f"{start}{reached} | {called.sum()}, {share} | {recall} | {by_score} | {looked} |"
     half = config_of(
         folder, curate={"keep_share": 0.5},
         verify={"second_architecture": False, "curve_seeds": 0, "n_seeds": 20},
@@ -90,18 +91,24 @@ def judge(folder: Path) -> tuple[str, str]:
         for row in read_derived(campaign, "comparisons").to_pylist()
         if row["class_name"] == "" and row["declared"]
     }
-    cells = [
-        f"{'**' if found[arm]['verdict'] in ('better', 'worse') else ''}{100 * found[arm]['difference']:+.1f}"
-        f"{'**' if found[arm]['verdict'] in ('better', 'worse') else ''} [{100 * found[arm]['low']:+.1f}, "
-        f"{100 * found[arm]['high']:+.1f}]"
-        for arm in AGAINST
-    ]
+    cells = [_cell(found[arm]) for arm in AGAINST]
     print(f"# {folder.name}", *(about(campaign, "comparisons") or {})["sentences"], sep="\n# ", file=sys.stderr)
     return first, f"| {folder.name} | {100 * found['random']['accuracy']:.1f} | {' | '.join(cells)} |"
 
 
+def _cell(row: dict[str, Any]) -> str:
+    """Difference and interval in points; bold where a verdict excludes 0."""
+    difference, low, high = (f"{100 * row[name]:+.1f}".replace("-", "−") for name in ("difference", "low", "high"))
+    mark = "**" if row["verdict"] in ("better", "worse") else ""
+    return f"{mark}{difference}{mark} [{low}, {high}]"
+
+
 class InThisProcess:
     """Runs units one after the other, so that a figure needs no Ray."""
+
+    def start(self) -> float:
+        """Seconds waited: none."""
+        return 0.0
 
     def map(self, function: Any, shared: Any, units: Any, *_: Any, **__: Any) -> Iterator[Outcome]:
         """Outcomes of `function(shared, unit)`, in order."""

@@ -152,7 +152,7 @@ def row(folder: Path, packages: str | None) -> str:
     right, theirs = int(wrong[accused].sum()), int(wrong[issues].sum())
     cells = [
         folder.name, n, n_wrong, f"{k}, {right}", recall(right), f"{int(by_rank.sum())}, {int(wrong[by_rank].sum())}",
-        f"{alone} of {k}", f"{ranked} of {k}",
+        f"{alone} of {k}" if k else "–", f"{ranked} of {k}" if k else "–",
         f"{len(issues)}, {theirs}", recall(theirs),
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"

@@ -33,6 +33,12 @@ SHOWN_OF_A_KIND = 5  # findings logged in full
 GRAVE = ("leak", "two_labels", "no_audit", "small_audit", "class_missing")  # kinds logged as warnings
 ENOUGH_TO_SEPARATE = 256  # masks; at alpha .05 some two of 50,000 players agree in all of them in 1 of 100 campaigns
 FRAGMENT_BYTES = 2**24  # packed masks in one fragment: bounds the memory of planning and of reading
+FEWER_PLAYERS = {
+    "retraining": "; fewer players (dataset.n_train) or groups (dataset.group_by) help as well",
+    "trainer": "; fewer rows of game.players or groups of them (game.group_by) help as well",
+    "patches": "; fewer regions (game.regions) help as well",
+    "components": "; fewer components (game.components, game.within) help as well",
+}  # game.kind -> what to say where little can be seen
 
 
 @dataclass(frozen=True)
@@ -267,9 +273,8 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
         log.warning(
             "%s. Few interactions of real campaigns were that large: expect to see few or none. "
-            "About %d fit masks (campaign.n_fit) would detect %.2f; fewer players (dataset.n_train) or groups "
-            "(dataset.group_by) help as well",
-            text, enough, HOPELESS,
+            "About %d fit masks (campaign.n_fit) would detect %.2f%s",
+            text, enough, HOPELESS, FEWER_PLAYERS.get(config.game.kind, ""),
         )
     else:
         log.info(text)

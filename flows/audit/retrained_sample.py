@@ -20,7 +20,7 @@ from conf.schema import CampaignConfig
 from flows.audit.findings import AuditReport, Finding
 from flows.games.base import Game
 from flows.games.trainer.game import Trainer
-from flows.games.trainer.own_code import NotNamed
+from flows.runtime.trust import NotNamed
 from flows.runtime.versions import code_version
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange

@@ -20,6 +20,7 @@ from flows.games.table import require_evaluation
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
 from flows.runtime.preflight import check_environment, check_ray_address
+from flows.runtime.trust import refuse_unnamed_cluster
 from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
 
@@ -66,8 +67,9 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool, where: str) -> Non
     states = {state.stage: state for state in survey(config)}
     chosen = list(states.values()) if stage == "campaign" else [states[stage]]
     campaign = Campaign(config.campaign.folder)
-    if stage in ("campaign", "plan", "retrain") or config.game.kind != "trainer":
-        evaluates = any(states[name].todo for name in ("plan", "retrain"))
+    evaluating = stage in ("campaign", "plan", "retrain")
+    if evaluating or config.game.kind != "trainer":
+        evaluates = evaluating and any(states[name].todo for name in ("plan", "retrain"))
         check_data(config, campaign, evaluates, dry_run)
     if dry_run:
         _print_states(chosen)
@@ -92,7 +94,7 @@ def check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool = Tru
     config : CampaignConfig
     campaign : Campaign
     evaluates : bool
-        Whether masks are left to draw or to evaluate; where none are, a user's own code is not run.
+        Whether masks are drawn or evaluated; where none are, code that only a campaign's folder names is not run.
     dry_run : bool
         Nothing is downloaded: sizes of data that is not here yet are not checked, which is printed. Games other than
         retraining are not checked.
@@ -108,8 +110,8 @@ def check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool = Tru
 
     if dry_run and config.game.kind != "retraining":
         return  # a game of the user's own is not started for a look ahead
-    if not evaluates and runs_unnamed_code(config):
-        return  # everything is evaluated: what is left to do only reads, and `survey` has compared the settings
+    if runs_unnamed_code(config) and (dry_run or not evaluates):
+        return  # what is left to do only reads, and `survey` has compared the settings
     chosen = config.dataset
     if dry_run and chosen.source == "cifar10" and chosen.download and not Path(chosen.path or "data").exists():
         print(f"data      not checked: {chosen.source} is downloaded into {chosen.path or 'data'} by the first run")
@@ -192,6 +194,7 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
     check_environment()
     if needs_ray:
         check_ray_address(config.compute.ray_address)
+        refuse_unnamed_cluster(config.compute.ray_address)
         started = start_session_of(config)
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from conf.schema import CampaignConfig
 from flows.compute.ray_cluster import Cluster, session, start_session_in_background
 from flows.games.table import own_modules
+from flows.runtime.trust import refuse_unnamed_cluster
 
 
 def session_of(config: CampaignConfig) -> AbstractContextManager[Cluster]:
@@ -19,7 +20,13 @@ def session_of(config: CampaignConfig) -> AbstractContextManager[Cluster]:
     Returns
     -------
     context manager of Cluster
+
+    Raises
+    ------
+    NotNamed
+        For a cluster that only a campaign's folder names.
     """
+    refuse_unnamed_cluster(config.compute.ray_address)
     return session(config.compute.ray_address, config.compute.workers, own_modules(config))
 
 
@@ -33,5 +40,11 @@ def start_session_of(config: CampaignConfig) -> Cluster:
     Returns
     -------
     Cluster
+
+    Raises
+    ------
+    NotNamed
+        For a cluster that only a campaign's folder names.
     """
+    refuse_unnamed_cluster(config.compute.ray_address)
     return start_session_in_background(config.compute.ray_address, config.compute.workers, own_modules(config))

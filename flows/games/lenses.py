@@ -213,7 +213,6 @@ def from_config(config: CampaignConfig) -> Lens:
     """
     settings = config.game
     reference = model_of(config)
-    own_code.refuse_unnamed([reference])
     make = own_code.load(reference, "game.model", own_code.search_folders([reference]))
     own_code.check_arguments(make, "game.model", reference, ())
     made = make()

@@ -13,6 +13,8 @@ from flows.errors import CoterieError
 from flows.games.base import Game, HasFindings
 from flows.games.recorded import NoTrainer
 from flows.games.trainer import own_code
+from flows.runtime import trust
+from flows.runtime.preflight import is_of_this_machine
 from training import TrainingInputError
 
 if TYPE_CHECKING:
@@ -92,15 +94,19 @@ def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence
     named = {text.partition("=")[0].lstrip("+") for text in overrides}
     settings = config.game
     code = {f"game.{key}": getattr(settings, key) for key in ("function", "setup", "players", "targets", "model")}
-    own_code.asked_by_folder(
-        folder, {key: given for key, given in code.items() if given and ":" in given and key not in named}
-    )
+    code["dataset.source"] = config.dataset.source
+    asked = {key: given for key, given in code.items() if given and ":" in given}
+    if config.compute.ray_address and not is_of_this_machine(config.compute.ray_address):
+        asked["compute.ray_address"] = config.compute.ray_address
+    trust.asked_by_folder(folder, {key: given for key, given in asked.items() if key not in named})
 
 
 def runs_unnamed_code(config: CampaignConfig) -> bool:
-    """Whether evaluating this configuration would run a function that only a campaign's folder names."""
-    named = {"trainer": config.game.function, "patches": config.game.model, "components": config.game.model}
-    return config.game.kind in named and own_code.is_unnamed(named[config.game.kind])
+    """Whether making or evaluating this configuration's game would run a function that only a folder names."""
+    game = config.game
+    named = {"retraining": config.dataset.source, "trainer": game.function, "patches": game.model,
+             "components": game.model}  # fmt: skip
+    return trust.is_unnamed(named.get(game.kind))
 
 
 def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
@@ -112,7 +118,9 @@ def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
         "components": [config.game.model],
     }
     given = of_game.get(config.game.kind, [])
-    return own_code.travelling(reference for reference in given if reference is not None)
+    return own_code.travelling(
+        reference for reference in given if reference is not None and not trust.is_unnamed(reference)
+    )
 
 
 def full_identity(config: CampaignConfig, game: Game) -> dict[str, object]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from conf.schema import CampaignConfig, identity_settings
 from flows.players.kept_groups import kept_players, opened_players
+from flows.runtime.trust import refuse_unnamed
 from flows.store.campaign import Campaign
 from training import Dataset, Recipe, load_dataset, training_seed
 from training.data.planting import Planted, plant
@@ -63,8 +64,14 @@ def load_images(config: CampaignConfig) -> tuple[Dataset, Planted]:
     -------
     dataset : Dataset
     planted : Planted
+
+    Raises
+    ------
+    NotNamed
+        For a source that is a function and that only a campaign's folder names.
     """
     chosen = config.dataset
+    refuse_unnamed([chosen.source])
     dataset = load_dataset(
         chosen.source,
         path=chosen.path,

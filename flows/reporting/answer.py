@@ -219,14 +219,23 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
     if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
         can_decide = campaign.meta.get("margins", True)
         return (Step(f"coterie curate {folder}", "decides what to keep, from the outputs alone"),) if can_decide else ()
+    kind, margins = _kind(campaign), campaign.meta.get("margins", True)
+    if not decided and kind in ("patches", "components"):  # nothing to keep or drop: one fixed model is masked
+        return (Step(f"coterie certify {folder}", "tests the strongest sets one by one"),)
     if not decided:
-        return (Step(f"coterie curate {folder}", "trains models that check labels; decides what to keep"),)
+        does = "decides what to keep, from the outputs alone"
+        if kind == "retraining":
+            does = "trains models that check labels; decides what to keep"
+        return (Step(f"coterie curate {folder}", does),)
+    tests, turns = True, True
+    if kind == "trainer":
+        tests, turns = bool(campaign.meta.n_audit), bool(margins)
     steps = []
     if tried.outdated:
         steps.append(Step(f"coterie curate {folder}", "decides again: the analysis has changed since"))
     if is_recorded(campaign):
         return (*steps, Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set"))
-    if not tried.headline_rows:
+    if tests and not tried.headline_rows:
         steps.append(
             Step(f"coterie verify {folder}", "tests the decision by retraining, against removal at random")
         )
@@ -236,14 +245,20 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
         )
     if not tried.trials:
         steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one"))
-    if not tried.flips:
+    if turns and not tried.flips:
         steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
     return tuple(steps)
 
 
 def is_recorded(campaign: Campaign) -> bool:
     """Whether the outputs were imported, so that nothing can be evaluated."""
-    return bool(campaign.meta.identity.get("game.kind") == "recorded")
+    return _kind(campaign) == "recorded"
+
+
+def _kind(campaign: Campaign) -> str:
+    """game.kind of a campaign."""
+    identity = campaign.meta.identity
+    return str(identity.get("game.kind") or identity.get("game") or "retraining")
 
 
 def effect_words(effect: Estimate, decided: bool) -> str:

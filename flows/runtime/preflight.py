@@ -146,6 +146,11 @@ def check_ray_address(address: str | None) -> None:
         )
 
 
+def is_of_this_machine(address: str) -> bool:
+    """Whether an address of Ray lies on this machine: local, auto, or a port of its own."""
+    return address in ("auto", "local") or address.removeprefix("ray://").rpartition(":")[0] in LOCAL
+
+
 def short_temporary_folder() -> str | None:
     """Return a folder for Ray's sockets where the usual one has too long a path.
 

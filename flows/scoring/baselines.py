@@ -16,6 +16,7 @@ from attribution.scoring.baselines import (
     sum_over_players,
 )
 from conf.schema import CampaignConfig
+from flows.games.table import runs_unnamed_code
 from flows.scoring.matrices import BadScore
 from flows.store.campaign import Campaign
 from flows.store.examples import player_classes, target_classes
@@ -107,6 +108,11 @@ def _missing(name: str, config: CampaignConfig | None, campaign: Campaign) -> st
         return "the campaign has no classes"
     if name in BY_FEATURES and (config is None or config.game.kind != "retraining"):
         return "features come from the campaign's own networks, and its players are not pictures it can train on"
+    if name in BY_FEATURES and config is not None and runs_unnamed_code(config):
+        return (
+            f"the pictures come from {config.dataset.source}, code that only the campaign's folder names. Add "
+            f"dataset.source={config.dataset.source} to the command if you trust it"
+        )
     return ""
 
 

@@ -15,6 +15,7 @@ from attribution.scoring.mislabelled import MislabelScore, score_mislabelled, su
 from attribution.scoring.removal import RemovalReport
 from conf.schema import CampaignConfig
 from flows.banks.arrays import open_rows
+from flows.games.table import runs_unnamed_code
 from flows.runtime.logs import Log
 from flows.scoring.baselines import chosen_baselines, compute_baselines
 from flows.scoring.held_out import read_held_out
@@ -238,7 +239,9 @@ def _wrong_labels(campaign: Campaign, config: CampaignConfig | None, planted: st
         if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < campaign.n_players)).all():
             raise BadScore(f"{planted} must hold player numbers from 0 to {campaign.n_players - 1}")
         wrong[numbers] = True
-    elif config is not None and config.game.kind == "retraining" and config.dataset.plant_flipped:
+    elif config is None or runs_unnamed_code(config):  # what was planted is known from the pictures alone
+        return None
+    elif config.game.kind == "retraining" and config.dataset.plant_flipped:
         from flows.players.load import load_planted
 
         dataset, truth = load_planted(config)

@@ -20,6 +20,7 @@ from flows.games.base import Evaluation
 from flows.games.trainer import own_code
 from flows.games.trainer.calls import ARGUMENTS, Called, Context, call, prepare
 from flows.games.user_rows import BadRows, UserRows, examples_of, read_rows
+from flows.runtime.trust import refuse_unnamed
 
 MODE = "function"
 WORDS = {
@@ -222,7 +223,7 @@ def from_config(config: CampaignConfig) -> Trainer:
     sources = {what: getattr(settings, what) or _own(module, what) for what in ("players", "targets")}
     functions = [given for given in sources.values() if given is not None and _is_function(given)]
     references = [settings.function, *([setup] if setup else []), *functions]
-    own_code.refuse_unnamed(references)
+    refuse_unnamed(references)
     folders = own_code.search_folders(references)
     game = Trainer(
         function=settings.function,

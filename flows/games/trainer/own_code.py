@@ -1,7 +1,6 @@
 """Code of the user's own: found without running it, imported only when they named it, and sent to other nodes.
 
-A campaign's folder may come from somebody else. What its configuration names is data until the user names it too, on
-the command line or in their own configuration file: `asked_by_folder` records such names, `load` refuses them.
+What only a campaign's folder names is refused (`flows.runtime.trust`).
 """
 
 from __future__ import annotations
@@ -12,69 +11,19 @@ import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, cast
 
 from flows.errors import CoterieError
-
-_asked: dict[str, tuple[str, str]] = {}  # reference -> (configuration key, folder); filled by the command line
+from flows.runtime.trust import refuse_unnamed
 
 
 class OwnCodeError(CoterieError):
     """Code of the user's own that cannot be found, imported or called as it is called here."""
 
     exit_code = 2
-
-
-class NotNamed(OwnCodeError):
-    """Code that a campaign's folder asks for and the user has not named."""
-
-
-# --- trust ---------------------------------------------------------------------------------------------------
-
-
-def asked_by_folder(folder: str, references: Mapping[str, str]) -> None:
-    """Record code that only a campaign's folder names: it is refused from now on in this process.
-
-    Parameters
-    ----------
-    folder
-        The campaign's folder, for the message.
-    references
-        Configuration key to package.module:name. An empty mapping clears the record.
-    """
-    _asked.clear()
-    _asked.update({reference: (key, folder) for key, reference in references.items()})
-
-
-def refuse_unnamed(references: Iterable[str]) -> None:
-    """Raise NotNamed where one of the references is named by a folder alone.
-
-    Parameters
-    ----------
-    references
-        package.module:name of each function that would run.
-
-    Raises
-    ------
-    NotNamed
-        Its message holds the settings that name them.
-    """
-    unnamed = [reference for reference in references if reference in _asked]
-    if unnamed:
-        folder = _asked[unnamed[0]][1]
-        settings = " ".join(f"{_asked[reference][0]}={reference}" for reference in unnamed)
-        raise NotNamed(
-            f"the campaign in {folder} asks to run {', '.join(unnamed)}. Code that a folder names is run only when you "
-            f"name it too: add {settings} to the command if you trust it"
-        )
-
-
-def is_unnamed(reference: str | None) -> bool:
-    """Whether only a campaign's folder names a function."""
-    return reference in _asked
 
 
 # --- finding -------------------------------------------------------------------------------------------------

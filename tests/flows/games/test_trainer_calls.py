@@ -16,8 +16,9 @@ from flows.cli.configuration import configuration
 from flows.games.table import full_identity, make_game, own_modules
 from flows.games.trainer.calls import Called, Context, call
 from flows.games.trainer.game import Trainer
-from flows.games.trainer.own_code import NotNamed, OwnCodeError, asked_by_folder, locate
+from flows.games.trainer.own_code import OwnCodeError, locate
 from flows.games.user_rows import BadRows, read_rows
+from flows.runtime.trust import NotNamed, asked_by_folder
 from tests.flows.games import own_trainer
 from tests.flows.games.own_trainer import N_PLAYERS, N_TARGETS
 

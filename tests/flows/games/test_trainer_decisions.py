@@ -12,7 +12,7 @@ from conf.schema import CampaignConfig
 from flows.brittleness import brittleness
 from flows.curate import curate
 from flows.games.table import UnknownGame
-from flows.games.trainer.own_code import asked_by_folder
+from flows.runtime.trust import asked_by_folder
 from flows.store.campaign import Campaign
 from flows.store.derived import about, read_derived
 from flows.verify import verify

@@ -78,6 +78,20 @@ def test_without_a_decision_the_page_names_the_command_that_makes_one(tmp_path: 
     assert "Lowest mean effect" in head and "Highest mean effect" in head
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("trainer", "coterie curate .*</code>\\s*decides what to keep, from the outputs alone"),
+     ("patches", "coterie certify .*</code>\\s*tests the strongest sets one by one")],
+)  # fmt: skip
+def test_the_command_named_is_one_that_the_game_can_run(tmp_path: Path, kind: str, command: str) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    content = json.loads((campaign.folder / "campaign.json").read_text())
+    content["identity"]["game"] = kind
+    (campaign.folder / "campaign.json").write_text(json.dumps(content))
+    head = render(Campaign(campaign.folder)).partition("</header>")[0]
+    assert re.search(command, head) and "trains models" not in head
+
+
 def test_the_first_screen_counts_and_shows_what_goes_what_stays_and_what_to_look_at(tmp_path: Path) -> None:
     campaign = make_campaign(tmp_path / "toy", n_audit=90)
     decide(campaign)

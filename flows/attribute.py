@@ -76,6 +76,11 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             plural(data.n_targets, "target"), len(data.pooled_ids), plural(len(data.fit_ids), "fit mask"),
             f"; {plural(data.n_left_out, 'row')} without a number left out" if data.n_left_out else "",
         )
+        if data.left_out_by:
+            log.warning(
+                "which models have no number depends on the players: among the masks that are left, %s. Effects of "
+                "such players, and interactions among them, describe these masks only", data.left_out_by,
+            )  # fmt: skip
         blocks = _analyse(config, data)
         blocks = assign_q_values(blocks, method=config.attribution.fdr_method)
         tables = _tables(blocks) | {"sets": _sets(blocks, config, data)}
@@ -88,6 +93,7 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "n_fit": len(data.fit_ids),
             "n_holdout": len(data.holdout_ids),
             "n_left_out": data.n_left_out,
+            "left_out_by": data.left_out_by,
             "n_explained": data.n_targets,
             "n_open": n_open,
             "n_interactions": tables["interactions"].num_rows,

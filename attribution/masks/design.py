@@ -30,6 +30,7 @@ NEARLY_SAME = 0.8  # |correlation| of two columns from which they are warned of 
 NAMED = 6  # players named in a message
 
 _structured = ContextVar("structured", default=False)
+_accepted = ContextVar("accepted", default=False)
 
 
 @contextmanager
@@ -45,6 +46,43 @@ def structured_masks() -> Iterator[None]:
 def masks_are_structured() -> bool:
     """Return whether the masks are those of a SPEX design (`structured_masks`)."""
     return _structured.get()
+
+
+@contextmanager
+def accepted_design() -> Iterator[None]:
+    """Leave the tests of a design out within the block.
+
+    For masks that were drawn independently and of which some have no output: the masks that remain may depend on each
+    other, which is no fault of the draw. Whoever accepts them says so (`dependence`)."""
+    token = _accepted.set(True)
+    try:
+        yield
+    finally:
+        _accepted.reset(token)
+
+
+def dependence(masks: Masks, alpha: float | Array, groups: Labels | None = None) -> str:
+    """Say how masks differ from independent inclusion at `alpha`.
+
+    Parameters
+    ----------
+    masks : (n_masks, n_players) bool
+    alpha : float or (n_masks,) float64
+    groups : (n_masks,) int64 or None
+        Row groups; None if every mask is one.
+
+    Returns
+    -------
+    str
+        What was seen, e.g. "players 0 and 1 are together in 36.2% of the masks"; empty if they do not differ.
+    """
+    sizes = masks.sum(axis=1)
+    own = np.arange(len(masks)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    try:
+        check_design(masks, alpha, own, bool((sizes == sizes[0]).all()))
+    except AttributionError as found:
+        return str(found).partition(": their inclusions")[0].partition(": players are not")[0].partition(". ")[0]
+    return ""
 
 
 def check_design(
@@ -85,7 +123,7 @@ def check_design(
     -----
     Few masks hold constant sums by chance; they are looked for among more than 2 n_players + 20 independent masks only.
     """
-    if _structured.get():
+    if _structured.get() or _accepted.get():
         return
     draws = effective_groups(None, groups)
     names = np.arange(masks.shape[1]) if players is None else players

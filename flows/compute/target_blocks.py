@@ -9,6 +9,7 @@ import numpy as np
 
 from attribution.analysis.block_tables import pooled_targets
 from attribution.analysis.target_ids import classes_of_means
+from attribution.masks.design import dependence
 from attribution.masks.running_variance import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.compute.work import AnalysisJob, TargetBlock
@@ -69,6 +70,9 @@ class TargetBlocks:
         if self.has_replicates:
             self._seen["holdout", 1] = self._survey("holdout", 1)
         self.chosen = most_variable(fit.variance, self.settings.n_targets)
+        self.left_out_by = ""  # how the masks without a number make those that are left depend on each other
+        if self.n_left_out and spex_design(config, campaign.n_players) is None:
+            self.left_out_by = dependence(self.fit_masks, campaign.alphas_of(self.fit_ids), self.groups)
 
     def _survey(self, role: str, replicate: int) -> _Survey:
         moments, left_out = RunningVariance(self.campaign.n_targets), 0
@@ -131,6 +135,7 @@ class TargetBlocks:
                 "sampler": config.sampler.kind,
                 **({} if design is None else {"settings": {"spex": design}}),
             },
+            accepted=bool(self.left_out_by),
         )
 
     def _spread(self, count: int) -> np.ndarray:

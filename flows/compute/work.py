@@ -81,12 +81,15 @@ class AnalysisJob:
         (n_fit,) label of rows that must share a fold, or None.
     settings
         Further keyword arguments of `attribution.analysis.block_tables.analyse_targets`.
+    accepted
+        Whether masks that depend on each other are analysed all the same, because some of them have no number.
     """
 
     fit_masks: PackedMasks
     holdout_masks: PackedMasks | None
     groups: np.ndarray | None
     settings: dict[str, Any]
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,11 @@ def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
         Without q-values: the driver assigns them over all blocks.
     """
     from attribution.analysis.block_tables import analyse_targets
-    from attribution.masks.design import structured_masks
+    from attribution.masks.design import accepted_design, structured_masks
 
     # Inclusions of a SPEX design depend on each other; the scores' estimators would refuse them.
     is_design = job.settings.get("settings", {}).get("spex") is not None
-    with structured_masks() if is_design else nullcontext():
+    with structured_masks() if is_design else accepted_design() if job.accepted else nullcontext():
         return analyse_targets(
             job.fit_masks.unpack(),
             block.fit_outputs,

@@ -244,6 +244,8 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     masks = f"{text.count(analysis.get('n_fit'))} fitted on, {text.count(analysis.get('n_holdout'))} held out"
     if analysis.get("n_left_out"):
         masks += f", {text.count(analysis['n_left_out'])} excluded because training failed or diverged"
+    if analysis.get("left_out_by"):
+        masks += f"; which ones depends on the players: among the masks that are left, {analysis['left_out_by']}"
     method = str(analysis.get("fdr_method") or "")
     family = "one family for the campaign"
     if analysis.get("family_size"):

@@ -19,7 +19,7 @@ from flows.store.history import runs
 LISTED = 50
 
 
-def run_audit(where: str, overrides: list[str], sample: int, seed: int, to_repair: bool) -> None:
+def run_audit(where: str, overrides: list[str], sample: int, seed: int, with_repair: bool) -> None:
     """Audit, list what was found, and repair if asked to.
 
     Parameters
@@ -32,7 +32,7 @@ def run_audit(where: str, overrides: list[str], sample: int, seed: int, to_repai
         Models to train again; none where no run is on record.
     seed : int
         Seed of the sample.
-    to_repair : bool
+    with_repair : bool
         Set broken files aside.
 
     Raises
@@ -63,12 +63,14 @@ def run_audit(where: str, overrides: list[str], sample: int, seed: int, to_repai
         f"{report.n_fragments:,} fragments and {report.n_rows:,} rows of outputs read, {report.n_retrained} models "
         f"trained again: {len(report.findings)} faults ({time.monotonic() - began:.1f} s)"
     )
-    aside = repair(campaign, report) if to_repair else None
+    aside = repair(campaign, report) if with_repair else None
     if aside is not None:
         console.print(f"set aside in {aside}; `coterie run {campaign.folder}` makes what is missing now")
     if report.findings:
         remedy = (
-            "Run the campaign again" if to_repair else f"`coterie audit {campaign.folder} --repair` sets broken files aside"
+            "Run the campaign again"
+            if with_repair
+            else f"`coterie audit {campaign.folder} --repair` sets broken files aside"
         )
         raise AuditFailed(f"{len(report.findings)} faults in {campaign.folder}. {remedy}")
 

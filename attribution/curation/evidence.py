@@ -58,6 +58,8 @@ class Evidence:
         called wrong.
     names
         What the owner calls each player; numbers when empty.
+    group_sizes
+        (n,) examples of each player; None for one each.
     """
 
     player_classes: NDArray[np.int64]
@@ -74,6 +76,7 @@ class Evidence:
     features: Array | None = None
     labels: LabelCheck | None = None
     names: Sequence[str] = ()
+    group_sizes: NDArray[np.int64] | None = None
 
     @property
     def objective(self) -> Surrogate | Coverage:
@@ -98,7 +101,8 @@ class CurationRules:
     replaceable
         See `redundancy.replaceability`.
     drop_redundant
-        Whether, without a budget, players go whose effect another one has as well.
+        Whether, without a budget, players go whose effect another one has as well. A group of several examples is put
+        up for review instead: that its sum is replaced does not make each of its examples replaceable.
     n_keep
         The budget; None for the rules alone.
     least

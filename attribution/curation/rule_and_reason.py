@@ -52,6 +52,7 @@ class Reasons:
         self.evidence, self.rules, self.harm_q, self.near = evidence, rules, harm_q, near
         self.accused, self.n_hurt, self.n_explained, self.clusters = accused, n_hurt, n_explained, clusters
         classes = evidence.player_classes
+        self._sizes = np.ones(len(classes), np.int64) if evidence.group_sizes is None else evidence.group_sizes
         self.conflict: dict[int, list[int]] = {}
         for test in evidence.look_alikes:
             for player in test.players:
@@ -76,6 +77,14 @@ class Reasons:
             self._drop(decision, solution, harmful)
         elif player in self.conflict:
             decision.decision, decision.rule, decision.reason = "review", "label_conflict", self._conflict(player)
+        elif solution is None and self.rules.drop_redundant and self._is_replaced_group(decision):
+            count = int(self._sizes[player])
+            decision.decision = "review"
+            self._redundant(
+                decision,
+                f"That does not make each of its {count} examples replaceable: they are kept. Decide about them one by "
+                "one (`coterie refine`), or set a budget.",
+            )
         elif harmful:
             decision.decision, decision.rule = "review", "harmful"
             decision.reason = (
@@ -89,7 +98,13 @@ class Reasons:
         player = decision.player
         if decision.protected_by or (player in self.conflict and decision.stands_in < 0):
             return False
-        return bool(self.accused[player]) or (self.rules.drop_redundant and decision.stands_in >= 0)
+        if self.accused[player]:
+            return True
+        return self.rules.drop_redundant and decision.stands_in >= 0 and not self._is_replaced_group(decision)
+
+    def _is_replaced_group(self, decision: Decision) -> bool:
+        """Whether the player is a group of several examples whose effect another player has as well."""
+        return decision.stands_in >= 0 and bool(self._sizes[decision.player] > 1)
 
     def _drop(self, decision: Decision, solution: Solution | None, harmful: bool) -> None:
         player = decision.player
@@ -123,11 +138,13 @@ class Reasons:
     def _objective(self) -> str:
         return "the utility" if self.evidence.coverage is None else "the expected correctness over all targets"
 
-    def _redundant(self, decision: Decision) -> None:
+    def _redundant(self, decision: Decision, kept: str = "") -> None:
+        """Say what replaces a player, and why that one stays; kept: said in place of the latter."""
         player, other = decision.player, decision.stands_in
         edge = self.clusters[decision.cluster].stands_in[player]
         larger, smaller = (_points(self.evidence.overall.effect[who]) for who in (other, player))
-        kept = f"{_capital(self.name(other))} is kept because its own effect is larger ({larger} against {smaller})."
+        stays = f"{_capital(self.name(other))} is kept because its own effect is larger ({larger} against {smaller})."
+        kept = kept or stays
         if edge.rows:
             decision.rule = "redundant"
             rows = self.evidence.interactions

@@ -23,7 +23,7 @@ from conf.schema import CampaignConfig
 from flows.decisions.features import player_features
 from flows.decisions.standard_units import scaled_interactions, standardized
 from flows.store.campaign import Campaign, TrainingPairs, digest
-from flows.store.examples import player_classes, player_names, target_classes
+from flows.store.examples import player_classes, player_names, player_sizes, target_classes
 from flows.store.faithfulness import read_faithfulness
 from flows.store.learnability import require_learnt
 from flows.store.roles import count_rows
@@ -299,6 +299,7 @@ def gather(config: CampaignConfig, campaign: Campaign, dataset: Dataset | None) 
         look_alikes=alike,
         coverage=coverage,
         names=player_names(campaign),
+        group_sizes=player_sizes(campaign),
         features=player_features(config, campaign, dataset) if dataset is not None and by_features else None,
     )
 

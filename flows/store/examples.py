@@ -203,6 +203,21 @@ def player_names(campaign: Campaign) -> list[str]:
     return names
 
 
+def player_sizes(campaign: Campaign) -> np.ndarray:
+    """Count the training examples of each player.
+
+    Parameters
+    ----------
+    campaign : Campaign
+
+    Returns
+    -------
+    (n_players,) int64
+    """
+    players = campaign.read("examples", ["player"])["player"].to_numpy()
+    return np.bincount(players[players >= 0], minlength=campaign.n_players)
+
+
 def target_names(campaign: Campaign) -> list[str]:
     """Return what the owner calls each target.
 

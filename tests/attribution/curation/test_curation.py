@@ -100,6 +100,21 @@ def test_rules_alone_drop_the_copy_and_the_wrong_label_and_protect_the_synergy(c
     assert (of[9].decision, of[9].rule) == ("keep", "worth")
 
 
+def test_a_group_of_examples_that_another_replaces_is_looked_at_and_dropped_by_a_budget_only(checked: Evidence) -> None:
+    sizes = np.full(10, 12)
+    sizes[9] = 1
+    groups = replace(checked, group_sizes=sizes, look_alikes=())
+    found = curate(groups, CurationRules())
+    decision = found.decisions[2]
+    assert (decision.decision, decision.rule, decision.stands_in) == ("review", "redundant", 0) and found.keep[2]
+    assert decision.reason.endswith(
+        "That does not make each of its 12 examples replaceable: they are kept. Decide about them one by one "
+        "(`coterie refine`), or set a budget."
+    )
+    assert curate(replace(groups, group_sizes=np.ones(10, np.int64)), CurationRules()).decisions[2].decision == "drop"
+    assert any(d.decision == "drop" for d in curate(groups, CurationRules(n_keep=5)).decisions)
+
+
 def test_a_label_among_the_most_doubtful_is_called_wrong_where_its_presence_lowers_the_utility(
     checked: Evidence,
 ) -> None:

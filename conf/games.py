@@ -9,7 +9,11 @@ from pydantic import Field, field_validator
 from conf.section import Section
 
 # Games that bring their own data: the sections `dataset` and `recipe` do not concern them, nor their identity.
-WITHOUT_IMAGES: frozenset[str] = frozenset({"trainer", "recorded", "patches", "components"})
+WITHOUT_IMAGES: frozenset[str] = frozenset({"trainer", "value", "recorded", "patches", "components"})
+# Games that are a function of the user's own (game.function), with rows of players and targets.
+OWN_FUNCTION: frozenset[str] = frozenset({"trainer", "value"})
+# Games of one fixed model or function: a mask has one output.
+FIXED: frozenset[str] = frozenset({"value", "patches", "components"})
 
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
@@ -21,13 +25,14 @@ class GameConfig(Section):
         default="retraining",
         min_length=1,
         description="The game's name: retraining trains one model per mask; trainer calls a function of your own; "
-        "patches and components mask one fixed model.",
+        "value calls one that is given many masks; patches and components mask one fixed model.",
     )
     function: str | None = Field(
         default=None,
         pattern=_FUNCTION,
-        description="For game.kind=trainer: the function called for every mask, package.module:name, with the "
-        "arguments (indices, seed, context); it returns one number a target.",
+        description="The function of your own, package.module:name. game.kind=trainer calls it for every mask as "
+        "function(indices, seed, context): one number a target; game.kind=value for many masks as function(masks, "
+        "context): a row a mask, a column a target.",
     )
     setup: str | None = Field(
         default=None,

@@ -85,9 +85,8 @@ def _not_deterministic(game: Trainer, once: dict[str, Any], twice: dict[str, Any
     if list(once["status"]) == list(twice["status"]) and not (apart > 0).any():
         return ""
     return (
-        f"{game.function} is not deterministic in its seed: two calls with one mask and one seed differ by up to "
-        f"{np.nanmax(apart, initial=0.0):.3g} here. Draw all its random numbers from the seed that it is given; until "
-        "then an audit cannot check its rows"
+        f"{game.function} {game.when_two_calls_differ.format(f'{np.nanmax(apart, initial=0.0):.3g}')}; until then an "
+        "audit cannot check its rows"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conf.games import OWN_FUNCTION
 from conf.schema import CampaignConfig, identity_settings
 from flows.cli.stage_states import StageState, survey
 from flows.compute import ray_cluster as cluster
@@ -68,7 +69,7 @@ def _drive(stage: str, config: CampaignConfig, dry_run: bool, where: str) -> Non
     chosen = list(states.values()) if stage == "campaign" else [states[stage]]
     campaign = Campaign(config.campaign.folder)
     evaluating = stage in ("campaign", "plan", "retrain")
-    if evaluating or config.game.kind != "trainer":
+    if evaluating or config.game.kind not in OWN_FUNCTION:
         evaluates = evaluating and any(states[name].todo for name in ("plan", "retrain"))
         check_data(config, campaign, evaluates, dry_run)
     if dry_run:
@@ -322,7 +323,7 @@ def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> No
 
     Raises what the stage itself would raise.
     """
-    if config.game.kind == "trainer" and stage != "curate":
+    if config.game.kind in OWN_FUNCTION and stage != "curate":
         from flows.games.table import full_identity, make_game
 
         campaign.check_identity(full_identity(config, make_game(config)))

@@ -26,6 +26,7 @@ GAMES: dict[str, str] = {
     "retraining": "flows.games.retraining:from_config",
     "recorded": "flows.games.recorded:from_config",
     "trainer": "flows.games.trainer.game:from_config",
+    "value": "flows.games.value:from_config",
     "patches": "flows.games.lenses:from_config",
     "components": "flows.games.lenses:from_config",
 }
@@ -104,8 +105,8 @@ def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence
 def runs_unnamed_code(config: CampaignConfig) -> bool:
     """Whether making or evaluating this configuration's game would run a function that only a folder names."""
     game = config.game
-    named = {"retraining": config.dataset.source, "trainer": game.function, "patches": game.model,
-             "components": game.model}  # fmt: skip
+    named = {"retraining": config.dataset.source, "trainer": game.function, "value": game.function,
+             "patches": game.model, "components": game.model}  # fmt: skip
     return trust.is_unnamed(named.get(game.kind))
 
 
@@ -113,6 +114,7 @@ def own_modules(config: CampaignConfig) -> tuple[Path, ...]:
     """Return the packages and modules of the user's own that evaluating a configuration needs on every node."""
     of_game = {
         "trainer": [config.game.function, config.game.setup],
+        "value": [config.game.function, config.game.setup],
         "recorded": [config.game.function, config.game.setup],
         "patches": [config.game.model],
         "components": [config.game.model],

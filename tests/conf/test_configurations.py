@@ -35,6 +35,7 @@ def small(name: str, folder: Path, pictures: dict[str, Path]) -> CampaignConfig:
         "images": (f"dataset.path={pictures['folder']}",),
         "quickstart_planted": ("dataset.n_train=32",),
         "trainer": ("game.function=tests.flows.games.own_trainer:train",),
+        "value": ("game.function=tests.flows.games.own_value:value",),
     }
     here = ("compute.device=cpu", "compute.gpus_per_shard=0", "campaign.n_fit=24", "campaign.n_replicates=0")
     return toy(folder, *source.get(name, ()), *here, "recipe.epochs=0.01", "attribution.n_targets=1", name=name)

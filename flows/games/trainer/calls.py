@@ -1,4 +1,7 @@
-"""Calls of the user's function on a node: set up once a process, one call a mask, every fault a row of its own."""
+"""Calls of the user's function on a node: set up once a process, one call a mask (of a value function many masks).
+
+Every fault is a row of its own.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from flows.games.trainer.own_code import OwnCodeError, check_arguments, load
+from flows.runtime.wording import plural
 
 ARGUMENTS = ("indices", "seed", "context")
 GRACE_SECONDS = 30.0  # after its time limit, a call that does not react ends with its process
@@ -83,7 +87,7 @@ class TimeLimit(Exception):
 
 
 def prepare(
-    function: str, setup: str | None, folders: tuple[str, ...], version: str
+    function: str, setup: str | None, folders: tuple[str, ...], version: str, arguments: tuple[str, ...] = ARGUMENTS
 ) -> tuple[Callable[..., Any], Any]:
     """Import the function and run its setup, once a process.
 
@@ -95,6 +99,8 @@ def prepare(
         Where the driver found them.
     version
         Digest of the source: another one is set up again.
+    arguments
+        What the function is called with.
 
     Returns
     -------
@@ -110,7 +116,7 @@ def prepare(
     key = (function, setup, version)
     if key not in _ready:
         called = load(function, "game.function", folders)
-        check_arguments(called, "game.function", function, ARGUMENTS)
+        check_arguments(called, "game.function", function, arguments)
         data = None
         if setup is not None:
             make = load(setup, "game.setup", folders)
@@ -157,17 +163,58 @@ def call(
             returned = function(indices, seed, context)
         outputs, score = _numbers(returned, context.n_targets)
     except Exception as error:  # the user's code: its row records whatever it is
-        reason = f"{type(error).__name__}: {_first_line(error)}"
-        log = f"host {socket.gethostname()}, seed {seed}, {len(indices)} rows\n{traceback.format_exc()}"
-        if isinstance(error, _Refused):
-            reason, log = str(error), ""
-        return Called(np.full(context.n_targets, np.nan), math.nan, "failed", reason, log, time.monotonic() - began)
+        return _failed(error, f"seed {seed}, {len(indices)} rows", context, time.monotonic() - began)
+    return _ended(outputs, score, time.monotonic() - began)
+
+
+def call_on_masks(
+    function: Callable[..., Any], masks: np.ndarray, context: Context, seconds: float | None = None
+) -> list[Called]:
+    """Call the user's value function once for many masks.
+
+    Parameters
+    ----------
+    function
+        Called as function(masks, context).
+    masks
+        (n_masks, n_rows) bool, a column for each row of the players' table.
+    context
+        See `Context`.
+    seconds
+        Longest time of the call.
+
+    Returns
+    -------
+    list of Called
+        One a mask; an exception is that of all of them.
+    """
+    began = time.monotonic()
+    try:
+        with _limited(seconds):
+            returned = function(masks, context)
+        outputs = _table(returned, len(masks), context.n_targets)
+    except Exception as error:  # the user's code: its rows record whatever it is
+        each = (time.monotonic() - began) / len(masks)
+        return [_failed(error, plural(len(masks), "mask"), context, each)] * len(masks)
+    each = (time.monotonic() - began) / len(masks)
+    return [_ended(row, math.nan, each) for row in outputs]
+
+
+def _failed(error: Exception, what: str, context: Context, seconds: float) -> Called:
+    reason = f"{type(error).__name__}: {_first_line(error)}"
+    log = f"host {socket.gethostname()}, {what}\n{traceback.format_exc()}"
+    if isinstance(error, _Refused):
+        reason, log = str(error), ""
+    return Called(np.full(context.n_targets, np.nan), math.nan, "failed", reason, log, seconds)
+
+
+def _ended(outputs: np.ndarray, score: float, seconds: float) -> Called:
+    """A call that returned; diverged where an output is no number that a table can hold."""
     bad = np.flatnonzero(~np.isfinite(outputs) | (np.abs(outputs) > np.finfo(np.float32).max))
-    taken = time.monotonic() - began
     if len(bad):
         reason = f"output {int(bad[0])} is {outputs[bad[0]]:g} ({len(bad)} of {len(outputs)} are not finite)"
-        return Called(np.full(len(outputs), np.nan), math.nan, "diverged", reason, "", taken)
-    return Called(outputs, score, "ok", "", "", taken)
+        return Called(np.full(len(outputs), np.nan), math.nan, "diverged", reason, "", seconds)
+    return Called(outputs, score, "ok", "", "", seconds)
 
 
 class _Refused(ValueError):
@@ -194,6 +241,22 @@ def _numbers(returned: Any, n_targets: int) -> tuple[np.ndarray, float]:
             f"({n_targets},) is expected"
         )
     return outputs.reshape(-1).astype(np.float64), score
+
+
+def _table(returned: Any, n_masks: int, n_targets: int) -> np.ndarray:
+    """(n_masks, n_targets) float64 of what a value function returned; with one target also (n_masks,)."""
+    expected = f"({n_masks}, {n_targets})" + (f" or ({n_masks},)" if n_targets == 1 else "")
+    if returned is None:
+        raise _Refused(f"the function returned None; it must return outputs of shape {expected}")
+    outputs = _array(returned)
+    if outputs.dtype.kind not in "fiub":
+        raise _Refused(f"the function returned {_describe(returned)}; it must return numbers of shape {expected}")
+    if outputs.shape != (n_masks, n_targets) and not (n_targets == 1 and outputs.shape == (n_masks,)):
+        raise _Refused(
+            f"the function returned outputs of shape {tuple(outputs.shape)} for {plural(n_masks, 'mask')} and "
+            f"{plural(n_targets, 'target')}, so {expected} is expected"
+        )
+    return outputs.reshape(n_masks, n_targets).astype(np.float64)
 
 
 def _array(value: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ WORDS = {
     "training picture": "example", "test picture": "target", "audit picture": "audit example", "picture": "example",
 }  # fmt: skip
 Judged = Literal["targets", "audit"]
+Made = TypeVar("Made", bound="Trainer")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Trainer:
     judged: Judged = "targets"
 
     deterministic = False
+    kind: ClassVar[str] = "trainer"
+    arguments: ClassVar[tuple[str, ...]] = ARGUMENTS
+    when_two_calls_differ: ClassVar[str] = (
+        "is not deterministic in its seed: two calls with one mask and one seed differ by up to {} here. Draw all its "
+        "random numbers from the seed that it is given"
+    )
 
     @property
     def name(self) -> str:
@@ -120,7 +127,7 @@ class Trainer:
     @cached_property
     def _identity(self) -> dict[str, Any]:
         return {
-            "game": "trainer",
+            "game": self.kind,
             "game.function": self.function,
             "game.setup": self.setup,
             "game.source": self.source,
@@ -142,7 +149,7 @@ class Trainer:
     def check(self) -> None:
         """Import the function and compare its arguments. Raises OwnCodeError or NotNamed."""
         found = own_code.load(self.function, "game.function", self.folders)
-        own_code.check_arguments(found, "game.function", self.function, ARGUMENTS)
+        own_code.check_arguments(found, "game.function", self.function, self.arguments)
         if self.setup is not None:
             made = own_code.load(self.setup, "game.setup", self.folders)
             own_code.check_arguments(made, "game.setup", self.setup, ())
@@ -215,6 +222,24 @@ def from_config(config: CampaignConfig) -> Trainer:
     BadRows
         When players or targets cannot be read.
     """
+    return make(Trainer, config)
+
+
+def make(kind: type[Made], config: CampaignConfig) -> Made:
+    """Make a game of a function of the user's own, as `from_config`.
+
+    Parameters
+    ----------
+    kind
+        `Trainer` or a subclass.
+    config
+        Its section `game`.
+
+    Returns
+    -------
+    Trainer
+        Of that class.
+    """
     settings = config.game
     if settings.function is None:
         raise own_code.OwnCodeError("game.function is required: package.module:name of the function to call")
@@ -225,7 +250,7 @@ def from_config(config: CampaignConfig) -> Trainer:
     references = [settings.function, *([setup] if setup else []), *functions]
     refuse_unnamed(references)
     folders = own_code.search_folders(references)
-    game = Trainer(
+    game = kind(
         function=settings.function,
         setup=setup,
         players=_rows("players", sources["players"], module, folders, settings.group_by),
@@ -287,4 +312,3 @@ def _rows(
     except Exception as error:  # the user's code
         raise own_code.OwnCodeError(f"game.{what}={given} raised {type(error).__name__}: {error}") from error
     return read_rows(what, returned, group_by)
-

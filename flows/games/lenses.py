@@ -35,9 +35,16 @@ MODELS = {
 }
 # What the report calls players and targets.
 WORDS = {
-    "patches": {"training picture": "region", "test picture": "image", "audit picture": "unseen image"},
-    "components": {"training picture": "component", "test picture": "image", "audit picture": "unseen image"},
+    "patches": {
+        "training picture": "region", "training example": "region", "test picture": "image",
+        "audit picture": "unseen image",
+    },
+    "components": {
+        "training picture": "component", "training example": "component", "test picture": "image",
+        "audit picture": "unseen image",
+    },
 }
+IMAGE_NAMES = {"target": "image", "audit": "unseen image"}
 PICTURE = 64  # pixels of the longer side of a player's picture
 
 
@@ -96,8 +103,8 @@ class Lens:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The model's classes by number, then the one class that all players have."""
-        return (*map(str, range(self._n_classes)), WORDS[self.kind]["training picture"])
+        """The model's classes by number, then the name of none, which players have."""
+        return (*map(str, range(self._n_classes)), "")
 
     @property
     def _n_classes(self) -> int:
@@ -156,7 +163,7 @@ class Lens:
         parts = (("target", images, self.labels), ("audit", self.audit_images, self.audit_labels))
         for split, pictures, labels in parts:
             for number, (image, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
-                row = {"split": split, "position": number, "name": f"{split} {number}", "label": label, "player": -1}
+                row = {"split": split, "position": number, "name": f"{IMAGE_NAMES[split]} {number}", "label": label, "player": -1}
                 rows.append({**row, "class_name": names[label], "image": png(_shown(image, low, high))})
         columns = {name: [row.get(name) for row in rows] for name in schemas.EXAMPLES.names}
         columns["source_index"] = [row["position"] for row in rows]

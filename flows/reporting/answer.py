@@ -68,7 +68,8 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
     """Return the first screen's content."""
     words = Wording.of(campaign.meta)
     try:
-        found = campaign_learnability(campaign) if campaign.meta.get("margins", True) else None
+        asked = campaign.meta.get("margins", True) and not is_fixed(campaign)
+        found = campaign_learnability(campaign) if asked else None
     except (IncompleteCampaign, AttributionError):
         found = None  # no model of role fit is trained, or there is nothing to score it on
     counts = Counter(view.decision for view in players)
@@ -206,6 +207,11 @@ def _sure(tried: Experiments, decided: bool, n_players: int, margins: bool) -> t
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
     n = data.outcomes["ok"]
+    if is_fixed(campaign):
+        return (
+            f"{plural(n, 'mask')}, each with a random part of the training pictures, evaluated by one fixed model: nothing "
+            "was trained. Outputs are exact; intervals and tests are about which masks were drawn."
+        )
     text = f"{plural(n, 'model')} were trained, each on a random part of the training pictures."
     if is_recorded(campaign):
         text = f"{plural(n, 'recorded row')}, each of a random part of the training pictures; coterie trained nothing."
@@ -259,6 +265,11 @@ def _kind(campaign: Campaign) -> str:
     """game.kind of a campaign."""
     identity = campaign.meta.identity
     return str(identity.get("game.kind") or identity.get("game") or "retraining")
+
+
+def is_fixed(campaign: Campaign) -> bool:
+    """Whether one fixed model is looked at, so that a mask has one output and nothing is trained."""
+    return bool(campaign.meta.get("deterministic"))
 
 
 def effect_words(effect: Estimate, decided: bool) -> str:

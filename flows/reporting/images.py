@@ -67,7 +67,8 @@ class Gallery:
         self._splits = columns["split"]
         self._names, self._groups = examples["name"].to_pylist(), examples["group"].to_pylist()
         self._side = MAX_SIDE if examples.num_rows <= MANY else SIDE_OF_MANY
-        self._class_names = list(class_names)
+        # The one class of a game without classes has no name that a reader would want.
+        self._class_names = [""] if list(class_names) == ["all"] else list(class_names)
         self._players: dict[int, list[int]] = {}
         self._targets: dict[int, int] = {}
         for row, (split, position, player) in enumerate(
@@ -106,7 +107,7 @@ class Gallery:
             max(0, len(rows) - MEMBERS_SHOWN) if shown else 0,
             name,
             class_name,
-            f"{kind}, class {class_name}",
+            f"{kind}, class {class_name}" if class_name else kind,
             shown,
             "" if shown else self._text(rows),
             tuple(row for row in rows if self._has_image[row])[:SHEET_SHOWN] if len(rows) > MEMBERS_SHOWN else (),
@@ -128,7 +129,7 @@ class Gallery:
             class_name = "" if row is None else self.class_name(self._labels[row])
             noun = self._words("test picture")
             name = str((None if row is None else self._names[row]) or f"test {self._fallback} {target}")
-            alt = f"{noun} {name}, class {class_name}"
+            alt = f"{noun} {name}, class {class_name}" if class_name else f"{noun} {name}"
         elif (label := class_of_mean(target)) is None:
             meant = self._round_of_classes()
             name, class_name = self._words("Mean of all test pictures"), "all classes"

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from flows.errors import StoreError
 from flows.reporting import text as text
-from flows.reporting.answer import answer, is_recorded
+from flows.reporting.answer import answer, is_fixed, is_recorded
 from flows.reporting.browse import PLAYERS_LISTED, browse_data
 from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.reporting.experiments import read_experiments
@@ -94,6 +94,8 @@ def _build(
         n_listed=min(len(players), PLAYERS_LISTED),
         findings=inspection(campaign),
         noun="group" if data.gallery.has_groups else words("picture"),
+        players_noun=words("training picture") if not data.gallery.has_groups else "training group",
+        fixed_model=is_fixed(campaign),
         class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),
         arm_names=ARM_NAMES,
         removal_svg=removal_curve(tried.own_network),
@@ -101,7 +103,7 @@ def _build(
         symbols=_Late(lambda: Markup("").join(data.gallery.symbols)),
         script=Markup(words.script((TEMPLATES / "browse.js.j2").read_text(encoding="utf-8"))),
         headline=headline,
-        lede=lede,
+        lede=words(lede),
         tiles=_tiles(data, campaign),
         kind_shares=[(kind, data.kinds[kind]) for kind in text.KINDS if data.kinds.get(kind)],
         verdict=lambda item: tried.verdicts.get((item.target, item.players)),
@@ -184,15 +186,18 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
     tiles = [
         (
             text.count(outcomes["ok"]),
-            "rows recorded" if is_recorded(campaign) else "models trained",
+            "rows recorded" if is_recorded(campaign)
+            else "masks evaluated" if is_fixed(campaign)
+            else "models trained",
             ", ".join(lost) if lost else "none diverged or failed",
         ),
     ]
     if not is_recorded(campaign):
-        tiles.append((text.seconds(data.seconds_per_model), "per model", together))
+        what = ("per mask", "wall-clock time of one worker") if is_fixed(campaign) else ("per model", together)
+        tiles.append((text.seconds(data.seconds_per_model), *what))
     chance = (
         f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"
-        if data.meta.get("class_names")
+        if data.meta.get("class_names") and not is_fixed(campaign)
         else ""
     )
     mean = {
@@ -211,7 +216,7 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
         tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
     ceiling = data.median("none", "noise_ceiling")
     remark = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
-    if campaign.meta.get("deterministic"):
+    if is_fixed(campaign):
         tiles.append(("exact", "outputs", "a mask has one output; intervals are over masks"))
     else:
         tiles.append((text.fixed(ceiling), "noise ceiling", remark))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from flows.store.meta import CampaignMeta
 
 # The longest phrase first; each also with a capital, and with an s behind it.
-PHRASES = ("training picture", "test picture", "audit picture", "picture")
+PHRASES = ("training picture", "training example", "test picture", "audit picture", "picture")
 _NOT_PROSE = re.compile(r"(?s)(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|<[^>]*>)")
 _QUOTED = re.compile(r'"[^"]*"')
 
@@ -41,6 +41,9 @@ class Wording:
             word = self.words.get(phrase)
             if word is not None:
                 found = phrase.replace(" ", r"\s+")
+                article = "an" if word[0] in "aeiou" else "a"
+                text = re.sub(rf"\ban?(\s+){found}\b", rf"{article}\1{word}", text)
+                text = re.sub(rf"\bAn?(\s+){found}\b", rf"{article.capitalize()}\1{word}", text)
                 text = re.sub(rf"\b{found}(s?)\b", rf"{word}\1", text)
                 text = re.sub(rf"\b{found.capitalize()}(s?)\b", rf"{word[0].upper()}{word[1:]}\1", text)
         return text

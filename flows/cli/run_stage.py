@@ -295,8 +295,7 @@ def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: st
     campaign = Campaign(config.campaign.folder)
     if not campaign.exists:
         raise IncompleteCampaign(
-            f"there is no campaign in {campaign.folder}. Run `coterie run {where}` first, or name another "
-            "folder"
+            f"there is no campaign in {campaign.folder}. Run `coterie run {where}` first, or name another folder"
         )
     if stage != "curate":
         require_evaluation(config, f"`coterie {stage}`", accepts_trainer=stage == "certify")

@@ -36,11 +36,15 @@ MODELS = {
 # What the report calls players and targets.
 WORDS = {
     "patches": {
-        "training picture": "region", "training example": "region", "test picture": "image",
+        "training picture": "region",
+        "training example": "region",
+        "test picture": "image",
         "audit picture": "unseen image",
     },
     "components": {
-        "training picture": "component", "training example": "component", "test picture": "image",
+        "training picture": "component",
+        "training example": "component",
+        "test picture": "image",
         "audit picture": "unseen image",
     },
 }
@@ -163,7 +167,8 @@ class Lens:
         parts = (("target", images, self.labels), ("audit", self.audit_images, self.audit_labels))
         for split, pictures, labels in parts:
             for number, (image, label) in enumerate(zip(pictures, labels.tolist(), strict=True)):
-                row = {"split": split, "position": number, "name": f"{IMAGE_NAMES[split]} {number}", "label": label, "player": -1}
+                row = {"split": split, "position": number, "label": label, "player": -1}
+                row["name"] = f"{IMAGE_NAMES[split]} {number}"
                 rows.append({**row, "class_name": names[label], "image": png(_shown(image, low, high))})
         columns = {name: [row.get(name) for row in rows] for name in schemas.EXAMPLES.names}
         columns["source_index"] = [row["position"] for row in rows]

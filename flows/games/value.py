@@ -18,7 +18,8 @@ from flows.games.trainer.calls import Context, call_on_masks, prepare
 from flows.games.trainer.game import Trainer, make
 
 WORDS = {
-    "training picture": "player", "training example": "player", "test picture": "target", "audit picture": "audit target", "picture": "player",
+    "training picture": "player", "training example": "player", "test picture": "target",
+    "audit picture": "audit target", "picture": "player",
 }  # fmt: skip
 
 

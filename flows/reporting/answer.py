@@ -209,8 +209,8 @@ def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> 
     n = data.outcomes["ok"]
     if is_fixed(campaign):
         return (
-            f"{plural(n, 'mask')}, each with a random part of the training pictures, evaluated by one fixed model: nothing "
-            "was trained. Outputs are exact; intervals and tests are about which masks were drawn."
+            f"{plural(n, 'mask')}, each with a random part of the training pictures, evaluated by one fixed model: "
+            "nothing was trained. Outputs are exact; intervals and tests are about which masks were drawn."
         )
     text = f"{plural(n, 'model')} were trained, each on a random part of the training pictures."
     if is_recorded(campaign):

@@ -16,7 +16,8 @@ from conf.schema import CampaignConfig
 from flows.audit.fragments import audit
 from flows.compute.ray_cluster import Cluster
 from flows.games.table import make_game, runs_unnamed_code, trust_what_is_named
-from flows.games.trainer.own_code import NotNamed, OwnCodeError
+from flows.games.trainer.own_code import OwnCodeError
+from flows.runtime.trust import NotNamed
 from flows.store.campaign import Campaign
 from tests.flows.games.own_value import N_PLAYERS, N_TARGETS, REDUNDANT, SYNERGY, outputs_of
 from tests.flows.toy import ROOT, run_stages

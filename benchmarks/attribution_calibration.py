@@ -6,10 +6,11 @@
 
 Every simulated campaign has main effects that dominate and noise drawn as whole rows of a real campaign's
 residuals, so that targets are correlated as they really are. `null` plants nothing; `saturated` bends the sum of main
-effects, so that every pair interacts and none is specific; `planted` plants pairs and
-triples that share no player; `copies` plants what pairs lead to: three clusters of three copies (pairs and triple of
-one size) and, to lead astray, three chains of two pairs without a triple. One line of JSON per simulation is appended
-to the results file and finished ones are not repeated; the table of what the file holds is printed in Markdown.
+effects, so that every pair interacts and none is specific; `planted` plants pairs and triples that share no player,
+`mixed` does so on a quarter of the targets; `copies` plants what pairs lead to: three clusters of three copies (pairs
+and triple of one size) and, to lead astray, three chains of two pairs without a triple. One line of JSON per simulation
+is appended to the results file and finished ones are not repeated; the table of what the file holds is printed in
+Markdown.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     phi = basis(masks, alpha).astype(np.float64)
     main = rng.standard_normal((t, n)) * (rng.random((t, n)) < 0.3)  # three tenths of the players matter
     truth: list[dict[tuple[int, ...], float]] = [{} for _ in range(t)]
-    share = 0.0
+    share = np.zeros(t)
     if mode == "copies":
-        share = 0.3
+        share[:] = 0.3
         for target in range(t):
             order = np.sort(rng.permutation(n)[:18].reshape(6, 3), axis=1)
             for k, (a, b, c) in enumerate(order.tolist()):
@@ -74,9 +75,9 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
                     truth[target] |= {(a, b): -1.0, (a, c): -1.0, (b, c): -1.0, (a, b, c): 1.0}
                 else:
                     truth[target] |= {(a, b): float(rng.choice((-1, 1))), (b, c): float(rng.choice((-1, 1)))}
-    if mode == "planted":
-        share = 0.2
-        for target in range(t):
+    if mode in ("planted", "mixed"):
+        share[: t if mode == "planted" else t // 4] = 0.2
+        for target in np.flatnonzero(share):
             order = rng.permutation(n)
             for k in range(10):
                 size_k = 2 if k < 8 else 3
@@ -84,9 +85,9 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
                 truth[target][members] = float(rng.choice((-1, 1))) * float(rng.uniform(0.3, 1.7))
     signal = np.zeros((m, t))
     for target in range(t):
-        scale = math.sqrt((1 - share) / (main[target] @ main[target]))
+        scale = math.sqrt((1 - share[target]) / (main[target] @ main[target]))
         main[target] *= scale
-        power = math.sqrt(share / sum(v * v for v in truth[target].values())) if truth[target] else 0.0
+        power = math.sqrt(share[target] / sum(v * v for v in truth[target].values())) if truth[target] else 0.0
         truth[target] = {s: v * power for s, v in truth[target].items()}
         signal[:, target] = phi @ main[target]
         for members, value in truth[target].items():
@@ -100,7 +101,9 @@ def simulate(seed: int, mode: str, noise_rows: np.ndarray, size: argparse.Namesp
     data = check_data(masks, outputs, alpha)
     fitted = fit_block(data, BlockSettings(alpha=alpha, seed=seed, max_order=3))
     result: dict[str, Any] = {"seed": seed, "gate_open": int((adjust(fitted.gate_p, "BH") <= LEVEL).sum()),
-                              "gate_p": int((fitted.gate_p <= LEVEL).sum()), "targets": t}  # fmt: skip
+                              "gate_p": int((fitted.gate_p <= LEVEL).sum()), "targets": t,
+                              "gates": [float(f"{p:.3g}") for p in fitted.gate_p],
+                              "is_null": [not own for own in truth]}  # fmt: skip
     inside = np.abs(fitted.main - main) <= 1.96 * fitted.main_stderr
     result["main"] = [int(inside.sum()), int(inside.size)]
     if mode in ("null", "saturated"):
@@ -168,9 +171,7 @@ def families(fitted: Any, truth: list[dict[tuple[int, ...], float]]) -> dict[str
     }
     stored = QValues.fit(counts, "BH")
     flat = QValues.fit(merged, "BH")
-    alone = {
-        order: QValues.fit({s: held for s, held in counts.items() if s.order == order}, "BH") for order in orders
-    }
+    alone = {order: QValues.fit({s: held for s, held in counts.items() if s.order == order}, "BH") for order in orders}
     result: dict[str, dict[str, list[int]]] = {}
     for target, reported in enumerate(fitted.reported):
         for position, members in enumerate(reported.members):
@@ -223,15 +224,16 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         single = sum(line["gate_p"] for line in lines) / sum(line["targets"] for line in lines)
         rows.append(f"| campaigns in which any gate opens | {opened / k:.4f} | <= .05 (+ {bound:.4f}) |")
         rows.append(f"| targets with gate p <= .05 | {single:.5f} | <= .05 |")
+        for level in (0.01, 0.003, 0.001):
+            share = np.mean([np.array(line["gates"]) <= level for line in lines])
+            rows.append(f"| targets with gate p <= {level} | {share:.5f} | <= {level} |")
         specific = sum(line["specific"][0] > 0 for line in lines)
         rows.append(f"| campaigns with any specific q <= .05 | {specific / k:.4f} | .05 +- {bound:.4f} |")
         if arguments.mode == "saturated":
             return "\n".join(rows)
         for method in ("BH", "BY"):
             any_found = sum(line[method][0] > 0 for line in lines)
-            rows.append(
-                f"| campaigns with any q <= .05 ({method}) | {any_found / k:.4f} | .05 +- {bound:.4f} |"
-            )
+            rows.append(f"| campaigns with any q <= .05 ({method}) | {any_found / k:.4f} | .05 +- {bound:.4f} |")
     else:
         for method in ("BH", "BY"):
             shares = [1 - line[method][1] / line[method][0] if line[method][0] else 0.0 for line in lines]
@@ -313,15 +315,11 @@ def _pooled_rows(lines: list[dict[str, Any]], mode: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--mode", choices=("null", "saturated", "planted", "copies"), default="null")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode", choices=("null", "saturated", "planted", "mixed", "copies"), default="null")
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument(
-        "--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz"
-    )
+    parser.add_argument("--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz")
     parser.add_argument("--players", type=int, default=100)
     parser.add_argument("--masks", type=int, default=900)
     parser.add_argument("--targets", type=int, default=16)

@@ -101,6 +101,7 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
             "fdr_method": config.attribution.fdr_method,
             "fixed_size": any(block.fixed_size for block in blocks),
             "family_size": sum(_sets_considered(block) for block in blocks),
+            "n_untestable": blocks[0].n_untestable,
         }
         campaign.publish_analysis(key, tables, about)
     log.info(
@@ -108,6 +109,11 @@ def attribute(config: CampaignConfig) -> AttributeSummary:
         about["n_open"], plural(about["n_explained"], "target"), plural(about["n_interactions"], "member set"),
         about["n_sets"], about["seconds"],
     )
+    if about["n_untestable"]:
+        log.warning(
+            "%s cannot be tested on any target: some combination of their members is in too few masks "
+            "(docs/concepts/rare-cells.md)", plural(about["n_untestable"], "set"),
+        )  # fmt: skip
     publish_faithfulness(campaign)
     return AttributeSummary(about["n_explained"], about["n_open"], about["n_interactions"])
 

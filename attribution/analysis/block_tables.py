@@ -51,6 +51,8 @@ class BlockAnalysis:
         Of each row of `interactions`, its stratum in the family of q-values (statistics/false_discovery.py).
     residuals, link_residuals
         (m, t) of the datamodel, and of it with the link, out of fold, for the pooled tests (analysis/pooled_table.py).
+    n_untestable
+        Sets of the wanted orders that the masks cannot test, on each target (masks/rare_cells.py).
     """
 
     targets: NDArray[np.int64]
@@ -63,6 +65,7 @@ class BlockAnalysis:
     residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     specific_histograms: ZHistograms = field(default_factory=ZHistograms)
     link_residuals: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    n_untestable: int = 0
 
     @property
     def gate_p(self) -> Array:
@@ -233,6 +236,7 @@ def tables_of(
         residuals=fitted.residuals.astype(np.float32),
         specific_histograms=fitted.specific_histograms,
         link_residuals=fitted.link_residuals.astype(np.float32),
+        n_untestable=fitted.n_untestable,
     )
 
 

@@ -89,7 +89,8 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         Curvature of what raises the output, of what lowers it, and between the two (`attribution.linear.link`).
     gate_p_ : ndarray of shape (n_targets,)
         P-value of the interaction test: a paired test of squared errors, datamodel with saturation against spectrum, on
-        masks that neither has been fitted to.
+        masks that neither has been fitted to. The spectrum it judges holds sets with a probability of being null of at
+        most .5, whatever the strictness chosen for `spectra_`.
     gate_q_ : ndarray of shape (n_targets,)
         `gate_p_` adjusted over targets (Benjamini-Hochberg).
     gate_open_ : ndarray of bool, shape (n_targets,)

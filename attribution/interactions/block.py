@@ -10,7 +10,8 @@ The order of the steps, and the masks that each may use, keep errors and tests v
    the masks, propose sets of every order; those that no screen has tested become candidates too (proxy_proposals.py).
 4. For every fold, sets are selected and refitted on the other folds alone, at several degrees of strictness. The
    strictness used on a fold is chosen without it (selection.py). So every mask has predictions by a datamodel and by a
-   spectrum that were fitted without it, both with the link; the interaction test (the gate) compares them.
+   spectrum that were fitted without it, both with the link. The interaction test (the gate) compares them, the spectrum
+   at a strictness that is not chosen.
 5. Effects and interactions are one-step estimates with the residuals of step 4. The interval of a reported set is
    conditional on its having been reported (estimates_and_p_values.py).
 """
@@ -238,7 +239,8 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
         link = fit_link(setup.phi, y, linear, setup.folds, weight=data.weight, groups=data.groups)
     candidates, chosen = search(setup, linear, link, families)
     predicted = np.column_stack([selection.predicted for selection in chosen]) + link.predicted
-    gate_p = gate_p_values(y, linear.predicted + link.predicted, predicted, data.weight, data.groups)
+    judged = np.column_stack([selection.judged for selection in chosen]) + link.predicted
+    gate_p = gate_p_values(y, linear.predicted + link.predicted, judged, data.weight, data.groups)
     residual = y - predicted
     fold_main = np.stack([selection.fold_main for selection in chosen], axis=1)
     main, main_stderr = one_step_main_effects(setup, residual, fold_main)

@@ -255,6 +255,9 @@ def _facts(data: ReportData, campaign: Campaign, config: dict[str, Any]) -> list
     family = "one family for the campaign"
     if analysis.get("family_size"):
         family += f": {text.count(analysis['family_size'])} (set, target) combinations considered"
+    if analysis.get("n_untestable"):
+        family += f"; {text.plural(int(analysis['n_untestable']), 'set')} could not be tested on any target, because "
+        family += "some combination of their members is in too few masks"
     if method:
         family += f"; {text.FDR_METHODS.get(method.lower(), method)}"
     rows = [

@@ -215,6 +215,7 @@ def make_campaign(
             "created": "2026-03-01T10:04:00+00:00",
             "seconds": 3.5,
             "family_size": 123456,
+            "n_untestable": 4321,
             "fdr_method": "by",
         },
     )

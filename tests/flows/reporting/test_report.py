@@ -143,6 +143,7 @@ def test_what_was_run_is_reported(page: Page) -> None:
         "campaign 11, data set 3, attribution 5",
         "torch 2.15.0",
         "123,456",
+        "4,321 sets could not be tested on any target",
         "retrain 3.3 min",
         "Benjamini–Yekutieli",
         "2026-03-01 10:00",

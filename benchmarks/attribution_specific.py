@@ -1,0 +1,178 @@
+"""Do sets that are listed for their specific part hold when retrained? Beside those listed for the whole interaction.
+
+    python benchmarks/attribution_specific.py pick  CAMPAIGN PLAN.npz          # the pairs, before anything is trained
+    python benchmarks/attribution_specific.py train CAMPAIGN PLAN.npz --seconds 540     # again and again
+    python benchmarks/attribution_specific.py judge CAMPAIGN PLAN.npz [--pictures FOLDER]
+
+Picked are the twenty strongest pairs by the evidence of their specific parts (what `coterie certify` tries), the twenty
+strongest by that of the whole interaction, and ten random pairs of members with like effects and classes, each on its
+best target. Every base mask is new, and its four cells share a training seed; all pairs have the same number of base
+masks. The whole interaction counts as certified where its interval, at .05 over all pairs together, lies on the
+predicted side of zero; the specific part is what was measured less the saturation that the campaign predicts, with the
+errors of both. --pictures draws the pictures of each pair beside its target's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attribution_saturation import train
+
+from attribution.experiments.factorial import interaction_contrast, t_interval
+from attribution.experiments.sets_to_try import Candidate, matched_random_sets, top_sets
+from flows.store.campaign import Campaign
+from flows.store.examples import player_classes
+
+COUNT, N_RANDOM, LEVEL = 20, 10, 0.05
+LISTS = ("specific", "whole", "random")
+
+
+def strongest(rows: dict[str, list[Any]], count: int) -> list[Candidate]:
+    """The strongest pairs of a table of interactions, by pooled evidence."""
+    return [found for found in top_sets(rows, 10 * count, 0.05) if found.order == 2][:count]
+
+
+def pick(campaign: Campaign, plan: Path) -> None:
+    """Choose the pairs of the three lists and write them down, each once, with what the campaign says of them."""
+    rows = campaign.read("interactions").to_pydict()
+    whole = {name: values for name, values in rows.items() if not name.startswith("specific")}
+    lists = {"specific": strongest(rows, COUNT), "whole": strongest(whole, COUNT)}
+    effects = campaign.read("effects", ["target", "player", "effect"]).to_pydict()
+    of_target: dict[int, np.ndarray] = {}
+    for target, player, effect in zip(effects["target"], effects["player"], effects["effect"], strict=True):
+        of_target.setdefault(target, np.zeros(campaign.n_players))[player] = effect
+    reported = [
+        tuple(members)
+        for members, q, own in zip(rows["members"], rows["q_value"], rows["specific_q_value"], strict=True)
+        if min(q, own) <= 0.1
+    ]
+    lists["random"] = matched_random_sets(
+        lists["specific"][:N_RANDOM], of_target, player_classes(campaign), reported, 0
+    )
+    said = {(row["members"][0], row["members"][1], row["target"]): row for row in _rows(rows) if row["order"] == 2}
+    planned: dict[tuple[int, int, int], dict[str, Any]] = {}
+    for name, found in lists.items():
+        for place, candidate in enumerate(found):
+            key = (candidate.members[0], candidate.members[1], candidate.target)
+            own = planned.setdefault(key, {"predicted": candidate.predicted, **dict.fromkeys(LISTS, -1)})
+            own[name] = place
+    keys = list(planned)
+    columns = {
+        name: np.array([said.get(key, {}).get(name, np.nan) for key in keys], dtype=np.float64)
+        for name in ("value", "saturation", "saturation_stderr", "specific", "q_value", "specific_q_value")
+    }
+    np.savez(
+        plan, pairs=np.array([key[:2] for key in keys]), targets=np.array([key[2] for key in keys]),
+        kinds=np.array([said.get(key, {}).get("kind", "") for key in keys]),
+        **{name: np.array([planned[key][name] for key in keys]) for name in ("predicted", *LISTS)}, **columns,
+    )  # fmt: skip
+    both = sum(own["specific"] >= 0 and own["whole"] >= 0 for own in planned.values())
+    print(f"{len(keys)} pairs; {both} are on both lists")
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def judge(campaign: Campaign, plan: Path, pictures: Path | None) -> None:
+    """Print every pair, and the shares that hold."""
+    held = np.load(plan)
+    rounds = sorted(plan.parent.glob(f"{plan.stem}-round*.npy"))
+    outputs = np.concatenate([np.load(path) for path in rounds], axis=1)
+    delta = interaction_contrast(np.moveaxis(outputs, 2, -1))
+    n_pairs = len(held["pairs"])
+    print(f"{n_pairs} pairs, {delta.shape[1]} base masks each\n")
+    print("| pair → target | place by specific, by whole | kind | predicted | its saturation | measured | certified | "
+          "measured less saturation | specific part holds |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    certified, specific = np.zeros(n_pairs, dtype=bool), np.zeros(n_pairs, dtype=bool)
+    for at, (pair, target) in enumerate(zip(held["pairs"], held["targets"], strict=True)):
+        own = delta[at, :, target]
+        plain, strict = t_interval(own), t_interval(own, LEVEL / n_pairs)
+        sign = np.sign(held["predicted"][at])
+        certified[at] = min(sign * strict.low, sign * strict.high) > 0
+        saturation, error = (float(np.nan_to_num(held[name][at])) for name in ("saturation", "saturation_stderr"))
+        left, half = plain.mean - saturation, 1.96 * float(np.hypot(plain.stderr, error))
+        side = np.sign(np.nan_to_num(held["specific"][at]))
+        specific[at] = side * left > half
+        places = ", ".join("–" if held[name][at] < 0 else str(held[name][at] + 1) for name in LISTS[:2])
+        is_random = held["random"][at] >= 0
+        print(f"| {pair[0]}, {pair[1]} → {target} | {'random' if is_random else places} | {held['kinds'][at]} | "
+              f"{held['predicted'][at]:+.2f} | {saturation:+.2f} | {plain.mean:+.2f} ± {plain.half_width:.2f} | "
+              f"{'yes' if certified[at] else 'no'} | {left:+.2f} ± {half:.2f} | "
+              f"{'–' if is_random else 'yes' if specific[at] else 'no'} |")  # fmt: skip
+    print("\n| list | pairs | certified | specific part holds | mean predicted | mean measured |")
+    print("|---|---|---|---|---|---|")
+    measured = delta[np.arange(n_pairs), :, held["targets"]].mean(axis=1)
+    for name in LISTS:
+        own = held[name] >= 0
+        holds = "–" if name == "random" else f"{specific[own].sum()} of {own.sum()}"
+        print(f"| {name} | {own.sum()} | {certified[own].sum()} of {own.sum()} | {holds} | "
+              f"{np.abs(held['predicted'][own]).mean():.2f} | "
+              f"{(np.sign(held['predicted'][own]) * measured[own]).mean():.2f} |")  # fmt: skip
+    only = {name: (held[name] >= 0) & (held[other] < 0) for name, other in (LISTS[:2], LISTS[1::-1])}
+    for name, own in only.items():
+        print(f"{name} list only: {own.sum()} pairs, certified {certified[own].sum()}, specific {specific[own].sum()}")
+    if pictures is not None:
+        draw(campaign, held, pictures)
+
+
+def draw(campaign: Campaign, held: Any, folder: Path) -> None:
+    """One sheet for each list: a row a pair, its two pictures and the target's, with their classes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    examples = campaign.read("examples").to_pydict()
+    shown = {
+        (split, player if split == "train" else place): row
+        for row, (split, player, place) in enumerate(
+            zip(*(examples[column] for column in ("split", "player", "position")), strict=True)
+        )
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in LISTS:
+        order = [at for at in np.argsort(held[name]) if held[name][at] >= 0]
+        figure, axes = pyplot.subplots(len(order), 3, figsize=(4, 1.3 * len(order)))
+        for row, at in zip(axes, order, strict=True):
+            ids = [("train", held["pairs"][at][0]), ("train", held["pairs"][at][1]), ("target", held["targets"][at])]
+            for axis, key in zip(row, ids, strict=True):
+                found = shown[key]
+                axis.imshow(_picture(examples["image"][found]), cmap="gray")
+                axis.set_title(f"{key[0]} {key[1]}: {examples['class_name'][found]}", fontsize=6)
+                axis.axis("off")
+        figure.tight_layout()
+        figure.savefig(folder / f"{name}.png", dpi=90)
+
+
+def _picture(image: bytes) -> Any:
+    import io
+
+    from PIL import Image
+
+    return Image.open(io.BytesIO(image))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pick", "train", "judge"))
+    parser.add_argument("campaign", type=Path)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--seconds", type=float, default=540.0)
+    parser.add_argument("--mode", default="native")
+    parser.add_argument("--pictures", type=Path, default=None)
+    given = parser.parse_args()
+    campaign = Campaign(given.campaign)
+    if given.what == "pick":
+        pick(campaign, given.plan)
+    elif given.what == "train":
+        train(campaign, given.plan, given.seconds, given.mode)
+    else:
+        judge(campaign, given.plan, given.pictures)
+
+
+if __name__ == "__main__":
+    main()

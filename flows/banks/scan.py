@@ -85,24 +85,28 @@ def orient(
         When masks and outputs have no length in common, or several.
     """
     masks, outputs = files.masks, files.outputs
-    fitting = []
+    fitting, lengths = [], []
     for turn_masks in (False, True):
         for turn_outputs in (False, True):
             if (turn_masks and not can_be_transposed(masks)) or (turn_outputs and not can_be_transposed(outputs)):
                 continue
             (m, n), (r, t) = (_shape(masks, turn_masks), _shape(outputs, turn_outputs))
             rows_agree = r == (n_rows if n_rows is not None else m * files.outputs_per_mask)
+            if rows_agree:
+                lengths.append(t)
             if rows_agree and (n_targets is None or t == n_targets):
                 known = n_players is None or n in (n_players, -1)
                 fitting.append((not known, turn_masks or turn_outputs, turn_masks, turn_outputs))
+    if not fitting and lengths:
+        raise BankError(
+            f"{outputs.label} has {lengths[0]} columns and there are {n_targets} targets. Give the targets of this "
+            "bank, one row a column of the outputs"
+        )
     if not fitting:
-        wanted = f" and {n_targets} targets" if n_targets is not None else ""
         raise BankError(
             f"{masks.label} has shape {_words(masks.shape)} and {outputs.label} {_words(outputs.shape)}: their "
-            "numbers of "
-            f"rows differ{f', for {n_players} players' if n_players else ''}{wanted}. One row of each belongs to one "
-            "mask; "
-            "outputs of the same masks trained again go with --replicate-of"
+            f"numbers of rows differ{f', for {n_players} players' if n_players else ''}. One row of each belongs to "
+            "one mask; outputs of the same masks trained again go with --replicate-of"
         )
     fitting.sort()
     if len(fitting) > 1 and fitting[0][:2] == fitting[1][:2] and fitting[0][1]:

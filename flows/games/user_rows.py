@@ -234,7 +234,10 @@ def _read_file(what: str, path: Path) -> dict[str, Sequence[Any]]:
             table = pq.read_table(path, partitioning=None)
             return {name: table[name].to_pylist() for name in table.column_names}
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            header_line = handle.readline()
+            handle.seek(0)
+            delimiter = next((one for one in "\t;" if one in header_line and "," not in header_line), ",")
+            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else delimiter)
             lines = list(reader)
             header = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
@@ -278,7 +281,7 @@ def _by_meaning(columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]
 def _texts(known: Mapping[str, Sequence[Any]], columns: Mapping[str, Sequence[Any]], n: int) -> tuple[str, ...]:
     """The column `text`, or what the row's other columns hold."""
     if "text" in known:
-        return tuple(str(value or "")[:TEXT_SHOWN] for value in known["text"])
+        return tuple("" if value is None or value != value else str(value)[:TEXT_SHOWN] for value in known["text"])
     others = [name for name in columns if name not in MEANINGS and name not in SYNONYMS]
     return tuple(", ".join(f"{name} {_short(columns[name][row])}" for name in others)[:TEXT_SHOWN] for row in range(n))
 

@@ -28,14 +28,22 @@ def keep_configuration(campaign: Campaign, config: CampaignConfig) -> None:
 
     Notes
     -----
-    A relative path of the data set is kept as an absolute one: the folder may be named from any directory.
+    A relative path of the data set, or of the rows of a trainer, is kept as an absolute one: the folder may be named
+    from any directory.
     """
     content = config.model_dump(mode="json")
     path = content["dataset"]["path"]
     if path is not None and "://" not in path:
-        content["dataset"]["path"] = str(Path(path).expanduser().absolute())
+        content["dataset"]["path"] = _absolute(path)
+    for rows in ("players", "targets"):  # a file; a function or a number stays as it is
+        if content["game"][rows] is not None and Path(content["game"][rows]).expanduser().is_file():
+            content["game"][rows] = _absolute(content["game"][rows])
     if not (campaign.folder / FILE).is_file() or read_json(campaign.folder / FILE) != content:
         write_json(campaign.folder / FILE, content)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def kept_configuration(campaign: Campaign, where: str) -> dict[str, Any]:

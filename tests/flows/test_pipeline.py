@@ -20,7 +20,7 @@ from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
 from flows.store.faithfulness import read_faithfulness
 from flows.store.roles import RowRange, first_id, role_of
-from tests.flows.toy import process, results, run_stages, stamps, toy, wait_until, without_lock
+from tests.flows.toy import DRIVER, process, results, run_stages, stamps, toy, wait_until, without_lock
 
 pytestmark = pytest.mark.ray
 
@@ -179,15 +179,6 @@ def test_another_campaign_is_refused_before_and_while_it_runs(change: str, finis
 
 # --- killed and resumed ------------------------------------------------------------------------------------------
 
-DRIVER = """
-import sys
-from conf.schema import CampaignConfig
-from flows.plan import plan
-from flows.retrain import retrain
-config = CampaignConfig.model_validate_json(sys.argv[1])
-plan.fn(config)
-retrain.fn(config)
-"""
 SLOWER = ("recipe.epochs=40", "campaign.n_fit=64", "campaign.n_holdout=16", "compute.workers=1")
 
 

@@ -121,6 +121,17 @@ def write_parquet_folder(folder: Path, classes: Sequence[str] = ("automobile", "
 
 # --- processes ---------------------------------------------------------------------------------------------------
 
+# Plans and evaluates, to be killed: python -c DRIVER CONFIGURATION_AS_JSON
+DRIVER = """
+import sys
+from conf.schema import CampaignConfig
+from flows.plan import plan
+from flows.retrain import retrain
+config = CampaignConfig.model_validate_json(sys.argv[1])
+plan.fn(config)
+retrain.fn(config)
+"""
+
 
 @contextmanager
 def process(command: list[str], mark: str, **environment: str) -> Iterator[subprocess.Popen[str]]:

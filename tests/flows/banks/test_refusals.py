@@ -26,6 +26,11 @@ def _with_players(folder: Path, n: int) -> dict[str, object]:
     return _files(folder, players=folder / "players.csv")
 
 
+def _with_targets(folder: Path, n: int) -> dict[str, object]:
+    (folder / "targets.csv").write_text("name\n" + "\n".join(f"t{at}" for at in range(n)))
+    return _files(folder, targets=folder / "targets.csv")
+
+
 def _changed(values: np.ndarray, place: tuple[int, int], to: float) -> np.ndarray:
     changed = values.astype(np.float32)
     changed[place] = to
@@ -56,6 +61,7 @@ BAD: dict[str, tuple[Callable[[Path], dict[str, object]], str]] = {
         r"\(240, 21\) and .*\(239, 3\): their numbers of rows differ",
     ),
     "players do not match": (lambda f: _with_players(f, 20), "there are 20 players|has 20 players"),
+    "targets do not match": (lambda f: _with_targets(f, 21), "outputs.npy has 3 columns and there are 21 targets"),
     "values that are no masks": (lambda f: _files(f, masks=MASKS + 0.5), "which are no masks"),
     "a mask that is none": (
         lambda f: _files(f, *_longer(_changed(np.tile(MASKS, (2, 1)), (479, 4), 3))),

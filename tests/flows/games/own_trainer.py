@@ -46,6 +46,13 @@ def train(indices, seed, context):  # type: ignore[no-untyped-def]
     return outputs_of(mask, np.array([seed]))[0]
 
 
+def takes_its_time(indices, seed, context):  # type: ignore[no-untyped-def]
+    import time
+
+    time.sleep(0.02)
+    return train(indices, seed, context)
+
+
 # --- faults --------------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,18 @@ def test_rows_of_one_group_are_one_player(tmp_path: Path) -> None:
     assert game.examples()["player"].to_pylist()[:4] == [0, 1, 2, 0]
 
 
+def test_files_of_rows_are_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.store.campaign import Campaign
+    from flows.store.configuration import keep_configuration, kept_configuration
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("name\n" + "".join(f"row {n}\n" for n in range(9)))
+    (tmp_path / "c").mkdir()
+    keep_configuration(Campaign("c"), config_of("game.players=rows.csv", "game.targets=5"))
+    kept = kept_configuration(Campaign("c"), "c")["game"]
+    assert (kept["players"], kept["targets"]) == (str(tmp_path / "rows.csv"), "5")
+
+
 def test_identity_covers_source_rows_and_declared_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def identity(*overrides: str) -> dict[str, object]:
         config = config_of("game.players=6", "game.targets=2", *overrides, function="edited:train")
@@ -230,10 +242,14 @@ def test_tables_of_every_form_give_the_same_rows(tmp_path: Path) -> None:
     columns = {"name": ["a", "b"], "class": ["x", "y"], "age": [3, 4]}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("name,class,age\na,x,3\nb,y,4\n")
+    (tmp_path / "excel.csv").write_text("name;class;age\na;x;3\nb;y;4\n", encoding="utf-8-sig")
     forms = [
         columns, pa.table(columns), pd.DataFrame(columns), tmp_path / "rows.parquet", str(tmp_path / "rows.csv"),
+        tmp_path / "excel.csv",
         [{"name": "a", "class": "x", "age": 3}, {"name": "b", "class": "y", "age": 4}],
     ]  # fmt: skip
     found = [read_rows("players", form) for form in forms]
     assert {(rows.names, rows.classes, rows.texts) for rows in found} == {(("a", "b"), ("x", "y"), ("age 3", "age 4"))}
+    missing = pd.DataFrame({"text": ["long", float("nan")]})
+    assert read_rows("targets", missing).texts == ("long", "")
     assert read_rows("targets", 2).names == ("target 0", "target 1") == read_rows("targets", "2").names

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from flows.store.campaign import Campaign
 from flows.store.derived import read_derived
 from flows.store.roles import RowRange
 from tests.flows.games.own_trainer import N_PLAYERS, REDUNDANT, SYNERGY, outputs_of
-from tests.flows.toy import run_stages, stamps, without_lock
+from tests.flows.toy import DRIVER, process, results, run_stages, stamps, wait_until, without_lock
 
 pytestmark = pytest.mark.ray
 MODULE = "tests.flows.games.own_trainer"
@@ -90,18 +93,25 @@ def test_a_second_run_writes_nothing_and_an_audit_finds_nothing(evaluated: Path)
     assert report.findings == [] and report.n_retrained == 64
 
 
-def test_stopped_half_way_and_resumed_equals_uninterrupted(evaluated: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(evaluated, tmp_path / "c"))
-    for path in sorted((folder / "outputs").glob("*.parquet"))[::2]:
-        path.unlink()
-    shutil.rmtree(folder / "analyses")
-    run_stages(config_of(folder))
-    for table in ("outputs", "interactions", "faithfulness"):
-        drop = [name for name in ("train_seconds", "host") if table == "outputs"]
-        parts = [Campaign(place).read(table).drop_columns(drop) for place in (evaluated, folder)]
-        assert str(parts[0].sort_by("mask_id" if table == "outputs" else "target").to_pydict()) == str(
-            parts[1].sort_by("mask_id" if table == "outputs" else "target").to_pydict()
-        )
+def test_killed_half_way_and_resumed_equals_uninterrupted_bit_for_bit(cluster: Cluster, tmp_path: Path) -> None:
+    killed, whole = (
+        config_of(tmp_path / name, "compute.workers=1", function="takes_its_time") for name in ("killed", "whole")
+    )
+    run_stages(whole)
+    with process([sys.executable, "-c", DRIVER, killed.model_dump_json()], str(tmp_path)) as driver:
+        campaign = Campaign(tmp_path / "killed")
+        wait_until(lambda: campaign.exists and len(campaign.trained()) >= 2, "the second shard")
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        before = stamps(tmp_path / "killed" / "outputs")
+    assert 0 < len(campaign.trained()) < len(Campaign(tmp_path / "whole").trained())
+    run_stages(killed)
+    after = stamps(tmp_path / "killed" / "outputs")
+    kept = [name for name in before if name.endswith(".parquet")]
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    for table in ("masks", "outputs", "examples", "interactions", "effects", "faithfulness"):
+        first, second = (results(tmp_path / name, table) for name in ("killed", "whole"))
+        assert first.equals(second), table
 
 
 def test_calls_that_fail_are_rows_and_the_next_run_tries_them_again(cluster: Cluster, tmp_path: Path) -> None:

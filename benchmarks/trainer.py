@@ -2,23 +2,29 @@
 
     OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 10000 --work-ms 0
     OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 2000 --work-ms 10 --workers 1 2 --pairs 3
+    OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 2000 --wait-ms 10 --workers 1 2 --pairs 3
 
 The function is the known game of tests/flows/games/own_trainer.py; with --work-ms it also computes for so long
-(processor time, so that other programs on the machine do not shorten it). In turn with each retrain stage (Ray and
-Parquet; plan and Prefect are left out) one process calls the bare function on the same masks and seeds. Wall times are
-of the stage's map, from the first shard submitted to the last one written, in workers that have imported already.
+(processor time, so that other programs on the machine do not shorten it), with --wait-ms it waits, which other
+programs hardly lengthen: two workers beside one then measure what coterie costs, whoever uses the cores. In turn with
+each retrain stage (Ray and Parquet; plan and Prefect are left out) one process calls the bare function on the same
+masks and seeds. Wall times are of the stage's map, from the first shard submitted to the last one written, in workers
+that have imported already.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-from flows.runtime.environment import prepare
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the function is named from the project's root
+
+from flows.runtime.environment import prepare  # noqa: E402
 
 prepare()
 
@@ -38,7 +44,8 @@ FUNCTION = "benchmarks.trainer:train"
 
 
 def train(indices, seed, context):  # type: ignore[no-untyped-def]
-    """The known game, after `work` milliseconds of processor time."""
+    """The known game, after `work` milliseconds of processor time and `wait` milliseconds of waiting."""
+    time.sleep(context.data["wait"] / 1000)
     end = time.process_time() + context.data["work"] / 1000
     while time.process_time() < end:
         np.dot(context.data["a"], context.data["a"])
@@ -49,7 +56,8 @@ def setup() -> dict[str, object]:
     """What the function needs; the work a call does is handed over in the environment, which workers inherit."""
     import os
 
-    return {"n_players": own_trainer.N_PLAYERS, "work": float(os.environ["WORK_MS"]), "a": np.ones((64, 64))}
+    work, wait = float(os.environ["WORK_MS"]), float(os.environ["WAIT_MS"])
+    return {"n_players": own_trainer.N_PLAYERS, "work": work, "wait": wait, "a": np.ones((64, 64))}
 
 
 def players() -> dict[str, list[object]]:
@@ -101,10 +109,11 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--shard", type=int, default=256, help="calls in one shard")
     parser.add_argument("--work-ms", type=float, default=0.0)
+    parser.add_argument("--wait-ms", type=float, default=0.0)
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--pairs", type=int, default=3)
     chosen = parser.parse_args()
-    os.environ["WORK_MS"] = str(chosen.work_ms)
+    os.environ["WORK_MS"], os.environ["WAIT_MS"] = str(chosen.work_ms), str(chosen.wait_ms)
     found: dict[int, list[tuple[float, float]]] = {count: [] for count in chosen.workers}
     for turn in range(chosen.pairs):
         for workers in chosen.workers:

@@ -21,7 +21,7 @@ from flows.experiments.results import read_results
 from flows.experiments.training import Batch, train_missing
 from flows.games.base import Game
 from flows.games.retraining import Retraining
-from flows.games.table import UnknownGame, full_identity, make_game, require_retraining
+from flows.games.table import UnknownGame, evaluator, full_identity, require_evaluation, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
 from flows.store.campaign import Campaign, digest
@@ -76,7 +76,6 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     campaign = Campaign(config.campaign.folder)
     faith = list(read_faithfulness(campaign).values())
     game, job = _games(config, campaign)
-    campaign.check_identity(full_identity(config, game))
     settings = config.brittleness
     with campaign.lock(), session_of(config) as cluster:
         key = brittleness_key(config, campaign)
@@ -110,15 +109,18 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
 
 def _games(config: CampaignConfig, campaign: Campaign) -> tuple[Game, Game]:
     """The campaign's game, and the game whose margins are watched: of the largest logit for our own networks."""
-    if config.game.kind == "trainer":
+    require_evaluation(config, "`coterie brittleness`", accepts_trainer=True)
+    if config.game.kind in ("trainer", "recorded"):
         if not campaign.meta.get("margins", True):
             raise UnknownGame(
                 "`coterie brittleness` turns predictions over, and these outputs do not say what is right. Where an "
-                "output above 0 means right, plan a campaign with game.margins=true"
+                "output above 0 means right, plan a campaign with game.margins=true (a bank: import margins, and the "
+                "targets with their classes)"
             )
-        own = make_game(config)
+        own = evaluator(config, campaign)
         return own, own
     game = require_retraining(config, "brittleness")
+    campaign.check_identity(full_identity(config, game))
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
     return game, Retraining(game.dataset, recipe, config.compute.ensemble_size, config.compute.device)
 

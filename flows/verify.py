@@ -29,7 +29,7 @@ from flows.experiments.verify_games import batches_of, recipe_of_arm
 from flows.experiments.verify_results import ARMS_COMPARED, publish_verification, report_comparison
 from flows.experiments.verify_sentences import earlier_verdicts
 from flows.games.retraining import Retraining
-from flows.games.table import full_identity, make_game, require_retraining
+from flows.games.table import evaluator, full_identity, require_evaluation, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
@@ -91,9 +91,12 @@ def verify(config: CampaignConfig) -> VerifySummary:
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
     decided = current_decisions(config, campaign)
-    game = make_game(config) if config.game.kind == "trainer" else require_retraining(config, "verify")
+    require_evaluation(config, "`coterie verify`", accepts_trainer=True)
+    own = config.game.kind in ("trainer", "recorded")
+    game = evaluator(config, campaign) if own else require_retraining(config, "verify")
     dataset = game.dataset if isinstance(game, Retraining) else None
-    campaign.check_identity(full_identity(config, game))
+    if not own:
+        campaign.check_identity(full_identity(config, game))
     if not game.n_audit:
         raise IncompleteCampaign("this campaign holds no audit examples back (dataset.n_audit), so none can be used")
     if config.verify.n_seeds < FEW_SEEDS:

@@ -95,7 +95,8 @@ def import_bank(
         File with a row number for each row of the outputs: the row (mask) it repeats, -1 for none. Equal masks are
         found without it.
     players, targets
-        Tables with their names, classes, texts and pictures.
+        Tables with their names, classes, texts and pictures. Targets flagged `audit` have no outputs in the bank: a
+        trainer that is named later judges decisions on them.
     pictures
         Folder of pictures that are called like the rows of the two tables.
     n_players
@@ -174,7 +175,7 @@ def import_bank(
         "n_players": reader.n_players,
         "n_train": len(of_players),
         "n_targets": files.outputs.shape[1],
-        "n_audit": 0,
+        "n_audit": int(of_targets.audit.sum()),
         "class_names": list(class_names),
         "player_names": list(of_players.player_names),
         "alpha": alpha,

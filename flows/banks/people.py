@@ -52,6 +52,8 @@ def read_people(what: str, given: str | Path | None, pictures: str | Path | None
 def of_length(what: str, rows: UserRows | None, count: int) -> UserRows:
     """Return rows that fit the bank: numbered ones where the user gave none.
 
+    Rows of targets flagged `audit` have no column in the bank: they say what a trainer returns beside its targets.
+
     Raises
     ------
     BankError
@@ -64,19 +66,16 @@ def of_length(what: str, rows: UserRows | None, count: int) -> UserRows:
         columns = "masks" if what == "players" else "outputs"
         raise BankError(
             f"the table of {what} has {has:,} {what} and the {columns} have {count:,} columns. Give one row a column, "
-            "in "
-            "their order"
+            "in their order"
         )
-    if rows.audit.any():
-        raise BankError(
-            f"the table of {what} marks audit examples, of which a bank has no outputs. Leave those rows out"
-        )
+    if what == "players" and rows.audit.any():
+        raise BankError("the table of players marks audit examples; only targets can be. Leave those rows out")
     return rows
 
 
 def count_of(what: str, rows: UserRows | None) -> int | None:
     """Number of players or targets of a table; None without one."""
-    return None if rows is None else len(rows.player_names) if what == "players" else len(rows)
+    return None if rows is None else len(rows.player_names) if what == "players" else int((~rows.audit).sum())
 
 
 def _picture(folder: Path, name: str) -> bytes | None:

@@ -298,7 +298,7 @@ def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: st
             f"there is no campaign in {campaign.folder}. Run `coterie run {where}` first, or name another folder"
         )
     if stage != "curate":
-        require_evaluation(config, f"`coterie {stage}`", accepts_trainer=stage == "certify")
+        require_evaluation(config, f"`coterie {stage}`", accepts_trainer=True)
     if campaign.analysis is None:
         raise IncompleteCampaign(f"{campaign.folder} has no analysis yet. Run `coterie run {campaign.folder}` first")
     campaign.check_identity(identity_settings(config))
@@ -322,10 +322,10 @@ def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> No
 
     Raises what the stage itself would raise.
     """
-    if config.game.kind in OWN_FUNCTION and stage != "curate":
-        from flows.games.table import full_identity, make_game
+    if config.game.kind in (*OWN_FUNCTION, "recorded") and stage != "curate":
+        from flows.games.table import evaluator
 
-        campaign.check_identity(full_identity(config, make_game(config)))
+        evaluator(config, campaign)
     if stage == "certify":
         from flows.experiments.certify_sets import choose_sets
 

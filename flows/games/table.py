@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from conf.schema import CampaignConfig, identity_settings
 from flows.errors import CoterieError
 from flows.games.base import Game, HasFindings
@@ -192,14 +194,20 @@ def evaluator(config: CampaignConfig, campaign: Campaign) -> Game:
     UnknownGame
         When a trainer has other players or targets than the bank.
     """
+    from flows.games.trainer.game import Trainer
+
     game = make_game(config)
     campaign.check_identity(full_identity(config, game))
     if config.game.kind != "recorded" or config.game.function is None:
         return game
     counts = {"players": campaign.n_players, "targets": campaign.n_targets}
     own = {what: getattr(config.game, what) or str(count) for what, count in counts.items()}
+    if config.game.targets is None:  # a trainer returns the outputs of the bank's audit rows as well
+        own["targets"] = str(campaign.n_targets + campaign.meta.n_audit)
     settings = config.game.model_copy(update={"kind": "trainer", **own})
     trainer = make_game(config.model_copy(update={"game": settings}))
+    if config.game.targets is None and isinstance(trainer, Trainer):
+        trainer = trainer.with_audit(_audit_rows(campaign))
     if (trainer.n_players, trainer.n_targets) != (campaign.n_players, campaign.n_targets):
         raise UnknownGame(
             f"game.function={config.game.function} has {trainer.n_players} players and {trainer.n_targets} targets, "
@@ -207,6 +215,16 @@ def evaluator(config: CampaignConfig, campaign: Campaign) -> Game:
             f"{campaign.n_players} and {campaign.n_targets}. It must take the bank's players and return its targets"
         )
     return trainer
+
+
+def _audit_rows(campaign: Campaign) -> np.ndarray:
+    """(n_targets + n_audit,) bool of the table of targets that a bank was imported with: true for audit rows."""
+    rows = campaign.read("examples", ["split", "source_index"])
+    split = np.asarray(rows["split"].to_pylist())
+    places = rows["source_index"].to_numpy()
+    audit = np.zeros(campaign.n_targets + campaign.meta.n_audit, bool)
+    audit[places[split == "audit"]] = True
+    return audit
 
 
 def refuse_other_games(config: CampaignConfig, stage: str) -> None:

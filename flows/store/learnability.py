@@ -47,7 +47,7 @@ def campaign_learnability(campaign: Campaign) -> Learnability:
             f"{campaign.folder} does not say when a model is right: that needs outputs that are margins of the right "
             "class (game.margins=true)"
         )
-    split = "audit" if campaign.meta.n_audit else "target"
+    split = "audit" if campaign.meta.n_audit and not recorded else "target"
     table = campaign.read("outputs", ["mask_id", "replicate", "status", f"{split}_accuracy"])
     good = np.asarray(table["status"].to_numpy(zero_copy_only=False) == "ok")
     good &= table["replicate"].to_numpy() == 0
@@ -73,7 +73,8 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     -------
     str
     """
-    split = "audit examples" if campaign.meta.n_audit else "targets"
+    recorded = campaign.meta.identity.get("game.kind") == "recorded"
+    split = "audit examples" if campaign.meta.n_audit and not recorded else "targets"
     measured = (
         f"Models trained on about {float(campaign.meta.alpha):.0%} of the pictures are right on "
         f"{found.accuracy:.1%} of the {found.n_examples} {split} [{found.low:.1%}, {found.high:.1%}]; "

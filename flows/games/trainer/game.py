@@ -158,6 +158,10 @@ class Trainer:
         """Return the same game evaluated on audit rows, or by its score."""
         return replace(self, judged="audit")
 
+    def with_audit(self, audit: np.ndarray) -> Self:
+        """Return the same game with other rows of its targets as audit rows; audit: (n_rows,) bool."""
+        return replace(self, targets=replace(self.targets, audit=audit))
+
     def evaluate(self, masks: np.ndarray, seeds: Sequence[int]) -> Evaluation:
         """Call the function for every mask; a call that fails is a row with a status and a reason."""
         function, data = prepare(self.function, self.setup, self.folders, self.source)

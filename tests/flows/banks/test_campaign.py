@@ -14,6 +14,7 @@ from flows.banks.importing import import_bank
 from flows.errors import CoterieError
 from flows.store.configuration import kept_configuration
 from tests.flows.banks.bank_files import N_PLAYERS, save
+from tests.flows.inline_cluster import use_inline_cluster
 from tests.flows.toy import run_stages
 
 
@@ -108,6 +109,59 @@ def test_a_trainer_of_the_users_own_evaluates_for_a_bank(tmp_path: Path) -> None
     assert list(found.status) == ["ok"] * 3 and np.allclose(found.outputs, expected(masks[:3]), atol=1.5)
     with pytest.raises(CoterieError, match="9 players and 8 targets, the bank 21 and 8"):
         evaluator(recompose(kept, [f"game.function={__name__}:outputs_of", "game.players='9'"]), campaign)
+
+
+AUDIT = np.arange(28) % 3 == 1  # rows of the targets' table that the bank has no outputs of
+AUDIT[25:] = True
+
+
+def outputs_and_audit(indices: np.ndarray, seed: int, context: object) -> np.ndarray:
+    """The trainer of a bank with audit rows: every row of its table, in its order."""
+    found = np.zeros(28)
+    found[~AUDIT] = np.resize(outputs_of(indices, seed, context), (~AUDIT).sum())
+    found[AUDIT] = np.resize(outputs_of(indices, seed + 1, context), AUDIT.sum())
+    return found
+
+
+def test_a_trainer_verifies_and_turns_over_what_a_bank_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.brittleness import brittleness
+    from flows.curate import curate
+    from flows.games.table import evaluator
+    from flows.store.derived import about, read_derived
+    from flows.verify import verify
+
+    use_inline_cluster(monkeypatch)
+    masks, outputs = margins()
+    outputs = np.resize(outputs.T, ((~AUDIT).sum(), len(masks))).T
+    rows = [f"row {at},{'cat' if at % 2 else 'dog'},{bool(AUDIT[at])}" for at in range(28)]
+    (tmp_path / "targets.csv").write_text("\n".join(["name,class,audit", *rows]))
+    campaign = import_bank(
+        tmp_path / "c", alpha=0.5, targets=tmp_path / "targets.csv",
+        **save(tmp_path, masks=masks, outputs=outputs),  # type: ignore[arg-type]
+    ).campaign  # fmt: skip
+    assert (campaign.n_targets, campaign.meta.n_audit) == (17, 11)
+    kept = kept_configuration(campaign, str(campaign.folder))
+    settings = [
+        "attribution.published_targets=0", "attribution.n_targets=3", "attribution.max_order=2",
+        "attribution.pooled_targets=false", "curate.allow_unlearnable=true", "curate.keep_count=15",
+        "verify.n_seeds=4", "verify.curve_seeds=0", "brittleness.n_targets=2",
+    ]  # fmt: skip
+    config = recompose(kept, settings)
+    run_stages(config, "plan", "attribute")
+    curate.fn(config)
+    with pytest.raises(CoterieError, match=r"`coterie verify` evaluates .*Name one: game\.function="):
+        verify.fn(config)
+    named = recompose(kept, [*settings, f"game.function={__name__}:outputs_and_audit"])
+    judge = evaluator(named, campaign)
+    assert (judge.n_targets, judge.n_audit) == (17, 11)
+    found = verify.fn(named)
+    assert found.n_keep == 15
+    against = {row["against"] for row in read_derived(campaign, "comparisons").to_pylist()}
+    assert against == {"random", "main_effects", "full"}
+    assert "of the audit examples right" in about(campaign, "comparisons")["sentences"][0]
+    assert brittleness.fn(named).n_targets == 2
 
 
 def test_a_bank_that_does_not_say_when_a_model_is_right_is_not_decided_on(tmp_path: Path) -> None:

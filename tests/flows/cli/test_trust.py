@@ -33,6 +33,7 @@ Path(__file__).with_name("it_ran").touch()
 from training.data.digits_source import read_digits as read
 from tests.flows.games.lens_models import tiny as model
 from tests.flows.games.own_trainer import players, setup, targets, train
+from tests.flows.games.own_value import setup as count, value
 """
 FEW = ("campaign.n_holdout=8", "attribution.n_targets=1", "attribution.max_order=2", "attribution.pooled_targets=false",
        "attribution.published_targets=0")  # fmt: skip
@@ -40,6 +41,8 @@ KINDS = {
     "pictures": ("quickstart", ("dataset.source=theirs:read", *TOY, "dataset.plant_flipped=0.2", *FEW)),
     "trainer": ("trainer", ("game.function=theirs:train", "game.setup=theirs:setup", "game.players=theirs:players",
                             "game.targets=theirs:targets", "campaign.n_fit=40", *FEW)),
+    "value": ("value", ("game.function=theirs:value", "game.setup=theirs:count", "game.players=14", "game.targets=3",
+                        "campaign.n_fit=40", *FEW)),
     "components": ("components", ("game.model=theirs:model", "game.n_images=4", "game.n_unseen=4", "campaign.n_fit=40",
                                   *FEW)),
 }  # fmt: skip
@@ -92,7 +95,7 @@ def test_commands_that_only_read_import_nothing_of_theirs(
     folder = str(theirs / kind)
     cli.status(folder)
     cli.show(folder)
-    run_audit(folder, [], sample=0, seed=0, mend=False)
+    run_audit(folder, [], sample=0, seed=0, with_repair=False)
     found = audit(Campaign(folder), of_folder(theirs, kind), sample=1, seed=0)
     assert any(re.search("nothing was evaluated again: .* asks to run theirs:", note) for note in found.notes)
     for stage in ("campaign", "plan", "retrain", "attribute", "report"):
@@ -129,7 +132,7 @@ def test_decisions_and_scores_of_pictures_leave_out_what_needs_their_code(theirs
 @pytest.mark.parametrize(
     ("kind", "named"),
     [("pictures", ["dataset.source=theirs:read"]), ("components", ["game.model=theirs:model"]),
-     ("trainer", [text for text in KINDS["trainer"][1] if "theirs" in text])],
+     *((kind, [text for text in KINDS[kind][1] if "theirs" in text]) for kind in ("trainer", "value"))],
 )  # fmt: skip
 def test_what_the_user_names_runs(kind: str, named: list[str], theirs: Path) -> None:
     make_game(of_folder(theirs, kind, *named))

@@ -131,8 +131,12 @@ def main() -> None:
         staged, alone = (median(part) for part in zip(*pairs, strict=True))
         print(f"{workers} workers, medians of {len(pairs)}: campaign {staged:.2f} s, bare {alone:.2f} s")
     if len(found) == 2:
-        one, two = (median(staged for staged, _ in pairs) for pairs in found.values())
-        print(f"speed of {chosen.workers[1]} workers over {chosen.workers[0]}: {one / two:.2f}")
+        ratios = [one / two for (one, _), (two, _) in zip(*found.values(), strict=True)]
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(
+            f"speed of {chosen.workers[1]} workers over {chosen.workers[0]}, turn by turn: {shown}; median "
+            f"{median(ratios):.2f}"
+        )
 
 
 if __name__ == "__main__":

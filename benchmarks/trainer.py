@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 10000 --work-ms 0
     OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 2000 --work-ms 10 --workers 1 2 --pairs 3
     OMP_NUM_THREADS=1 python benchmarks/trainer.py --calls 2000 --wait-ms 10 --workers 1 2 --pairs 3
+    python benchmarks/trainer.py --plain                  # what the machine itself leaves of two processes now
 
 The function is the known game of tests/flows/games/own_trainer.py; with --work-ms it also computes for so long
 (processor time, so that other programs on the machine do not shorten it), with --wait-ms it waits, which other
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 import sys
 import tempfile
 import time
@@ -94,6 +96,22 @@ def measure(calls: int, shard: int, workers: int, cluster: Cluster, folder: Path
     return staged, alone
 
 
+def plain_processes(pairs: int, seconds: float = 2.0) -> None:
+    """Print how much faster two plain processes work than one: what two workers can reach on this machine now."""
+    work = f"import time\nwhile time.process_time() < {seconds}: pass"
+
+    def wall(count: int) -> float:
+        began = time.perf_counter()
+        started = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(count)]
+        for process in started:
+            process.wait()
+        return time.perf_counter() - began
+
+    for turn in range(pairs):
+        one, two = wall(1), wall(2)
+        print(f"turn {turn}: one process {one:.1f} s, two at once {two:.1f} s: {2 * one / two:.2f} times the work")
+
+
 class _Context:
     """What the bare function is given."""
 
@@ -112,7 +130,11 @@ def main() -> None:
     parser.add_argument("--wait-ms", type=float, default=0.0)
     parser.add_argument("--workers", type=int, nargs="+", default=[1])
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--plain", action="store_true")
     chosen = parser.parse_args()
+    if chosen.plain:
+        plain_processes(chosen.pairs)
+        return
     os.environ["WORK_MS"], os.environ["WAIT_MS"] = str(chosen.work_ms), str(chosen.wait_ms)
     found: dict[int, list[tuple[float, float]]] = {count: [] for count in chosen.workers}
     for turn in range(chosen.pairs):

@@ -75,8 +75,9 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     """
     recorded = campaign.meta.identity.get("game.kind") == "recorded"
     split = "audit examples" if campaign.meta.n_audit and not recorded else "targets"
+    called = f"{(campaign.meta.get('words') or {}).get('picture', 'picture')}s"
     measured = (
-        f"Models trained on about {float(campaign.meta.alpha):.0%} of the pictures are right on "
+        f"Models trained on about {float(campaign.meta.alpha):.0%} of the {called} are right on "
         f"{found.accuracy:.1%} of the {found.n_examples} {split} [{found.low:.1%}, {found.high:.1%}]; "
         f"always naming the largest class is right on {found.chance:.1%}"
     )
@@ -85,7 +86,7 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     more = f" {found.examples_needed} {split} would show this accuracy to be above chance." * bool(
         found.examples_needed
     )
-    if campaign.meta.identity.get("game") == "trainer":
+    if recorded or campaign.meta.identity.get("game") == "trainer":
         return f"{measured}: that is not shown to be above chance, so there is nothing to decide from.{more}"
     size = campaign.meta.identity.get("dataset.image_size")
     larger = f", larger pictures (dataset.image_size is {size})" if size else ", larger pictures"

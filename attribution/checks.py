@@ -178,8 +178,8 @@ def check_numbers(name: str, values: Any) -> Array:
         If they are not numbers, or rows of different lengths.
     """
     try:
-        array = np.asarray(values)
-    except ValueError as error:
+        array = as_array(values, name)  # missing and masked entries are NaN
+    except AttributionError as error:
         raise AttributionError(f"{name} must be numbers in rows of one length; got {_shown(values)}.") from error
     if array.dtype.kind not in "iuf":
         raise AttributionError(f"{name} must be numbers; got {_shown(values)}.")

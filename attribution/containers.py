@@ -43,10 +43,44 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
     >>> as_array(np.array([[True, None]], dtype=object), "outputs").tolist()
     [[1.0, nan]]
     """
+    return _without_objects(as_labels(values, name))
+
+
+def as_labels(values: Any, name: str) -> NDArray[Any]:
+    """Convert an array-like value to a NumPy array and keep Python objects as they are.
+
+    Integers above 2^53 stay apart, which float64 would join. Masked entries and those that are missing in a frame
+    become None or NaN.
+
+    Parameters
+    ----------
+    values : array_like
+        A container of `as_array`.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    AttributionError
+        As `as_array`.
+
+    Examples
+    --------
+    >>> as_labels(np.ma.MaskedArray([7, 8], mask=[False, True]), "groups").tolist()
+    [7, None]
+    """
     package = type(values).__module__.split(".")[0]
     if isinstance(values, np.ma.MaskedArray):
         masked = np.ma.getmaskarray(values)
-        return np.asarray(np.ma.filled(values.astype(np.float64), np.nan)) if masked.any() else np.asarray(values.data)
+        if not masked.any():
+            return np.asarray(values.data)
+        labels = np.array(values.data, dtype=object)
+        labels[masked] = None
+        return labels
     if package == "scipy" and hasattr(values, "toarray"):
         values = values.toarray()
     elif package == "torch" and hasattr(values, "detach"):
@@ -56,10 +90,9 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
     elif hasattr(values, "unpack") and not isinstance(values, np.ndarray):
         values = values.unpack()
     try:
-        array = np.asarray(values)
+        return np.asarray(values)
     except ValueError as error:
         raise AttributionError(f"{name} must be rows of one length; NumPy finds: {error}.") from error
-    return _without_objects(array)
 
 
 def is_vector(values: Any) -> bool:
@@ -76,6 +109,42 @@ def is_vector(values: Any) -> bool:
     """
     shape = getattr(values, "shape", None)
     return np.ndim(values) == 1 if shape is None else len(shape) == 1
+
+
+def check_row_order(**given: Any) -> None:
+    """Check that pandas containers which label their rows alike have them in one order: rows are matched by place.
+
+    Parameters
+    ----------
+    **given : Any
+        Arguments of a fit by name, whatever containers they are.
+
+    Raises
+    ------
+    AttributionError
+        If two of them have the same labels in another order.
+
+    Examples
+    --------
+    >>> check_row_order(masks=np.ones((3, 2)), outputs=[1, 2, 3])
+    """
+    first: tuple[str, Any] | None = None
+    for name, values in given.items():
+        if type(values).__module__.split(".")[0] != "pandas" or not hasattr(values, "index"):
+            continue
+        index = values.index
+        if first is None:
+            first = name, index
+            continue
+        earlier, other = first
+        if len(index) != len(other) or index.equals(other) or not (index.is_unique and other.is_unique):
+            continue
+        if index.isin(other).all():
+            raise AttributionError(
+                f"the rows of {name} have the labels of {earlier} in another order, and rows are matched by place. "
+                f"Give {name}.loc[{earlier}.index] where labels say what belongs together, or {name}.to_numpy() where "
+                "places do."
+            )
 
 
 def column_names(values: Any) -> NDArray[Any] | None:
@@ -168,6 +237,9 @@ def _without_objects(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.bool_)
     if all(isinstance(one, (bool, np.bool_, int, float, np.integer, np.floating)) for one in flat[~missing]):
         numbers = np.full(flat.shape, np.nan)
-        numbers[~missing] = flat[~missing].astype(np.float64)
+        try:
+            numbers[~missing] = flat[~missing].astype(np.float64)
+        except OverflowError:  # an integer above 1e308
+            return array
         return numbers.reshape(array.shape)
     return array

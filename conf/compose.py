@@ -7,6 +7,7 @@ folders of its own.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> CampaignConfig:
             )
         if key in _groups() and value.strip() in ("", "null"):
             raise ConfigError(f"{key} names a file in conf/{key}/; got {text!r}. Leave it out for the default")
+    given = list(map(_as_text, given))
     # The YAML files leave out what is default, and Hydra takes a key that no file holds only where ++ adds it.
     given = [f"++{text.lstrip('+')}" if _is_key(text.partition("=")[0].lstrip("+")) else text for text in given]
     if folder != CONF_FOLDER:
@@ -88,6 +90,7 @@ def recompose(saved: Mapping[str, Any], overrides: Sequence[str] = ()) -> Campai
     merged = OmegaConf.create(dict(saved))
     for text in overrides:
         _check_form(text)
+    overrides = list(map(_as_text, overrides))
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -121,6 +124,31 @@ def _check_form(text: str, may_delete: bool = False) -> None:
     meant = f"{key.strip()}={text.partition('=')[2].strip(' =')}"
     if key != key.strip() or text.partition("=")[2].startswith("="):
         raise ConfigError(f"overrides are written key=value, with one = and no spaces; got {text!r}. Write {meant}")
+
+
+def _as_text(override: str) -> str:
+    """Quote the value of a key that holds text where the grammar cannot read it, or reads several values.
+
+    A shell takes the quotes of `dataset.path='my pictures (2)'` away, and such a folder is as good as another.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = override.partition("=")
+    if key.lstrip("+") not in _text_keys() or value[:1] in ("'", '"') or "\0" in value:
+        return override
+    try:
+        if not OverridesParser.create().parse_override(override).is_sweep_override():
+            return override
+    except HydraException:
+        pass
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    """A text as the grammar of overrides quotes it: backslashes only where they stand before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def validate(raw: Any) -> CampaignConfig:
@@ -167,7 +195,7 @@ def _explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
         why = " ".join(message).split(" See https://")[0]
         return (
             f"{key}: the value {value!r} cannot be read ({why}). Brackets, braces, commas, colons, ~ and quotes belong "
-            f"to the grammar of overrides: put such a value into quotes, {key}='…'"
+            f"to the grammar of overrides: put such a value into quotes, {key}='…', and the whole into the shell's"
         )
     return f"the configuration could not be read: {' '.join(message) or first}"
 
@@ -182,6 +210,22 @@ def known_keys() -> list[str]:
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 keys += walk(inner, f"{prefix}{key}.")
             else:
+                keys.append(f"{prefix}{key}")
+        return keys
+
+    return walk(CampaignConfig, "")
+
+
+def _text_keys() -> list[str]:
+    """Dotted keys that hold a text, whatever it is."""
+
+    def walk(model: type[BaseModel], prefix: str) -> list[str]:
+        keys: list[str] = []
+        for key, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys += walk(inner, f"{prefix}{key}.")
+            elif inner in (str, str | None):
                 keys.append(f"{prefix}{key}")
         return keys
 

@@ -16,6 +16,7 @@ from attribution.checks import (
     check_numbers,
     check_seed,
 )
+from attribution.containers import check_row_order
 from attribution.errors import AttributionError
 from attribution.estimators.base import keep_players, masks_to_predict
 from attribution.fourier.spectrum import Spectrum
@@ -242,6 +243,7 @@ class ProxySPEX(RegressorMixin, BaseEstimator):
         if not isinstance(higher_is_better, (bool, np.bool_)):
             raise AttributionError(f"higher_is_better must be True or False; got {higher_is_better!r}.")
         given = self.alpha if alpha is None else alpha
+        check_row_order(masks=masks, outputs=outputs, groups=groups, sample_weight=sample_weight, alpha=alpha)
         outputs, where = fill_missing(outputs, self.missing)
         data = self._checked(masks, outputs, groups, sample_weight, given)
         if alpha is not None and data.alphas is None and float(np.ravel(alpha)[0]) != float(self.alpha):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.checks import check_alpha, check_masks, check_numbers
-from attribution.containers import as_array, column_names, is_vector
+from attribution.containers import as_array, as_labels, check_row_order, column_names, is_vector
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.masks.design import check_design, masks_are_structured
 from attribution.masks.folds import N_FOLDS
@@ -189,6 +189,13 @@ def check_alphas(alphas: Any, masks: Masks) -> Array | None:
     given = check_numbers("alpha", alphas)
     if given.shape != (len(masks),):
         raise AttributionError(f"alpha must be one number or one for every mask, ({len(masks)},); got {given.shape}.")
+    outside = ~((given > 0) & (given < 1))  # missing ones are NaN
+    if outside.any():
+        row = int(outside.argmax())
+        raise AttributionError(
+            f"alpha must lie in (0, 1) for every mask; that of mask {row} is {given[row]:g}. Give the probability with "
+            "which the mask includes a player."
+        )
     found, counts = np.unique(given, return_counts=True)
     if len(found) > 1 and counts.min() < MIN_MASKS_AN_ALPHA:
         few = int(counts.argmin())
@@ -236,12 +243,12 @@ def check_groups(groups: Any, masks: Masks, alpha: float | Array | None = None) 
     if groups is None:
         return _recode(same_mask)
     try:
-        given = np.asarray(groups)
-    except ValueError as error:
+        given = as_labels(groups, "groups")
+    except AttributionError as error:
         raise AttributionError(f"groups must have one entry per mask, ({n_masks},); got lists of lists.") from error
     if given.shape != (n_masks,):
         raise AttributionError(f"groups must have one entry per mask, ({n_masks},); got {given.shape}.")
-    if given.dtype.kind == "f" and not np.isfinite(given).all():
+    if _missing(given).any():
         raise AttributionError("groups hold missing values; give every mask the name of its group.")
     try:
         _, codes = np.unique(given, return_inverse=True)
@@ -287,8 +294,8 @@ def check_data(
     Raises
     ------
     AttributionError
-        If an input is invalid, or the masks form fewer than 12 independent groups, or weights leave fewer than 12
-        effective ones.
+        If an input is invalid, pandas rows are labelled alike in another order, the masks form fewer than 12
+        independent groups, or weights leave fewer than 12 effective ones.
 
     Warns
     -----
@@ -297,6 +304,7 @@ def check_data(
         mask or in every mask: the effects of such a player are not identified and reported as NaN with p = 1. If no
         mask separates some players: each group of them is one player then.
     """
+    check_row_order(masks=masks, outputs=outputs, groups=groups, sample_weight=sample_weight, alpha=alpha)
     given = check_masks(masks)
     values = check_outputs(outputs, len(given))
     rows = given
@@ -353,6 +361,17 @@ def check_data(
         player_names=column_names(masks),
         inseparable=merged,
     )
+
+
+def _missing(labels: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which labels are missing: NaN, NaT, None, or not finite."""
+    if labels.dtype.kind in "mM":
+        return np.isnat(labels)
+    if labels.dtype.kind == "f":
+        return ~np.isfinite(labels)
+    if labels.dtype != object:
+        return np.zeros(len(labels), dtype=bool)
+    return np.array([one is None or one != one or type(one).__name__ == "NAType" for one in labels], dtype=bool)
 
 
 def _equal_rows(masks: Masks) -> Labels:

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ValidationError
 
-from conf.compose import CONF_FOLDER, ConfigError, available, compose, known_keys
+from conf.compose import CONF_FOLDER, ConfigError, available, compose, known_keys, recompose
 from conf.schema import CampaignConfig, DatasetConfig, RecipeConfig
 
 PATHS = {"images": ["dataset.path=pictures"]}  # what a configuration leaves to its user
@@ -154,7 +154,7 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
         ("sampler.alpha", "key=value; got 'sampler.alpha'"),
         ("campaign.folder=", "campaign.folder .*; got ''"),
         ("name='a b'", "name .*; got 'a b'"),
-        ("dataset.path=~/pictures", r"'~/pictures' cannot be read .*commas, colons, ~ and quotes.*dataset.path='…'"),
+        ("dataset.path='it's'", r"\"'it's'\" cannot be read .*commas, colons, ~ and quotes.*dataset.path='…'"),
         ("sampler.alpha=[1", r"sampler.alpha: the value '.1' cannot be read .*quotes, sampler.alpha='…'"),
         ("sampler.alpha={'a': 1}", r"sampler.alpha: the value .* cannot be read"),
         ("dataset.path=\0", "dataset.path: the value .* cannot be read"),
@@ -163,6 +163,25 @@ def test_a_number_of_players_to_keep_replaces_the_default_share() -> None:
 def test_a_wrong_override_is_named_with_its_value_and_what_is_allowed(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         compose("quickstart", [override])
+
+
+@pytest.mark.parametrize("key", ["dataset.path", "dataset.group_by", "campaign.folder"])
+@pytest.mark.parametrize(
+    "text",
+    ["~/pictures", "/a b", "/a,b", "/a=b", "/Bilder (2)/ähnlich", "/it's", "/it's, [1] {2}", 'say "x"', "/#1", "/a\\b",
+     "/two\nlines", "/a;b", "/ends, in\\", "/quote\\'d, \\\\' twice", "C:\\x"],
+)  # fmt: skip
+def test_a_text_needs_no_quotes_whatever_the_grammar_makes_of_it(key: str, text: str) -> None:
+    section, _, field = key.partition(".")
+    found = compose("quickstart", [f"{key}={text}"])
+    assert getattr(getattr(found, section), field) == text
+    assert recompose(found.model_dump(mode="json"), [f"{key}={text}"]) == found
+
+
+def test_what_the_grammar_reads_in_a_text_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICTURES", "/my, pictures")
+    for given, found in (("null", None), ("'/a,b'", "/a,b"), ('"2024"', "2024"), ("${oc.env:PICTURES}", "/my, pictures")):
+        assert compose("quickstart", [f"dataset.path={given}"]).dataset.path == found
 
 
 def test_antithetic_masks_away_from_one_half_are_refused_with_both_ways_out() -> None:

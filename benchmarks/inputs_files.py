@@ -309,7 +309,7 @@ def which(shown: np.ndarray, drawn: Drawn) -> str:
     apart = {key: float(np.abs(shown.astype(float) - pixels).mean()) for key, pixels in drawn.items()}
     first, second = sorted(apart, key=apart.__getitem__)[:2]
     if apart[first] > 16 or apart[second] < 2 * apart[first] + 8:
-        raise ValueError(f"no picture was drawn like this: nearest {first} ({apart[first]:.1f}, then {apart[second]:.1f})")
+        raise ValueError(f"no picture was drawn like this: nearest {first} ({apart[first]:.1f}, {apart[second]:.1f})")
     return first
 
 
@@ -391,7 +391,8 @@ def _imagefolder(folder: Path, names: set[str], wanted: set[str]) -> str:
     if datasets is None:
         return "not installed"
     try:
-        read = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train", cache_dir=str(folder.parent / "hf"))
+        read = datasets.load_dataset("imagefolder", data_dir=str(folder), split="train",
+                                     cache_dir=str(folder.parent / "hf"))  # fmt: skip
     except Exception as error:
         return f"cannot read the folder: {type(error).__name__}"
     paths = [row["path"] for row in read.cast_column("image", datasets.Image(decode=False))["image"]]
@@ -431,7 +432,9 @@ def _parquet(folder: Path, indices: list[int], drawn: Drawn, wanted: set[str]) -
         if not isinstance(chosen.features["image"], datasets.Image):
             chosen = chosen.cast_column("image", datasets.Image())
     except Exception as error:
-        return f"cannot read the files: {type(error).__name__}"
+        rows = [entry for file in files for entry in pq.read_table(file, partitioning=None)["image"].to_pylist()]
+        chosen = compare((which(as_shown(rows[at]), drawn) for at in indices), wanted)
+        return f"{chosen} by pyarrow; datasets cannot read such files ({type(error).__name__})"
     return compare((which(as_shown(picture), drawn) for picture in chosen["image"]), wanted)
 
 

@@ -180,7 +180,8 @@ def test_a_text_needs_no_quotes_whatever_the_grammar_makes_of_it(key: str, text:
 
 def test_what_the_grammar_reads_in_a_text_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PICTURES", "/my, pictures")
-    for given, found in (("null", None), ("'/a,b'", "/a,b"), ('"2024"', "2024"), ("${oc.env:PICTURES}", "/my, pictures")):
+    own = "${oc.env:PICTURES}"
+    for given, found in (("null", None), ("'/a,b'", "/a,b"), ('"2024"', "2024"), (own, "/my, pictures")):
         assert compose("quickstart", [f"dataset.path={given}"]).dataset.path == found
 
 

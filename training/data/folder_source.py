@@ -91,7 +91,7 @@ def read_image_folder(options: SourceOptions) -> RawImages:
         train=train,
         test=test,
         unreadable=unreadable,
-        notes=tuple(_passed_note(folder, passed)),
+        notes=(*_passed_note(folder, passed), *_other_halves(folder, halves)),
     )
 
 
@@ -151,12 +151,12 @@ def _list_pictures(entry: Path) -> tuple[list[Path], list[Path]]:
     pictures: list[Path] = []
     passed: list[Path] = []
     for folder in sorted(_folders(entry, ()), key=str):
-        for file in sorted(one for one in folder.iterdir() if one.is_file() or one.is_symlink()):
-            if file.is_dir():
-                continue
+        for file in sorted(one for one in folder.iterdir() if not one.is_dir()):
             hidden = file.name.startswith(".")
             known = file.suffix.lower() in SUFFIXES
-            if not hidden and (known or (not file.suffix and _begins_like_a_picture(file))):
+            if not (file.is_file() or file.is_symlink()):  # a pipe or a socket, which would never end
+                passed.append(file)
+            elif not hidden and (known or (not file.suffix and _begins_like_a_picture(file))):
                 pictures.append(file)
             elif known or not hidden:
                 passed.append(file)
@@ -185,6 +185,18 @@ def _begins_like_a_picture(file: Path) -> bool:
     except OSError as error:
         raise TrainingInputError(f"{file} cannot be opened ({error}). Make it readable or remove it.") from error
     return start.startswith(_BEGINNINGS) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+
+
+def _other_halves(folder: Path, read: list[Path]) -> list[str]:
+    """A sentence about folders beside those of training and testing, whose pictures are not used."""
+    others = sorted(
+        entry.name for entry in folder.iterdir() if entry.is_dir() and entry not in read and entry.name[:1] != "."
+    )
+    if not others:
+        return []
+    shown = ", ".join(as_name(name) for name in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return [f"Pictures are read from {read[0].name} and {read[1].name}; {shown}{more} beside them is not used."]
 
 
 def _passed_note(folder: Path, passed: list[Path]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 INDEX_COLUMN = "index"
+MOST_CLASSES = 100_000  # numbers without names count from 0: a larger one is an identifier and no class; a choice
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Columns:
         Whether the file numbers its rows in a whole-number column `index`.
     not_chosen : tuple of str
         Other columns that could have been the label.
+    other_images : tuple of str
+        Other columns that could have been the pictures.
     """
 
     image: str
@@ -42,6 +46,7 @@ class Columns:
     text: bool
     has_index: bool
     not_chosen: tuple[str, ...]
+    other_images: tuple[str, ...] = ()
 
 
 def find_columns(file: Path, schema: pa.Schema, hive: Mapping[str, str | None], label_column: str | None) -> Columns:
@@ -73,6 +78,8 @@ def find_columns(file: Path, schema: pa.Schema, hive: Mapping[str, str | None], 
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
+        pass
+    if not isinstance(features, dict):
         features = {}  # metadata is optional: the column names decide then
     here = list(dict.fromkeys([*schema.names, *hive]))
     images = _possible(features, "Image", IMAGE_COLUMNS, here)
@@ -107,6 +114,16 @@ def find_columns(file: Path, schema: pa.Schema, hive: Mapping[str, str | None], 
         )
     feature = features.get(label)
     names = feature.get("names") if isinstance(feature, dict) else None
+    if names is not None and not (isinstance(names, list) and all(type(name) in (str, int) for name in names)):
+        raise TrainingInputError(
+            f"{file}: the class names of column {label} must be a list of text; the file's metadata hold {names!r}. "
+            "Write the file again with names."
+        )
+    repeated = [name for name, count in Counter(composed(str(name)) for name in names or ()).items() if count > 1]
+    if repeated:
+        raise TrainingInputError(
+            f"{file}: two classes of column {label} are named {repeated[0]!r}. Give each class a name of its own."
+        )
     return Columns(
         image=image,
         label=label,
@@ -114,6 +131,7 @@ def find_columns(file: Path, schema: pa.Schema, hive: Mapping[str, str | None], 
         text=text,
         has_index=INDEX_COLUMN in schema.names and pa.types.is_integer(schema.field(INDEX_COLUMN).type),
         not_chosen=tuple(name for name in labels if name != label),
+        other_images=tuple(name for name in images if name != image),
     )
 
 
@@ -127,6 +145,11 @@ def read_label(value: Any, columns: Columns, where: str) -> int | str:
         label = whole_number(whole, f"{where}: label")
         if label < 0:
             raise TrainingInputError(f"{where}: label {label} is not a class. Remove images without a label.")
+        if label >= MOST_CLASSES:
+            raise TrainingInputError(
+                f"{where}: label {label} is no class: numbers of classes count from 0 and stay below {MOST_CLASSES:,}. "
+                "Number the classes, or write their names as text."
+            )
         return label
     if value is None or value == "":
         raise TrainingInputError(f"{where}: label {value!r} is not a class. Remove images without a label.")
@@ -140,9 +163,11 @@ def read_label(value: Any, columns: Columns, where: str) -> int | str:
 
 
 def whole_number(value: Any, what: str) -> int:
-    """Check a whole number. Raises TrainingInputError for anything else."""
+    """Check a whole number of at most 63 bits. Raises TrainingInputError for anything else."""
     if not isinstance(value, int):
         raise TrainingInputError(f"{what} must be a whole number; got {value!r}.")
+    if not -(2**63) <= value < 2**63:
+        raise TrainingInputError(f"{what} must be below 2^63; got {value!r}. Number the pictures from 0.")
     return value
 
 

@@ -28,8 +28,8 @@ def split_files(folder: Path, half: str) -> tuple[list[Path], list[str]]:
     Returns
     -------
     files : list of Path
-        `train.parquet`, `train-*.parquet`, `train_*.parquet`, or every Parquet file below a folder `train` or
-        `split=train`, in order of their paths. Hidden files and folders are left out.
+        `train.parquet`, `train-*.parquet`, `train_*.parquet`, or every Parquet file below a folder `train`,
+        `train.parquet` or `split=train`, in order of their paths. Hidden files and folders are left out.
     notes : list of str
         A sentence where files of a series are missing.
 
@@ -41,6 +41,8 @@ def split_files(folder: Path, half: str) -> tuple[list[Path], list[str]]:
     """
     found: dict[str, list[Path]] = {name: [] for name in SPLITS[half]}
     for file in sorted(folder.rglob("*.parquet")):
+        if file.is_dir():  # Spark writes a folder train.parquet with files part-*.parquet
+            continue
         parts = file.relative_to(folder).parts
         name = _split_of(parts)
         if name in found and not any(part.startswith(".") for part in parts):
@@ -65,13 +67,18 @@ def hive_values(folder: Path, file: Path) -> dict[str, str | None]:
     return values
 
 
+def _folder_name(part: str) -> str:
+    """The split that a folder's name stands for, where it stands for one."""
+    return part.removeprefix("split=").removesuffix(".parquet")
+
+
 def _split_of(parts: tuple[str, ...]) -> str | None:
     """The split a file belongs to: by its own name, else by the nearest folder that has a split's name."""
     stem = parts[-1].removesuffix(".parquet")
     for name in _ALL_NAMES:
         if stem == name or stem.startswith((f"{name}-", f"{name}_", f"{name}.")):
             return name
-    named = [part.removeprefix("split=") for part in reversed(parts[:-1])]
+    named = [_folder_name(part) for part in reversed(parts[:-1])]
     return next((part for part in named if part in _ALL_NAMES), None)
 
 
@@ -101,7 +108,7 @@ def _one_series(folder: Path, name: str, files: list[Path]) -> list[str]:
 def _series_of(folder: Path, name: str, file: Path) -> tuple[str, str, int | None]:
     """Folder, name and number of files of the series a file belongs to."""
     parents = list(file.relative_to(folder).parts[:-1])
-    inside = [place for place, part in enumerate(parents) if part.removeprefix("split=") == name]
+    inside = [place for place, part in enumerate(parents) if _folder_name(part) == name]
     if inside:
         return "/".join(parents[: inside[-1] + 1]), "", None
     while parents and _HIVE.fullmatch(parents[-1]):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _ROWS_AT_ONCE = 1_000
-
+_NAMED = 6  # classes that a note lists
 
 LAYOUT = (
     "train-*.parquet and test-*.parquet (CIFAR-10 needs no folder of yours: dataset.source=cifar10 "
@@ -106,7 +106,7 @@ def read_parquet_folder(options: SourceOptions) -> RawImages:
         test=sets[1],
         columns=columns,
         unreadable=unreadable,
-        notes=(*_label_note(train), *train_notes, *test_notes),
+        notes=(*_column_notes(train), *_one_sided(class_names, labels, n_train), *train_notes, *test_notes),
     )
 
 
@@ -159,12 +159,28 @@ def _composed(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(map(composed, names))
 
 
-def _label_note(half: _Half) -> list[str]:
-    """A sentence about the label column, where there was a choice."""
-    if half.found is None or not half.found.not_chosen:
-        return []
-    others = ", ".join(half.found.not_chosen)
-    return [f"Labels are column {half.found.label}; {others} could be too (dataset.label_column chooses)."]
+def _column_notes(half: _Half) -> list[str]:
+    """A sentence about the columns of pictures and of labels, where there was a choice."""
+    notes = []
+    if half.found is not None and half.found.other_images:
+        others = ", ".join(half.found.other_images)
+        notes.append(f"Pictures are column {half.found.image}; {others} could be too (rename the others).")
+    if half.found is not None and half.found.not_chosen:
+        others = ", ".join(half.found.not_chosen)
+        notes.append(f"Labels are column {half.found.label}; {others} could be too (dataset.label_column chooses).")
+    return notes
+
+
+def _one_sided(class_names: tuple[str, ...], labels: np.ndarray, n_train: int) -> list[str]:
+    """A sentence about classes that one half has pictures of and the other has not."""
+    trained, tested = (set(part.tolist()) for part in (labels[:n_train], labels[n_train:]))
+    notes = []
+    for only, where in ((trained - tested, "training"), (tested - trained, "test")):
+        if only:
+            shown = ", ".join(class_names[label] for label in sorted(only)[:_NAMED])
+            more = f" and {len(only) - _NAMED} more" if len(only) > _NAMED else ""
+            notes.append(f"Only the {where} files have pictures of {shown}{more}.")
+    return notes
 
 
 def _names(paths: list[str | None], places: list[str]) -> list[str]:
@@ -234,7 +250,8 @@ def _read_file(folder: Path, file: Path, half: _Half, reader: PictureReader, opt
                 half.source_index.append(index)
                 if own is not None:
                     half.source_ids.append(own)
-                half.groups.append(None if group_by is None else record[group_by])
+                group = None if group_by is None else record[group_by]
+                half.groups.append(None if group != group else group)  # NaN is no group either
     except (pa.ArrowException, OSError) as error:
         raise TrainingInputError(
             f"{file} is not a readable Parquet file ({str(error).strip()}). It may be cut short: "

@@ -13,6 +13,7 @@ from tests.training.conftest import random_pictures
 from training import TrainingInputError, load_dataset
 from training.data.dataset import RawImages, SourceOptions
 from training.data.inspection import inspect_dataset
+from training.data.names import as_name, original_name
 from training.data.sources import read_source
 
 
@@ -121,3 +122,44 @@ def test_a_folder_of_plain_pictures_keeps_the_fingerprint_it_had(tmp_path: Path)
     dataset = load_dataset("image_folder", path=tmp_path, image_size=4, n_targets=9)
     assert dataset.fingerprint().startswith("219b10047df9")
     assert load_dataset("digits").fingerprint().startswith("97e8ecff472e")
+
+
+def test_a_class_folder_that_is_a_link_is_read_and_named_as_it_stands(picture_folder: Path, tmp_path: Path) -> None:
+    whole = names(picture_folder)
+    (picture_folder / "train" / "ant").rename(tmp_path / "elsewhere")
+    (picture_folder / "train" / "ant").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert names(picture_folder) == whole
+    for name in whole:
+        assert (picture_folder / name).is_file()
+
+
+def test_a_pipe_is_passed_over_and_never_read(picture_folder: Path) -> None:
+    os.mkfifo(picture_folder / "train" / "ant" / "x.png")
+    raw = read(picture_folder)
+    assert len(raw.train) == 8 and raw.notes[0].endswith(": train/ant/x.png.")
+
+
+def test_links_that_lead_nowhere_are_named(picture_folder: Path) -> None:
+    (picture_folder / "train" / "ant" / "x.png").symlink_to("nowhere.png")
+    (picture_folder / "train" / "cow").symlink_to("nowhere")
+    with pytest.raises(TrainingInputError, match="train/ant/x.png: not a readable picture"):
+        read(picture_folder)
+    (picture_folder / "train" / "ant" / "x.png").unlink()
+    assert "train/cow" in read(picture_folder).notes[0]
+
+
+def test_a_half_that_is_not_read_is_named(picture_folder: Path) -> None:
+    fill(picture_folder / "val", "ant/a.png", "bee/a.png", seed=5)
+    fill(picture_folder / "extra", "ant/a.png", seed=6)
+    assert read(picture_folder).notes == ("Pictures are read from train and test; extra, val beside them is not used.",)
+
+
+@pytest.mark.parametrize("label", ["two\nlines", " blank ", "-rf", "a,b", "100%", "x..", "=1+1", "\u202eevil"])
+def test_class_folders_of_any_name_are_one_line_and_lead_back(tmp_path: Path, label: str) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        fill(tmp_path / half, f"{label}/a b.png", f"{label}/c.png", "x/a.png", "x/b.png", seed=seed)
+    raw = read(tmp_path)
+    assert as_name(label) in raw.class_names and len(raw.class_names) == 2
+    assert {original_name(name) for name in raw.train.names} >= {f"train/{label}/a b.png", f"train/{label}/c.png"}
+    chosen = load_dataset("image_folder", path=tmp_path, classes=[as_name(label), "x"], n_targets=1)
+    assert chosen.class_names == (as_name(label), "x")

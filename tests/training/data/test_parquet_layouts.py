@@ -101,6 +101,7 @@ def test_training_files_of_two_data_sets_are_refused_and_listed(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("train", "test"),
     [
+        (["train.parquet/part-0.parquet", "train.parquet/part-1.parquet"], "test.parquet/part-0.parquet"),
         (["default/train/0000.parquet", "default/train/0001.parquet"], "default/test/0000.parquet"),
         (["train/part-0.parquet", "train/part-1.parquet"], "test/part-0.parquet"),
         (["split=train/a.parquet", "split=train/b.parquet"], "split=validation/a.parquet"),
@@ -236,3 +237,92 @@ def test_no_position_is_taken_for_a_class_that_a_number_does_not_name(tmp_path: 
         write_parquet(tmp_path / f"{half}.parquet", random_pictures(8, seed=seed), LABELS, names=["1", "2"])
     with pytest.raises(TrainingInputError, match="unknown class 0"):
         load_dataset("parquet", path=tmp_path, classes=[0, 1])
+
+
+# ---- what no owner means
+
+
+def test_labels_that_are_identifiers_are_no_classes(tmp_path: Path) -> None:
+    """2^62 classes, each with a name, would fill the memory before anything is said."""
+    for label in (900_000, 2**62, 2**63 + 1):
+        for half, seed in (("train", 0), ("test", 1)):
+            write(tmp_path / f"{half}.parquet", seed, label=pa.array([0, label] * 4, pa.uint64()))
+        said = "must be below 2^63" if label > 2**63 else f"{label} is no class"
+        assert f"row 1: label {said}" in sentence(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "first"), [(pa.uint64(), 2**63), (pa.int64(), None)])
+def test_own_numbers_that_are_none_are_named(tmp_path: Path, kind: pa.DataType, first: int | None) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, label=LABELS, index=pa.array([first, *range(7)], kind))
+    assert f"row 0: index must be {'a whole number' if first is None else 'below 2^63'}" in sentence(tmp_path)
+
+
+def test_a_choice_between_two_columns_of_pictures_is_said(tmp_path: Path) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, label=LABELS, img=random_pictures(8, seed=seed + 5))
+    raw = read(tmp_path)
+    assert raw.notes == ("Pictures are column img; image could be too (rename the others).",)
+
+
+def test_classes_of_one_half_only_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", label=["ant", "bee"] * 4)
+    write(tmp_path / "test.parquet", 1, label=["ant", "been"] * 4)
+    assert read(tmp_path).notes == (
+        "Only the training files have pictures of bee.", "Only the test files have pictures of been.",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("ab", "must be a list of text; .* hold 'ab'"), (["ant", None], "must be a list of text"),
+     (["ant", "ant"], "two classes of column label are named 'ant'"),
+     (["caf\u00e9", "cafe\u0301"], "two classes of column label are named")],
+)  # fmt: skip
+def test_names_that_name_no_classes_are_refused(tmp_path: Path, names: Any, said: str) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, {"label": {"_type": "ClassLabel", "names": names}}, label=LABELS)
+    with pytest.raises(TrainingInputError, match=said):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("features", [[1, 2], "text", None, {"label": None}, {"label": {"_type": "ClassLabel"}}])
+def test_metadata_of_another_form_are_left_aside(tmp_path: Path, features: Any) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, features, label=LABELS)
+    assert read(tmp_path).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("group", [None, float("nan")])
+def test_a_group_that_is_missing_is_none(tmp_path: Path, group: float | None) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, label=LABELS, farm=[group, *[1.0] * 7])
+    with pytest.raises(TrainingInputError, match="names no group for 1 of 8"):
+        load_dataset("parquet", path=tmp_path, group_by="farm")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [pa.array([None, *random_pictures(7)]),
+     pa.array([None, *({"bytes": one, "path": None} for one in random_pictures(7))]),
+     pa.array([{"bytes": None, "path": "/x/a.png"}, *({"bytes": one, "path": None} for one in random_pictures(7))])],
+    ids=["null", "null struct", "a path alone"],
+)  # fmt: skip
+def test_rows_without_a_picture_are_named_and_keep_their_place(tmp_path: Path, image: pa.Array) -> None:
+    pq.write_table(pa.table({"image": image, "label": LABELS}), tmp_path / "train.parquet")
+    write(tmp_path / "test.parquet", 1, label=LABELS)
+    assert "train.parquet:0: the row holds no picture bytes" in sentence(tmp_path)
+    raw = read(tmp_path, unreadable="skip")
+    assert raw.train.source_index.tolist() == list(range(1, 8)) and raw.train.labels.tolist() == LABELS[1:]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [pa.array([b"a", b"b"] * 4), pa.nulls(8), pa.array([[0], [1]] * 4), pa.array([0, 1] * 4, pa.date32()),
+     pa.array([0, 1] * 4, pa.int8()).cast(pa.decimal128(5, 0))],
+    ids=["bytes", "null", "list", "date", "decimal"],
+)  # fmt: skip
+def test_labels_of_a_type_that_is_no_class_are_refused(tmp_path: Path, labels: pa.Array) -> None:
+    for half, seed in (("train", 0), ("test", 1)):
+        write(tmp_path / f"{half}.parquet", seed, label=labels)
+    assert "column label a number or a class name; they are" in sentence(tmp_path)

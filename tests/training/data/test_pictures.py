@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from training.data.pictures import decode
+from training.errors import TrainingInputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 DRAWING = np.random.default_rng(1).random((6, 9)) < 0.5
@@ -85,3 +86,45 @@ def test_an_opaque_alpha_channel_changes_no_pixel() -> None:
     assert np.array_equal(decode(encoded(Image.fromarray(opaque)), "here"), PIXELS)
     grey = Image.fromarray(PIXELS[..., 0])
     assert np.array_equal(decode(encoded(grey.convert("LA")), "here")[..., 0], PIXELS[..., 0])
+
+
+# ---- kinds of files
+
+
+def test_pictures_of_print_are_shown_in_colours() -> None:
+    """CMYK, as print shops write it: an error of the conversion would invert every colour."""
+    smooth = Image.new("RGB", (9, 6), (200, 40, 90))
+    found = decode(encoded(smooth.convert("CMYK"), "JPEG", quality=100), "here")
+    assert found.shape == (6, 9, 3) and np.abs(found.astype(int) - (200, 40, 90)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_of_several_frames_the_first_is_read_as_other_loaders_do(kind: str) -> None:
+    frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "blue")]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    found = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options), "here")
+    assert set(map(tuple, found.reshape(-1, 3).tolist())) == {(255, 0, 0)}
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.int32), ("TIFF", np.float32)])
+def test_grey_levels_of_more_than_eight_bits_are_refused(kind: str, dtype: type) -> None:
+    """Clipped at 255, as a plain conversion does, nearly every pixel would be white."""
+    content = encoded(Image.fromarray(np.arange(54).reshape(6, 9).astype(dtype) * 1000), kind)
+    with pytest.raises(TrainingInputError, match="are not 8-bit grey or colour"):
+        decode(content, "here")
+
+
+def test_a_bilevel_scan_is_black_and_white() -> None:
+    found = decode(encoded(Image.fromarray(DRAWING)), "here")
+    assert np.array_equal(found[..., 0], np.where(DRAWING, 255, 0))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>404</html>", b"<svg/>", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n",
+     b"\0\0\0\x18ftypheic" + bytes(50), b"GIF89a" + bytes(7), encoded(Image.fromarray(PIXELS), "JPEG")[:300]],
+    ids=["empty", "a web page", "SVG", "a pointer of Git LFS", "HEIC", "no pixels", "cut short"],
+)  # fmt: skip
+def test_what_only_has_a_pictures_name_is_refused(content: bytes) -> None:
+    with pytest.raises(TrainingInputError, match="here: not a readable picture"):
+        decode(content, "here")

@@ -130,8 +130,8 @@ def main() -> None:
         found = apart(str(given.folder), "--attribute-once", str(campaign))
         print(
             f"\none block of 16 of {n_targets:,} targets: {found['seconds']:.0f} s, {found['worked']:.0f} s of them at "
-            f"work ({found['read_seconds']:.1f} s reading), peak {found['peak_mb']:,.0f} MB, {found['pairs']:.0f} pairs "
-            "reported"
+            f"work ({found['read_seconds']:.1f} s reading), peak {found['peak_mb']:,.0f} MB, {found['pairs']:.0f} "
+            "pairs reported"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf.errors import MissingMandatoryValue
 from pydantic import BaseModel, ValidationError
 
+from conf.games import FUNCTION
 from conf.schema import CampaignConfig
 
 CONF_FOLDER = Path(__file__).resolve().parent
@@ -284,6 +285,8 @@ def _explain_fault(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}"
     allowed = _allowed(key)
+    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == FUNCTION:
+        allowed = "written package.module:name"
     if fault["type"] == "finite_number":
         allowed = f"finite and {allowed}" if allowed else "finite"
     kind, _, problem = fault["type"].partition("_")

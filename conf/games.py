@@ -15,7 +15,7 @@ OWN_FUNCTION: frozenset[str] = frozenset({"trainer", "value"})
 # Games of one fixed model or function: a mask has one output.
 FIXED: frozenset[str] = frozenset({"value", "patches", "components"})
 
-_FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
 
 class GameConfig(Section):
@@ -29,14 +29,14 @@ class GameConfig(Section):
     )
     function: str | None = Field(
         default=None,
-        pattern=_FUNCTION,
+        pattern=FUNCTION,
         description="The function of your own, package.module:name. game.kind=trainer calls it for every mask as "
         "function(indices, seed, context): one number a target; game.kind=value for many masks as function(masks, "
         "context): a row a mask, a column a target.",
     )
     setup: str | None = Field(
         default=None,
-        pattern=_FUNCTION,
+        pattern=FUNCTION,
         description="Function without arguments, called once a process; context.data holds what it returns. When "
         "empty, `setup` of the function's module, if there is one.",
     )
@@ -75,7 +75,7 @@ class GameConfig(Section):
 
     model: str | None = Field(
         default=None,
-        pattern=_FUNCTION,
+        pattern=FUNCTION,
         description="For patches and components: a function without arguments, package.module:name, that returns "
         "(module, images, labels), the module in evaluation mode. A small network on digits when empty.",
     )

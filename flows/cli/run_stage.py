@@ -108,6 +108,7 @@ def check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool = Tru
         If the folder belongs to another campaign.
     """
     from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
+    from flows.games.trainer.game import Trainer
 
     if dry_run and config.game.kind != "retraining":
         return  # a game of the user's own is not started for a look ahead
@@ -122,6 +123,8 @@ def check_data(config: CampaignConfig, campaign: Campaign, evaluates: bool = Tru
         campaign.check_identity(full_identity(config, game))
     else:
         refuse_without_audit(config, game)
+    if evaluates and isinstance(game, Trainer) and not config.compute.ray_address and "RAY_ADDRESS" not in os.environ:
+        game.check()  # here as on the nodes: a function that cannot be called is known before Ray starts
 
 
 def _check_inputs(stage: str, states: dict[str, StageState], campaign: Campaign, where: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from conf.compose import compose
+from conf.compose import ConfigError, compose
 from conf.schema import CampaignConfig, identity_settings
 from flows.cli.configuration import configuration
 from flows.games.table import full_identity, make_game, own_modules
@@ -208,6 +208,18 @@ def test_what_only_a_folder_names_is_not_run(tmp_path: Path) -> None:
 def test_a_function_that_cannot_be_called_is_named_with_the_reason(function: str, message: str) -> None:
     with pytest.raises(OwnCodeError, match=message):
         trainer("game.players=6", "game.targets=5", function=function).check()
+
+
+def test_a_function_that_cannot_be_called_makes_no_campaign(tmp_path: Path) -> None:
+    from flows.cli.run_stage import drive
+    from flows.store.campaign import Campaign
+
+    for function, message in (("trane", "has no 'trane'"), ("needs_more", "but takes .*learning_rate")):
+        with pytest.raises(OwnCodeError, match=message):
+            drive("plan", config_of(f"campaign.folder={tmp_path / 'c'}", function=f"{MODULE}:{function}"), False)
+    assert not Campaign(tmp_path / "c").exists
+    with pytest.raises(ConfigError, match="game.function must be written package.module:name; got 'train'"):
+        config_of(function="train")
 
 
 def test_a_module_that_raises_or_lacks_a_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

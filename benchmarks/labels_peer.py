@@ -106,8 +106,13 @@ def out_of_sample(logits: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.einsum("mn,mnc->nc", absent, probabilities) / absent.sum(axis=0)[:, None]
 
 
-def called_wrong(given: dict[str, np.ndarray], mixture: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """The rule of `curate` on these models: (n,) bool, and the score of every label; mixture=False: by ranks alone."""
+def called_wrong(
+    given: dict[str, np.ndarray], mixture: bool = True, gated: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rule of `curate` on these models: (n,) bool, and the score of every label.
+
+    mixture=False: by ranks alone; gated=False: however few.
+    """
     n = len(given["labels"])
     logits, own = given["logits"].astype(np.float64), given["held_back_labels"]
     planted = (own + np.random.default_rng(2).integers(1, logits.shape[2], len(own))) % logits.shape[2]
@@ -120,6 +125,8 @@ def called_wrong(given: dict[str, np.ndarray], mixture: bool = True) -> tuple[np
     found = (checked.q_value <= LABEL_RATE) & (harm_q <= HARM_LEVEL)
     if checked.share_right is not None and mixture:
         found |= (checked.share_right <= MIXTURE_MARGIN * LABEL_RATE) & (given["effect"] < 0)
+    if gated and found.sum() < checked.fewest_called():
+        found[:] = False
     return found, checked.score
 
 

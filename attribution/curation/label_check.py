@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from attribution.types import Array
 RIDGE = 1e-4  # of the slope, an example: keeps it finite where planted and right labels do not overlap
 EM_STEPS = 500
 LEAST_HELD_BACK = 30  # held-back examples below which the mixture is not fitted
+CONFIDENCE = 0.95  # of the limit for right pictures that models misread
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,27 @@ class LabelCheck:
     share_right: Array | None = None
     separation: float = float("nan")
 
-    def fewest_wrong(self, rate: float = LABEL_RATE) -> int:
-        """Return how many labels must be wrong before a q-value can reach a rate, however clear they are."""
-        return int(np.ceil(len(self.score) / (rate * (self.n_held_back + 1))))
+    def fewest_called(self, rate: float = LABEL_RATE) -> int:
+        """Return how many labels must be doubted before one is called wrong.
+
+        Parameters
+        ----------
+        rate
+            Share of right labels among those called wrong that must not be exceeded.
+
+        Returns
+        -------
+        int
+            Right pictures that models misread, as many as the held-back examples cannot exclude, are `rate` of it.
+
+        Notes
+        -----
+        No score tells a wrong label from a picture that looks like the other class. Among h held-back examples none of
+        the latter need be; with confidence c their share among n players is then only known to be below
+        1 - (1 - c)^(1/h), about 3 / h.
+        """
+        hidden = 1 - (1 - CONFIDENCE) ** (1 / self.n_held_back) if self.n_held_back else 1.0
+        return int(np.ceil(np.isfinite(self.score).sum() * hidden / rate))
 
 
 def leave_out_masks(
@@ -147,15 +166,16 @@ def check_labels(
     tested = np.isfinite(p_value)
     if tested.any():
         q_value[tested] = adjust(p_value[tested], "BH")
+    found = LabelCheck(score, p_value, q_value, int(known.sum()))
     if planted_margins is None:
-        return LabelCheck(score, p_value, q_value, int(known.sum()))
+        return found
     planted = _mean_over(planted_margins, by_models)
     both = known & np.isfinite(planted)
     if both.sum() < LEAST_HELD_BACK:
-        return LabelCheck(score, p_value, q_value, int(known.sum()))
+        return found
     share_right = mixture_of_labels(score, held_back[both], planted[both])
     below = (planted[both][:, None] < held_back[both][None, :]).mean()
-    return LabelCheck(score, p_value, q_value, int(known.sum()), share_right, float(below))
+    return replace(found, share_right=share_right, separation=float(below))
 
 
 def mixture_of_labels(score: Array, right: Array, planted: Array) -> Array:

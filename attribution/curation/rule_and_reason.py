@@ -30,6 +30,8 @@ class Reasons:
         (n,) false discovery rate at which each player is harmful.
     accused
         (n,) players whose label is called wrong.
+    doubted
+        (n,) those, and players whose label the same evidence speaks against where it is too little for a call.
     n_hurt, n_explained
         (n,) explained targets of the player's own class that it lowers, and all of them.
     clusters
@@ -44,13 +46,15 @@ class Reasons:
         rules: CurationRules,
         harm_q: Array,
         accused: NDArray[np.bool_],
+        doubted: NDArray[np.bool_],
         n_hurt: NDArray[np.int64],
         n_explained: NDArray[np.int64],
         clusters: Sequence[Cluster],
         near: Mapping[int, tuple[int, float]],
     ) -> None:
         self.evidence, self.rules, self.harm_q, self.near = evidence, rules, harm_q, near
-        self.accused, self.n_hurt, self.n_explained, self.clusters = accused, n_hurt, n_explained, clusters
+        self.accused, self.doubted, self.n_hurt, self.n_explained = accused, doubted, n_hurt, n_explained
+        self.clusters = clusters
         classes = evidence.player_classes
         self._sizes = np.ones(len(classes), np.int64) if evidence.group_sizes is None else evidence.group_sizes
         self.conflict: dict[int, list[int]] = {}
@@ -85,6 +89,8 @@ class Reasons:
                 f"That does not make each of its {count} examples replaceable: they are kept. Decide about them one by "
                 "one (`coterie refine`), or set a budget.",
             )
+        elif self.doubted[player]:
+            decision.decision, decision.rule, decision.reason = "review", "label_in_doubt", self._doubt(player)
         elif harmful:
             decision.decision, decision.rule = "review", "harmful"
             decision.reason = (
@@ -213,10 +219,29 @@ class Reasons:
         if labels is None:
             return self._harm(player)
         return (
-            f"Probably mislabelled: models trained without it give its label “{own}” log odds of "
-            f"{labels.score[player]:+.1f}, less than {100 * (1 - labels.p_value[player]):.1f}% of {labels.n_held_back} "
-            f"held-back pictures get for theirs (of pictures reported so, at most {self.rules.label_rate:.0%} are "
-            f"right in the mean). {self._harm(player)}"
+            f"Probably mislabelled: models trained without it give its label “{own}” {self._log_odds(player)} (of "
+            f"pictures reported so, at most {self.rules.label_rate:.0%} are right in the mean). {self._harm(player)}"
+        )
+
+    def _doubt(self, player: int) -> str:
+        labels = self.evidence.labels
+        assert labels is not None  # without a check nothing is doubted
+        own = self.evidence.class_names[int(self.evidence.player_classes[player])]
+        n, fewest = int(self.doubted.sum()), labels.fewest_called(self.rules.label_rate)
+        return (
+            f"Its label is in doubt: models trained without it give “{own}” {self._log_odds(player)}. A right label "
+            f"gets no more where a picture looks like another class: beside {labels.n_held_back} held-back pictures "
+            f"{fewest} labels would have to be in such doubt before one is called wrong, and {n} "
+            f"{'is' if n == 1 else 'are'}. "
+            f"{self._harm(player)} It is kept; look at it."
+        )
+
+    def _log_odds(self, player: int) -> str:
+        labels = self.evidence.labels
+        assert labels is not None
+        return (
+            f"log odds of {labels.score[player]:+.1f}, less than {100 * (1 - labels.p_value[player]):.1f}% of "
+            f"{labels.n_held_back} held-back pictures get for theirs"
         )
 
     def _conflict(self, player: int) -> str:

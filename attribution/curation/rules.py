@@ -35,6 +35,7 @@ from attribution.types import Array
 # Estimated share of right labels over the one that is promised: on the campaigns that settings were chosen by, 4 of 21
 # labels called wrong at an estimated share of .1 were right, and 8 of 30 at .2 (benchmarks/decisions.md).
 MIXTURE_MARGIN = 0.5
+RULES_VERSION = 2  # raised when the same evidence leads to other decisions: those made before are made again
 LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must be visible before anything is decided
 
 
@@ -95,8 +96,8 @@ def harmful_q_values(overall: PlayerEffects) -> Array:
     return adjust(ndtr(overall.effect / overall.stderr), "BH")
 
 
-def wrong_labels(evidence: Evidence, rules: CurationRules, harm_q: Array) -> NDArray[np.bool_]:
-    """Find the players whose label is probably wrong: two independent kinds of evidence have to agree.
+def doubted_labels(evidence: Evidence, rules: CurationRules, harm_q: Array) -> NDArray[np.bool_]:
+    """Find the players whose label two independent kinds of evidence speak against.
 
     Models that did not see the player contradict its label, and models that did see it are worse for it, which removes
     hard but right pictures from the list. Either the label's q-value is at most `label_rate` and its `harm_q` at most
@@ -116,6 +117,17 @@ def wrong_labels(evidence: Evidence, rules: CurationRules, harm_q: Array) -> NDA
         if len(set(classes[list(test.players)].tolist())) > 1:
             found[list(test.players)] = False
     return np.asarray(found, dtype=bool)
+
+
+def wrong_labels(evidence: Evidence, rules: CurationRules, doubted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Call the doubted labels wrong where there are enough of them, else none.
+
+    As many right pictures as the held-back examples cannot exclude may look like the other class. Where they could be
+    more than `label_rate` of those doubted, nobody is accused (`LabelCheck.fewest_called`).
+    """
+    if evidence.labels is None or doubted.sum() < evidence.labels.fewest_called(rules.label_rate):
+        return np.zeros_like(doubted)
+    return doubted
 
 
 def curate(evidence: Evidence, rules: CurationRules, chosen: NDArray[np.bool_] | None = None) -> Curation:
@@ -138,7 +150,8 @@ def curate(evidence: Evidence, rules: CurationRules, chosen: NDArray[np.bool_] |
         For a budget out of reach.
     """
     harm_q = harmful_q_values(evidence.overall)
-    accused = wrong_labels(evidence, rules, harm_q)
+    doubted = doubted_labels(evidence, rules, harm_q)
+    accused = wrong_labels(evidence, rules, doubted)
     n_hurt, n_explained = _own_class_targets(evidence, rules.level)
     protected = protected_sets(evidence.interactions, rules.fdr_level, harm_q <= rules.drop_level)
     bundles = bundles_of(list(protected))
@@ -167,7 +180,7 @@ def curate(evidence: Evidence, rules: CurationRules, chosen: NDArray[np.bool_] |
     for members, rows in protected.items():
         for player in members:
             decisions[player].protected_by += rows
-    reasons = Reasons(evidence, rules, harm_q, accused, n_hurt, n_explained, clusters, near)
+    reasons = Reasons(evidence, rules, harm_q, accused, doubted, n_hurt, n_explained, clusters, near)
     for decision in decisions:
         reasons.decide(decision, solution)
     return Curation(decisions, harm_q, n_hurt, n_explained, accused, clusters, solution)

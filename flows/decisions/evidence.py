@@ -13,7 +13,7 @@ from attribution.curation.budget import least_of_each_class
 from attribution.curation.coverage import fit_coverage
 from attribution.curation.evidence import CurationRules, Evidence, PlayerEffects
 from attribution.curation.label_check import LabelCheck
-from attribution.curation.rules import Curation, check_enough_masks
+from attribution.curation.rules import RULES_VERSION, Curation, check_enough_masks
 from attribution.curation.rules import curate as decide
 from attribution.curation.surrogate import Surrogate, pooled_sets, shrink_normal, utilities, utility_slopes
 from attribution.duplicates.any_present_test import GroupTest, group_tests
@@ -49,6 +49,7 @@ def curation_key(config: CampaignConfig, campaign: Campaign) -> str:
     """
     return digest(
         {
+            "rules": RULES_VERSION,
             "analysis": (campaign.analysis or {}).get("key"),
             "wanted": analysis_key(config, campaign),
             "curate": config.curate.model_dump(mode="json"),

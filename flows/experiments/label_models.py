@@ -76,15 +76,15 @@ def label_check(config: CampaignConfig, campaign: Campaign, dataset: Dataset, lo
 
 def _compared_with(found: LabelCheck) -> str:
     """What the labels were compared with, and how well a wrong one can be known."""
-    targets = f"{plural(found.n_held_back, 'target')} that no model was trained on"
+    said = (
+        f"{plural(found.n_held_back, 'target')} that no model was trained on: at least {found.fewest_called()} of "
+        f"{plural(len(found.score), 'label')} must be in doubt before one is called wrong"
+    )
     if found.share_right is None:
-        return (
-            f"{targets}; with so many, at least {found.fewest_wrong()} of {plural(len(found.score), 'label')} must be "
-            "wrong before one can be called so"
-        )
+        return said
     return (
-        f"{targets}, and with wrong labels planted on them: the models give a planted label lower log odds than a "
-        f"right one in {found.separation:.0%} of pairs"
+        f"{said}; of wrong labels planted on the targets and right ones, the wrong one has lower log odds in "
+        f"{found.separation:.0%} of pairs"
     )
 
 

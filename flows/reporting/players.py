@@ -17,6 +17,7 @@ from flows.store.derived import read_derived
 RULES = {
     "harmful": "makes models worse",
     "label_conflict": "same picture, other label",
+    "label_in_doubt": "label in doubt",
     "redundant": "another picture does its work",
     "look_alike": "near-duplicate of one that stays",
     "near_duplicate": "near-duplicate of one that stays",

@@ -258,7 +258,7 @@ DECISIONS = pa.schema(
         ("name", pa.string()),  # what its owner calls it
         ("class_name", pa.string()),  # name of its class
         ("decision", pa.string()),  # keep, drop or review
-        # mislabelled, label_conflict, harmful, redundant, look_alike, near_duplicate, budget, synergy, worth, …
+        # mislabelled, label_conflict, label_in_doubt, harmful, redundant, look_alike, near_duplicate, budget, worth, …
         ("rule", pa.string()),
         ("reason", pa.string()),  # the rule in words
         ("cluster", pa.int32()),  # redundant cluster, -1

@@ -203,7 +203,8 @@ def _count(name: str, given: int | None, default: int | None, available: int, wh
         raise TrainingInputError(f"{name} must be a whole number of at least 1; got {count!r}.")
     if count > available:
         raise TrainingInputError(
-            f"{name} = {count}, but there are only {available} {what}. Ask for {available} or fewer."
+            f"{name} = {count}, but there are only {available} {what}. Ask for {available} or fewer"
+            f"{', or leave it out to take all' if name == 'n_train' and default is None else ''}."
         )
     return int(count)
 

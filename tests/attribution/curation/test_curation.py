@@ -126,6 +126,17 @@ def test_a_label_among_the_most_doubtful_is_called_wrong_where_its_presence_lowe
     assert found.accused.tolist() == (lower & (share <= 0.1)).tolist() and found.accused.any()
 
 
+def test_no_label_is_called_wrong_where_misread_pictures_could_fill_a_fifth_of_the_list(checked: Evidence) -> None:
+    """Beside 100 held-back pictures 2 of 10 labels must be in doubt: 10 (1 - .05^(1/100)) / .2 = 1.5."""
+    assert checked.labels is not None
+    found = curate(replace(checked, labels=replace(checked.labels, n_held_back=100)), CurationRules())
+    decision = found.decisions[5]
+    assert not found.accused.any()
+    assert (decision.decision, decision.rule) == ("review", "label_in_doubt")
+    assert "beside 100 held-back pictures 2 labels would have to be in such doubt" in decision.reason
+    assert "and 1 is" in decision.reason and "mislabelled" not in decision.reason
+
+
 def test_reasons_are_the_sentences_of_the_golden_file(checked: Evidence) -> None:
     """Names, numbers and wording as a user reads them; a changed sentence changes the file."""
     named = replace(checked, names=[f"train/{('even', 'odd')[p % 2]}/{p}.png" for p in range(10)])

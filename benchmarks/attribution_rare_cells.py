@@ -33,7 +33,7 @@ N_PLAYERS, N_TARGETS, LEVEL = 100, 16, 0.05
 NOISES = ("normal", "t(3)", "skewed", "growing")
 # Name: kind, alpha, masks. 2,200 masks at .9 and 9,000 at .95 hold 22 of the rarest cell of a pair: just tested.
 DESIGNS: dict[str, tuple[str, float, int]] = {
-    **{f"alpha {alpha}": ("bernoulli", alpha, 900) for alpha in (0.1, 0.25, 0.75, 0.9, 0.95)},
+    **{f"alpha {alpha}": ("bernoulli", alpha, 900) for alpha in (0.1, 0.25, 0.3, 0.75, 0.9, 0.95)},
     "alpha 0.1, 2,200 masks": ("bernoulli", 0.1, 2200),
     "alpha 0.9, 2,200 masks": ("bernoulli", 0.9, 2200),
     "alpha 0.95, 9,000 masks": ("bernoulli", 0.95, 9000),

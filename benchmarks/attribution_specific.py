@@ -27,7 +27,7 @@ from flows.store.campaign import Campaign
 from flows.store.examples import player_classes
 
 COUNT, N_RANDOM, LEVEL = 20, 10, 0.05
-LISTS = ("specific", "whole", "random")
+LISTS = ("by_specific", "by_whole", "random")
 
 
 def strongest(rows: dict[str, list[Any]], count: int) -> list[Candidate]:
@@ -39,7 +39,7 @@ def pick(campaign: Campaign, plan: Path) -> None:
     """Choose the pairs of the three lists and write them down, each once, with what the campaign says of them."""
     rows = campaign.read("interactions").to_pydict()
     whole = {name: values for name, values in rows.items() if not name.startswith("specific")}
-    lists = {"specific": strongest(rows, COUNT), "whole": strongest(whole, COUNT)}
+    lists = {"by_specific": strongest(rows, COUNT), "by_whole": strongest(whole, COUNT)}
     effects = campaign.read("effects", ["target", "player", "effect"]).to_pydict()
     of_target: dict[int, np.ndarray] = {}
     for target, player, effect in zip(effects["target"], effects["player"], effects["effect"], strict=True):
@@ -50,7 +50,7 @@ def pick(campaign: Campaign, plan: Path) -> None:
         if min(q, own) <= 0.1
     ]
     lists["random"] = matched_random_sets(
-        lists["specific"][:N_RANDOM], of_target, player_classes(campaign), reported, 0
+        lists["by_specific"][:N_RANDOM], of_target, player_classes(campaign), reported, 0
     )
     said = {(row["members"][0], row["members"][1], row["target"]): row for row in _rows(rows) if row["order"] == 2}
     planned: dict[tuple[int, int, int], dict[str, Any]] = {}
@@ -60,16 +60,16 @@ def pick(campaign: Campaign, plan: Path) -> None:
             own = planned.setdefault(key, {"predicted": candidate.predicted, **dict.fromkeys(LISTS, -1)})
             own[name] = place
     keys = list(planned)
-    columns = {
+    said_of = {
         name: np.array([said.get(key, {}).get(name, np.nan) for key in keys], dtype=np.float64)
         for name in ("value", "saturation", "saturation_stderr", "specific", "q_value", "specific_q_value")
     }
     np.savez(
         plan, pairs=np.array([key[:2] for key in keys]), targets=np.array([key[2] for key in keys]),
         kinds=np.array([said.get(key, {}).get("kind", "") for key in keys]),
-        **{name: np.array([planned[key][name] for key in keys]) for name in ("predicted", *LISTS)}, **columns,
+        **{name: np.array([planned[key][name] for key in keys]) for name in ("predicted", *LISTS)}, **said_of,
     )  # fmt: skip
-    both = sum(own["specific"] >= 0 and own["whole"] >= 0 for own in planned.values())
+    both = sum(own["by_specific"] >= 0 and own["by_whole"] >= 0 for own in planned.values())
     print(f"{len(keys)} pairs; {both} are on both lists")
 
 

@@ -236,7 +236,10 @@ def fit_block(data: CheckedData, settings: BlockSettings) -> BlockFit:
     families = TestFamilies()
     link = no_link(linear, len(y))
     if settings.spex is None:  # a design's masks repeat too few products of players for a curve of all pairs
-        link = fit_link(setup.phi, y, linear, setup.folds, weight=data.weight, groups=data.groups)
+        link = fit_link(
+            setup.phi, y, linear, setup.folds,
+            weight=data.weight, groups=data.groups, prior=settings.link_prior,
+        )  # fmt: skip
     candidates, chosen = search(setup, linear, link, families)
     predicted = np.column_stack([selection.predicted for selection in chosen]) + link.predicted
     judged = np.column_stack([selection.judged for selection in chosen]) + link.predicted

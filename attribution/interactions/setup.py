@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from attribution.checks import check_integer, check_seed
 from attribution.errors import AttributionError
 from attribution.fourier.basis import Alpha, basis
+from attribution.linear.link import LinkPrior
 from attribution.masks.folds import N_FOLDS, assign_folds
 from attribution.masks.inputs import CheckedData
 from attribution.masks.inseparable import MAX_PLAYERS, error_inflation
@@ -71,6 +72,9 @@ class BlockSettings:
         the size, no more of the planted sets were among the proposals (benchmarks/attribution.md).
     booster : BoosterSettings
         Settings of the proxy that is scored beside the spectrum; its device also runs the screens and the refits.
+    link_prior : LinkPrior or None
+        What curvatures are shrunken to, from targets of the whole campaign (analysis/link_prior.py); None: from the
+        block's own.
     spex : SpexDesign or None
         The design that the masks are, if they are one. Candidates are then decoded (spex_candidates.py), because
         screens assume that players are included independently.
@@ -90,6 +94,7 @@ class BlockSettings:
     max_proxy_order: int | None = None
     proposer: BoosterSettings = field(default_factory=lambda: proposer_settings(4))
     booster: BoosterSettings = field(default_factory=BoosterSettings)
+    link_prior: LinkPrior | None = None
     spex: SpexDesign | None = None
 
     def __post_init__(self) -> None:
@@ -199,8 +204,11 @@ class BlockSetup:
             alphas = None if data.alphas is None else data.alphas[first]
             tested = largest_testable_order(data.masks[first], settings.max_order, alphas)
             self.n_untestable = warn_of_rare_cells(data.masks[first], tested, settings.max_order, alphas)
-            if self.n_untestable:
-                settings = replace(settings, max_order=tested, max_proxy_order=min(settings.proxy_order, tested))
+            # What only a proxy proposes is tested on the half of the masks that did not propose it.
+            half = None if alphas is None else alphas[::2]
+            by_proxy = largest_testable_order(data.masks[first[::2]], settings.proxy_order, half)
+            if self.n_untestable or by_proxy < settings.proxy_order:
+                settings = replace(settings, max_order=tested, max_proxy_order=min(settings.proxy_order, by_proxy))
         self.settings = settings
         self.alpha = settings.alpha
         self.row_alpha: Alpha = settings.alpha if data.alphas is None else data.alphas

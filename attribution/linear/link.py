@@ -34,6 +34,30 @@ _STEEPEST = 0.35
 _UNKNOWN = 1e12  # variance of a curvature that the masks do not determine
 
 
+@dataclass(frozen=True)
+class LinkPrior:
+    """Where the curvatures of targets lie: each kappa = k |b| is drawn from N(centre, between), side by side.
+
+    Attributes
+    ----------
+    centre, between : (3,) float64
+        Mean and variance for each of `SIDES`.
+    """
+
+    centre: Array
+    between: Array
+
+    @staticmethod
+    def fit(kappa: Array, spread: Array) -> LinkPrior:
+        """Fit to estimates (t, 3) and their variances; infinite or zero ones say nothing."""
+        centre, between = np.zeros(kappa.shape[1]), np.zeros(kappa.shape[1])
+        for side in range(kappa.shape[1]):
+            known = np.isfinite(spread[:, side]) & (spread[:, side] > 0)
+            if known.any():
+                centre[side], between[side] = _normal_prior(kappa[known, side], spread[known, side])
+        return LinkPrior(centre, between)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LinkFit:
     """Curvatures of t targets. They multiply coefficients in the outputs' units, and are in 1 / that unit.
@@ -48,6 +72,8 @@ class LinkFit:
         Shrunken curvatures without each fold.
     predicted : (m, t) float64
         The link's part of the output at every row, from coefficients and curvatures without the row's fold.
+    prior : LinkPrior or None
+        What the curvatures were shrunken to.
 
     Examples
     --------
@@ -68,6 +94,7 @@ class LinkFit:
     raw_stderr: Array
     fold_curvature: Array
     predicted: Array
+    prior: LinkPrior | None = None
 
     def at(self, targets: slice) -> LinkFit:
         """Return the link of some targets."""
@@ -148,6 +175,7 @@ def fit_link(
     *,
     weight: Floating | None = None,
     groups: NDArray[np.int64] | None = None,
+    prior: LinkPrior | None = None,
 ) -> LinkFit:
     """Fit the curvatures of every target to what the datamodel leaves.
 
@@ -164,6 +192,8 @@ def fit_link(
         Weights of the rows; None for ones.
     groups : (m,) int64 or None
         Row groups that standard errors are clustered by; None for single rows.
+    prior : LinkPrior or None
+        From more targets than these, where these are a part of a campaign's; None: from these.
 
     Returns
     -------
@@ -201,12 +231,15 @@ def fit_link(
     variance = _clustered(fitted_to, left * w[:, None], bread, groups)
     known = (np.einsum("tss->ts", bread) > 0) & _has_many_players(linear.coef)
     variance[~known] = np.inf
-    curvature, posterior = _shrink(raw, variance, unit)
+    prior_of_all = LinkPrior.fit(raw * unit[:, None], variance * unit[:, None] ** 2) if prior is None else prior
+    curvature, posterior = _shrink(raw, variance, unit, prior_of_all)
     predicted = np.empty((n_masks, n_targets))
     fold_curvature = np.empty((n_folds, n_targets, 3))
     for fold, own in enumerate(rows):
         without = _solve(gram.sum(axis=0) - gram[fold], cross.sum(axis=0) - cross[fold])[0]
-        fold_curvature[fold] = _shrink(without, variance * n_folds / max(n_folds - 1, 1), unit)[0]
+        more = variance * n_folds / max(n_folds - 1, 1)
+        of_fold = LinkPrior.fit(without * unit[:, None], more * unit[:, None] ** 2) if prior is None else prior
+        fold_curvature[fold] = _shrink(without, more, unit, of_fold)[0]
         predicted[own] = np.einsum("mts,ts->mt", columns[own], fold_curvature[fold])
     return LinkFit(
         curvature=curvature,
@@ -215,6 +248,7 @@ def fit_link(
         raw_stderr=np.sqrt(variance),
         fold_curvature=fold_curvature,
         predicted=predicted,
+        prior=prior_of_all,
     )
 
 
@@ -304,16 +338,13 @@ def _clustered(columns: Array, weighted: Array, bread: Array, groups: NDArray[np
     return np.asarray((influence**2).sum(axis=0))
 
 
-def _shrink(raw: Array, variance: Array, unit: Array) -> tuple[Array, Array]:
-    """Posterior means and variances (t, 3) of the curvatures, each side by a normal prior over the targets."""
+def _shrink(raw: Array, variance: Array, unit: Array, prior: LinkPrior) -> tuple[Array, Array]:
+    """Posterior means and variances (t, 3) of the curvatures, each side by its normal prior over the targets."""
     scale = np.where(unit > 0, unit, 1.0)[:, None]
     kappa, spread = raw * scale, variance * scale**2
     mean, posterior = np.zeros_like(kappa), np.full_like(kappa, 0.0)
-    for side in range(kappa.shape[1]):
+    for side, (centre, between) in enumerate(zip(prior.centre, prior.between, strict=True)):
         known = np.isfinite(spread[:, side]) & (spread[:, side] > 0) & (unit > 0)
-        if not known.any():
-            continue
-        centre, between = _normal_prior(kappa[known, side], spread[known, side])
         own = np.where(known, spread[:, side], _UNKNOWN)
         share = between / (between + own)
         found = np.clip(centre + share * (kappa[:, side] - centre), -_STEEPEST, _STEEPEST)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from attribution.analysis.block_tables import pooled_targets
+from attribution.analysis.link_prior import campaign_link_prior
 from attribution.analysis.target_ids import classes_of_means
-from attribution.masks.design import dependence
+from attribution.linear.link import LinkPrior
+from attribution.masks.design import accepted_design, dependence
 from attribution.masks.running_variance import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.compute.work import AnalysisJob, TargetBlock
@@ -22,6 +26,9 @@ from flows.store.wanted import spex_design
 from training.packed_masks import PackedMasks
 
 BYTES_AT_ONCE = 2**29  # outputs the driver holds at a time
+# Targets, spread over all, whose curvatures say what those of every block are shrunken to: a choice. A block alone does
+# not do: the sixteen of largest variance may all hang on two players each, which leaves their common curve unknown.
+LINK_TARGETS = 48
 
 
 @dataclass
@@ -117,6 +124,7 @@ class TargetBlocks:
             The masks, their groups, and the settings of the analysis.
         """
         design = spex_design(config, self.campaign.n_players)
+        shared = {"link_prior": self._link_prior(config)} if design is None else {"spex": design}
         return AnalysisJob(
             fit_masks=PackedMasks.pack(self.fit_masks),
             holdout_masks=PackedMasks.pack(self.holdout_masks) if len(self.holdout_ids) else None,
@@ -133,10 +141,21 @@ class TargetBlocks:
                 "published_targets": self._spread(self.settings.published_targets),
                 "device": self.settings.device,
                 "sampler": config.sampler.kind,
-                **({} if design is None else {"settings": {"spex": design}}),
+                "settings": shared,
             },
             accepted=bool(self.left_out_by),
         )
+
+    def _link_prior(self, config: CampaignConfig) -> LinkPrior | None:
+        """What all blocks shrink curvatures to. Masks and players that are worth a warning get it from the blocks."""
+        outputs = self._columns("fit", 0, self.fit_ids, self._spread(LINK_TARGETS))
+        accepted = accepted_design() if self.left_out_by else nullcontext()
+        with warnings.catch_warnings(), accepted:
+            warnings.simplefilter("ignore")
+            return campaign_link_prior(
+                self.fit_masks, outputs, alpha=self.campaign.alphas_of(self.fit_ids),
+                reference_alpha=config.sampler.alpha, groups=self.groups, seed=self.settings.seed,
+            )  # fmt: skip
 
     def _spread(self, count: int) -> np.ndarray:
         """Some of the targets, evenly spread from the largest variance to the smallest."""

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from attribution import AttributionWarning, ProxySPEX
+from attribution.interactions.setup import BlockSettings, BlockSetup
+from attribution.masks.inputs import check_data
 
 
 def null_campaign(alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,3 +42,13 @@ def test_at_one_half_everything_is_tested_and_nothing_said() -> None:
         warnings.simplefilter("error", AttributionWarning)
         model = ProxySPEX(max_order=3).fit(masks, outputs)
     assert model.n_untestable_ == 0
+
+
+@pytest.mark.parametrize(("alpha", "screened", "by_proxy"), [(0.5, 3, 4), (0.3, 3, 2), (0.4, 3, 3)])
+def test_what_a_proxy_proposes_has_cells_enough_on_the_half_that_tests_it(
+    alpha: float, screened: int, by_proxy: int
+) -> None:
+    masks, outputs = null_campaign(alpha, 2)  # at .3 24 masks hold the rarest cell of a triple, 12 on a half
+    setup = BlockSetup(check_data(masks, outputs, alpha), BlockSettings(alpha=alpha))
+    assert (setup.settings.max_order, setup.settings.proxy_order) == (screened, by_proxy)
+    assert setup.n_untestable == 0

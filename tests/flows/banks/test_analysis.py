@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from attribution.analysis.block_tables import BlockAnalysis, analyse_targets
+from attribution.analysis.link_prior import campaign_link_prior
 from conf.compose import recompose
 from flows.banks.importing import import_bank
 from flows.compute.target_blocks import TargetBlocks
@@ -62,6 +63,9 @@ def test_a_bank_with_replicates_gives_the_librarys_analysis(tmp_path: Path) -> N
         max_order=2,
         player_classes=np.zeros(21, int), target_classes=np.zeros(2, int), target_ids=targets, with_q_values=False,
         sampler="bernoulli",
+        settings={
+            "link_prior": campaign_link_prior(masks[20:180], columns(outputs[20:180]), alpha=0.5, reference_alpha=0.5)
+        },
     )  # fmt: skip
     assert equal(found, expected)
     assert np.isfinite(found.scores["none", "noise_ceiling"].value).all()

@@ -16,7 +16,7 @@ from attribution.errors import AttributionError, AttributionWarning
 from attribution.masks.design import check_design, masks_are_structured
 from attribution.masks.folds import N_FOLDS
 from attribution.masks.inseparable import InseparablePlayers, merge_inseparable
-from attribution.masks.weights import check_effective_masks, check_weight
+from attribution.masks.weights import check_effective_masks, check_weight, effective_groups
 from attribution.types import Array, Labels, Masks, Outputs
 
 # Outputs are centred by the mean of their own alpha, which shrinks effects by 1/k of k masks an alpha: 2% at 50. At 40
@@ -150,11 +150,14 @@ def check_alpha_of_masks(alpha: Any, masks: Masks) -> float:
     ------
     AttributionError
         If alpha lies outside (0, 1), or the masks contradict it: the share of included players lies further from alpha
-        than six standard errors of independent inclusion (plus .001 for designs that fix the size).
+        than six standard errors of independent inclusion (plus .001 for designs that fix the size), where a mask and
+        its replicates are one draw.
     """
     value = check_alpha(alpha)
     share = float(masks.mean())
-    slack = 6.0 * math.sqrt(value * (1 - value) / masks.size) + 1e-3
+    slack = _chance(value, masks.size)
+    if abs(share - value) > slack:  # replicates are no further draws
+        slack = _chance(value, effective_groups(None, _equal_rows(masks)) * masks.shape[1])
     # A fixed size of round(alpha n) players may sit half a player off.
     if (masks.sum(axis=1) == masks[0].sum()).all():
         slack = max(slack, 0.51 / masks.shape[1])
@@ -164,6 +167,11 @@ def check_alpha_of_masks(alpha: Any, masks: Masks) -> float:
             f"away (at most {slack:.4f} is chance). Give the alpha the masks were drawn with."
         )
     return value
+
+
+def _chance(alpha: float, draws: float) -> float:
+    """How far from alpha the share of included players may lie by chance, of that many independent inclusions."""
+    return 6.0 * math.sqrt(alpha * (1 - alpha) / draws) + 1e-3
 
 
 def check_alphas(alphas: Any, masks: Masks) -> Array | None:

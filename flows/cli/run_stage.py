@@ -25,6 +25,8 @@ from flows.runtime.trust import refuse_unnamed_cluster
 from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
 
+PREFECT_ANSWERS_WITHIN = 3.0  # seconds in which a server of the user's must answer; it does in milliseconds
+TEMPORARY = "use a temporary one: unset PREFECT_API_URL, or set PREFECT_PROFILE=ephemeral where a profile holds it"
 LOG = logging.getLogger("coterie")
 NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
 ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attribute": ("attribute",)}
@@ -196,6 +198,7 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
     """
     began = time.monotonic()
     check_environment()
+    _check_prefect()  # before Ray: to stop a Ray that is still starting takes seconds
     if needs_ray:
         check_ray_address(config.compute.ray_address)
         refuse_unnamed_cluster(config.compute.ray_address)
@@ -203,7 +206,6 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)
     try:
-        _check_prefect()
         LOG.info("starting Prefect (%s) …", _prefect_server())
         for name in (stage, *then):
             _flow(name)(config)
@@ -217,18 +219,25 @@ def _check_prefect() -> None:
     import urllib.error
     import urllib.request
 
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL
 
-    url = PREFECT_API_URL.value()
+    url, key = PREFECT_API_URL.value(), PREFECT_API_KEY.value()
+    if not url:
+        return
     try:
-        if url:
-            urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10).close()
-    except urllib.error.HTTPError:
-        pass  # it answers, and may want a key that Prefect sends
+        secret = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        request = urllib.request.Request(f"{url.rstrip('/')}/health", headers=secret)
+        urllib.request.urlopen(request, timeout=PREFECT_ANSWERS_WITHIN).close()
+    except urllib.error.HTTPError as error:
+        if key is not None and error.code in (401, 403):
+            raise ClusterError(
+                f"Prefect's server at {url} refuses the key in PREFECT_API_KEY ({error.code} {error.reason}). Log in "
+                f"again (`prefect cloud login`), or {TEMPORARY}"
+            ) from error
+        # it answers, and may want a login that Prefect sends
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"Prefect's server at {url} cannot be reached: {error}. Start it (`prefect server start`), or unset "
-            "PREFECT_API_URL to use a temporary one"
+            f"Prefect's server at {url} cannot be reached: {error}. Start it (`prefect server start`), or {TEMPORARY}"
         ) from error
 
 

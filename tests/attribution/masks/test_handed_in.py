@@ -24,7 +24,7 @@ from attribution import (
     find_copies,
     order_weights,
 )
-from attribution.masks.inputs import check_groups
+from attribution.masks.inputs import check_alpha_of_masks, check_groups
 
 N = 20
 WEIGHTED = (Datamodel, ProxySPEX, RidgeDatamodel, SampleReuseBanzhaf, LinkDatamodel, PairwiseLasso, BoostedProxy,
@@ -99,6 +99,18 @@ def test_complements_of_a_part_of_the_masks_in_any_order_are_joined(rng: np.rand
     codes = check_groups(None, masks[order], alpha=0.5)
     place = np.argsort(order)
     assert (codes[place[:40]] == codes[place[60:]]).all() and len(np.unique(codes)) == 60
+
+
+# ---- replicates
+
+
+def test_masks_trained_many_times_do_not_contradict_their_alpha() -> None:
+    """A tenth of the masks ten times: the share of included players varies as that of fewer masks does."""
+    for seed in range(200):
+        draws = np.random.default_rng(seed).random((250, N)) < 0.5
+        check_alpha_of_masks(0.5, np.vstack([draws, np.repeat(draws[:25], 10, axis=0)]))
+    with pytest.raises(AttributionError, match="alpha = 0.5 contradicts the masks"):
+        check_alpha_of_masks(0.5, np.repeat(np.random.default_rng(0).random((100, N)) < 0.4, 5, axis=0))
 
 
 # ---- masks whose players depend on each other

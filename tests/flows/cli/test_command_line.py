@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -196,6 +199,42 @@ def test_a_prefect_server_that_does_not_answer_ends_with_7(home: Path, tmp_path:
         output, _ = started.communicate(timeout=120)
     assert started.returncode == 7
     assert re.search(f"{url} cannot be reached.*prefect server start.*PREFECT_API_URL", one_clear_message(output))
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A server that wants another key."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_a_cloud_that_refuses_the_key_or_never_answers_ends_with_7(home: Path, tmp_path: Path) -> None:
+    command = [str(COTERIE), "plan", "quickstart", *TOY, f"campaign.folder={tmp_path / 'campaign'}"]
+    refusing, silent = HTTPServer(("127.0.0.1", 0), _Refusing), socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(10)
+    threading.Thread(target=refusing.serve_forever, daemon=True).start()
+    try:
+        for port, said in (
+            (refusing.server_port, "refuses the key in PREFECT_API_KEY .401.*PREFECT_PROFILE=ephemeral"),
+            (silent.getsockname()[1], "cannot be reached: timed out.*PREFECT_PROFILE=ephemeral"),
+        ):
+            own = tmp_path / str(port)
+            own.mkdir()
+            url = f"http://127.0.0.1:{port}/api"
+            (own / "profiles.toml").write_text(
+                f'active = "local"\n[profiles.cloud]\nPREFECT_API_URL = "{url}"\nPREFECT_API_KEY = "none"\n'
+            )
+            with process(command, str(own), PREFECT_HOME=str(own), PREFECT_PROFILE="cloud") as started:
+                output, _ = started.communicate(timeout=120)
+            assert started.returncode == 7 and re.search(said, one_clear_message(output))
+    finally:
+        refusing.shutdown()
+        refusing.server_close()
+        silent.close()
 
 
 def truncate(path: Path) -> None:

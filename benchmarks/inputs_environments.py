@@ -17,8 +17,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +38,19 @@ PREFECT_API_KEY = "pnu_none"
 """
 
 
-def environments(scratch: Path, port: int) -> Iterator[tuple[str, dict[str, str | None]]]:
+class _Refusing(BaseHTTPRequestHandler):
+    """A server that accepts no key."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    do_POST = do_GET  # noqa: N815  the name that http.server calls
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def environments(scratch: Path, port: int, refusing: int) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Name and variables (None: not set) of each environment."""
     http, nowhere = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{_closed_port()}"
     yield "as it is", {}
@@ -53,7 +67,8 @@ def environments(scratch: Path, port: int) -> Iterator[tuple[str, dict[str, str 
     (scratch / "file").touch()
     yield "PREFECT_HOME below a file", {"PREFECT_HOME": str(scratch / "file" / "prefect")}
     yield "PREFECT_PROFILE of the cloud, not made", {"PREFECT_PROFILE": "cloud"}
-    for name, url in (("reached by nobody", nowhere), ("that never answers", http)):
+    refuses = f"http://127.0.0.1:{refusing}"
+    for name, url in (("reached by nobody", nowhere), ("that never answers", http), ("that refuses the key", refuses)):
         home = scratch / name.replace(" ", "-")
         home.mkdir()
         (home / "profiles.toml").write_text(CLOUD.format(url=f"{url}/api/accounts/a/workspaces/b"))
@@ -114,7 +129,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="env-", dir="/tmp") as folder, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(100)
-        for name, variables in environments(Path(folder), silent.getsockname()[1]):
+        refusing = HTTPServer(("127.0.0.1", 0), _Refusing)
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        for name, variables in environments(Path(folder), silent.getsockname()[1], refusing.server_port):
             if not wanted or any(word in name for word in wanted):
                 row, good = measure(name, variables, Path(folder))
                 passed &= good

@@ -20,7 +20,7 @@ from flows.errors import IncompleteCampaign, StoreError
 from flows.games.table import require_evaluation
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
-from flows.runtime.preflight import check_environment, check_ray_address
+from flows.runtime.preflight import check_environment, check_ray_address, check_ray_answers
 from flows.runtime.trust import refuse_unnamed_cluster
 from flows.storage.object_store import ObjectPath
 from flows.store.campaign import Campaign
@@ -202,6 +202,7 @@ def run_flow(stage: str, config: CampaignConfig, *, needs_ray: bool, then: tuple
     if needs_ray:
         check_ray_address(config.compute.ray_address)
         refuse_unnamed_cluster(config.compute.ray_address)
+        check_ray_answers(config.compute.ray_address)
         started = start_session_of(config)
         where = f"{started.cpus} cores of this machine" if started.is_local else f"cluster at {started.address}"
         LOG.info("starting Ray (%s) …", where)
@@ -225,7 +226,7 @@ def _check_prefect() -> None:
     if not url:
         return
     try:
-        secret = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        secret = {} if key is None else {"Authorization": f"Bearer {key}"}
         request = urllib.request.Request(f"{url.rstrip('/')}/health", headers=secret)
         urllib.request.urlopen(request, timeout=PREFECT_ANSWERS_WITHIN).close()
     except urllib.error.HTTPError as error:

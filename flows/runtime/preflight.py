@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import re
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from flows.errors import CoterieError
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 LOCAL = ("127.0.0.1", "localhost")
 PACKAGES = ("flows", "training", "attribution", "ablation", "conf")
+RAY_ANSWERS_WITHIN = 3.0  # seconds; a cluster of one network accepts in milliseconds
 LONGEST_TEMPORARY_FOLDER = 40  # characters; Ray adds up to 65, and a Unix socket's path has at most 107
 
 
@@ -149,6 +151,33 @@ def check_ray_address(address: str | None) -> None:
 def is_of_this_machine(address: str) -> bool:
     """Whether an address of Ray lies on this machine: local, auto, or a port of its own."""
     return address in ("auto", "local") or address.removeprefix("ray://").rpartition(":")[0] in LOCAL
+
+
+def check_ray_answers(address: str | None) -> None:
+    """Check that something listens at the address of a Ray cluster, which Ray itself tries for a minute.
+
+    Parameters
+    ----------
+    address : str or None
+        As in `check_ray_address`, in a form that it accepts.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If nothing does.
+    """
+    given = address or os.environ.get("RAY_ADDRESS") or "local"
+    if given in ("auto", "local"):
+        return
+    host, _, port = given.removeprefix("ray://").split("/")[0].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port or 0)), timeout=RAY_ANSWERS_WITHIN).close()
+    except (OSError, ValueError, OverflowError) as error:
+        source = "compute.ray_address" if address else "RAY_ADDRESS"
+        raise EnvironmentProblem(
+            f"no Ray cluster answers at {given!r} ({source}): {error}. Start it (`ray start --head`), correct the "
+            "address, or leave it out to run Ray on this machine"
+        ) from error
 
 
 def short_temporary_folder() -> str | None:

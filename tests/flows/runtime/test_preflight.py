@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from flows.runtime import preflight
-from flows.runtime.preflight import EnvironmentProblem, check_environment, check_ray_address, short_temporary_folder
+from flows.runtime.preflight import (
+    EnvironmentProblem,
+    check_environment,
+    check_ray_address,
+    check_ray_answers,
+    short_temporary_folder,
+)
 from tests.flows.toy import COTERIE, ROOT
 
 
@@ -102,6 +109,23 @@ def test_an_address_that_no_ray_cluster_has_is_refused_before_anything_starts(mo
     monkeypatch.setenv("RAY_ADDRESS", "nowhere")
     with pytest.raises(EnvironmentProblem, match="RAY_ADDRESS must be host:port.*got 'nowhere'"):
         check_ray_address(None)
+
+
+def test_a_cluster_that_is_not_there_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"ray://127.0.0.1:{port}/namespace"):
+            with pytest.raises(EnvironmentProblem, match=f"no Ray cluster answers at '{address}' .compute.ray_address"):
+                check_ray_answers(address)
+        one.listen()
+        check_ray_answers(f"127.0.0.1:{port}")
+        monkeypatch.setenv("RAY_ADDRESS", "no-such-host.invalid:6379")
+        with pytest.raises(EnvironmentProblem, match="no-such-host.invalid:6379' .RAY_ADDRESS"):
+            check_ray_answers(None)
+    for address in ("auto", "local"):
+        check_ray_answers(address)
 
 
 def test_a_long_temporary_folder_is_replaced_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,8 @@ def pooled_targets(outputs: Any, target_classes: Any) -> tuple[Array, NDArray[np
             f"pooling needs outputs (m, t) and target_classes (t,); got {values.shape} and {classes.shape}."
         )
     present = np.unique(classes[classes >= 0])
+    if len(present) == 1 and (classes >= 0).all():
+        present = present[:0]  # the mean of a class that all targets have is the mean of all
     pooled = [values.mean(axis=1), *(values[:, classes == c].mean(axis=1) for c in present)]
     return np.column_stack(pooled), np.array([MEAN_OF_ALL, *(mean_of_class(int(c)) for c in present)], dtype=np.int64)
 

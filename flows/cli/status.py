@@ -22,7 +22,7 @@ from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.examples import example_texts, player_names, target_names
 from flows.store.faithfulness import read_faithfulness
-from flows.store.queries import experiment_of, failure_reasons, kind_of, outcome_counts, throughput
+from flows.store.queries import alike, experiment_of, failure_reasons, kind_of, outcome_counts, throughput
 from flows.store.roles import RowRange, count_rows, missing_shards
 from flows.store.wanted import wanted
 
@@ -98,8 +98,12 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
 
 
 def _print_failures(console: Console, campaign: Campaign) -> None:
-    for (status, reason), count in failure_reasons(campaign).most_common(5):
-        console.print(f"{plural(count, 'model')} {status}: {reason}", highlight=False, markup=False)
+    found = failure_reasons(campaign)
+    for status in dict.fromkeys(status for status, _ in found):
+        counts = {reason: count for (of, reason), count in found.items() if of == status}
+        for reason, count in alike(counts).most_common(5):
+            first = ", the first" if count > counts[reason] else ""
+            console.print(f"{plural(count, 'model')} {status}{first}: {reason}", highlight=False, markup=False)
 
 
 def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:

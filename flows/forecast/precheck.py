@@ -21,6 +21,7 @@ from flows.compute.work import Shard, evaluate_shard
 from flows.errors import IncompleteCampaign
 from flows.games.base import Game, HasModes
 from flows.games.table import make_game
+from flows.runtime.wording import duration, plural
 from flows.store.roles import RowRange, count_rows
 from flows.store.wanted import wanted
 from training import sample_masks, training_seed
@@ -77,7 +78,7 @@ class Precheck:
         """Return what it shows, in words."""
         found = self.signal
         said = [
-            f"{self.n_evaluated} evaluations of {self.name}, {self.seconds:.3g} s each (median)"
+            f"{self.n_evaluated} evaluations of {self.name}, {duration(self.seconds)} each (median)"
             + (f"; {self.n_lost} without a number: {'; '.join(self.reasons[:2])}" if self.n_lost else "")
         ]
         if not np.isfinite(found.ceiling):
@@ -99,8 +100,8 @@ class Precheck:
                 f"from {self.shares[first]:.0%} to {self.shares[first + 1]:.0%} of the players the mean output changes "
                 f"by {interval.mean:+.3g} [{interval.low:+.3g}, {interval.high:+.3g}]"
             )
-        hours = self.n_models * self.seconds / 3600
-        said.append(f"the campaign's {self.n_models:,} models would take about {hours:.2g} hours of one worker")
+        whole = duration(self.n_models * self.seconds)
+        said.append(f"the campaign's {plural(self.n_models, 'model')} would take about {whole} of one worker")
         return said
 
     def as_json(self) -> dict[str, Any]:

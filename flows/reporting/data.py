@@ -17,6 +17,7 @@ from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, beside_saturat
 from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness, scored_estimators
+from flows.store.queries import alike
 
 DEFAULT_FDR_LEVEL = 0.1
 RECURRING_SHOWN, TARGETS_PER_RECURRING_SET, TABLE_ROWS = 12, 8, 300
@@ -374,7 +375,7 @@ def _read_outcomes(data: ReportData, campaign: Campaign) -> None:
     status = np.asarray(table["status"].to_pylist(), dtype=object)
     data.outcomes = {name: int((status == name).sum()) for name in ("ok", "diverged", "failed")}
     failures = table.filter(pa.array(status == "failed", pa.bool_()))["reason"].to_pylist()
-    data.reasons = Counter(reason or "no reason recorded" for reason in failures).most_common(5)
+    data.reasons = alike(Counter(reason or "no reason recorded" for reason in failures)).most_common(5)
     trained = table.filter(pa.array(status == "ok", pa.bool_()))
     for name in accuracies:
         values = trained[name].to_numpy(zero_copy_only=False).astype(np.float64)

@@ -85,9 +85,11 @@ def small_number(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Durations: '0.18 s', '4.2 min', '3.1 h'."""
+    """Durations: '3.7 ms', '0.18 s', '4.2 min', '3.1 h'."""
     if value is None or not is_number(value):
         return DASH
+    if 0 < value < 0.01:
+        return f"{1000 * value:.2g} ms"
     if value < 10:
         return f"{value:.2f} s"
     if value < 120:

@@ -1,4 +1,4 @@
-"""Numbers in messages: a count with its noun."""
+"""Numbers in messages: a count with its noun, a time with its unit."""
 
 from __future__ import annotations
 
@@ -24,3 +24,24 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     ('1 target', '2,000 targets', '0 classes')
     """
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time with the unit that a person would choose, to two digits.
+
+    Parameters
+    ----------
+    seconds : float
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> duration(0.00374), duration(4.81), duration(600.0), duration(90_000.0)
+    ('3.7 ms', '4.8 s', '10 minutes', '25 hours')
+    """
+    units = ((1e-3, "ms", 1.0), (1.0, "s", 120.0), (60.0, "minutes", 7200.0), (3600.0, "hours", float("inf")))
+    size, unit = next((size, unit) for size, unit, limit in units if seconds < limit)
+    return f"{float(f'{seconds / size:.2g}'):,g} {unit}"

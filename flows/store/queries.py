@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,31 @@ def failure_reasons(campaign: Campaign) -> Counter[tuple[str, str]]:
     for _, found in campaign.outcomes(["status", "reason"]):
         counts.update(zip(found["status"].to_pylist(), found["reason"].to_pylist(), strict=True))
     return Counter({key: n for key, n in counts.items() if key[0] != "ok"})
+
+
+def alike(counts: Mapping[str, int]) -> Counter[str]:
+    """Count reasons together that differ in numbers alone, such as a seed or the name of a log.
+
+    Parameters
+    ----------
+    counts
+        Reason to number of models.
+
+    Returns
+    -------
+    Counter
+        The first reason of each kind to the number of models of that kind.
+
+    Examples
+    --------
+    >>> alike({"out of memory (seed 7)": 1, "out of memory (seed 12)": 2, "no licence": 1})
+    Counter({'out of memory (seed 7)': 3, 'no licence': 1})
+    """
+    first: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for reason, count in counts.items():
+        found[first.setdefault(re.sub(r"\d+", "#", reason), reason)] += count
+    return found
 
 
 def outcome_counts(campaign: Campaign) -> dict[str, dict[str, int]]:

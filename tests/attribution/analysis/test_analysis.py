@@ -196,6 +196,7 @@ def test_what_does_not_fit_together_is_named(campaign, spoil, message):
 
 def test_pooled_targets_are_means_and_are_named():
     outputs = np.arange(12.0).reshape(2, 6)
+    assert pooled_targets(outputs, np.zeros(6, int))[1].tolist() == [-1]  # one class: its mean is the mean of all
     pooled, ids = pooled_targets(outputs, np.array([0, 0, 2, 2, 2, -1]))
     assert ids.tolist() == [-1, -2, -4]
     assert np.allclose(pooled, [[2.5, 0.5, 3.0], [8.5, 6.5, 9.0]])

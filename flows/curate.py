@@ -135,11 +135,12 @@ def curate(config: CampaignConfig) -> CurateSummary:
         keep_history(campaign, "decisions", plain({**description, "decisions": decided}))
     for race in races:
         log.info("%s", race.sentence)
-    if found.solution is not None and extrapolates(summary.kept / len(rows), evidence.surrogate.alpha, len(rows)):
+    stays = float(found.keep.mean())  # those to review stay as well
+    if found.solution is not None and extrapolates(stays, evidence.surrogate.alpha, len(rows)):
         log.warning(
             "the budget keeps %.0f%% of the players, effects were measured on sets of about %.0f%%: this extrapolates. "
             "A campaign planned with sampler.other_alphas=[%.2g], in a folder of its own, measures them at that size",
-            100 * summary.kept / len(rows), 100 * evidence.surrogate.alpha, summary.kept / len(rows),
+            100 * stays, 100 * evidence.surrogate.alpha, stays,
         )  # fmt: skip
     log.info("%s kept, %d dropped, %d to review", plural(summary.kept, "player"), summary.dropped, summary.to_review)
     for row in rows:

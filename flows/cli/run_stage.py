@@ -325,7 +325,7 @@ def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: st
         return
     _check_request(stage, config, campaign)
     check_writable(campaign)
-    trains = config.curate.label_models > 0 or config.curate.race_models > 0
+    trains = config.game.kind == "retraining" and (config.curate.label_models > 0 or config.curate.race_models > 0)
     run_flow(stage, config, needs_ray=stage != "curate" or trains, then=("report",))
     _print_report(campaign)
 

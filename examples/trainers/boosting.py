@@ -33,7 +33,7 @@ def train(indices, seed, context):
     x, y = context.data["x"], context.data["y"]
     model = LGBMRegressor(
         n_estimators=30, num_leaves=7, min_child_samples=3, learning_rate=0.15, subsample=0.8, subsample_freq=1,
-        random_state=seed % 2**31, n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True,
+        random_state=seed, n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True,
     )
     model.fit(x[indices], y[indices])
     return (model.predict(x[N_PLAYERS:]) - y[N_PLAYERS:]) ** 2

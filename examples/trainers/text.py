@@ -55,7 +55,7 @@ def targets():
 
 def train(indices, seed, context):
     x, y = context.data["x"].to(context.device), context.data["y"].to(context.device)
-    generator = torch.Generator().manual_seed(seed % 2**31)
+    generator = torch.Generator().manual_seed(seed)
     layer = torch.nn.Linear(N_BUCKETS, 1, device=context.device)
     with torch.no_grad():
         layer.weight.copy_(0.3 * torch.randn(1, N_BUCKETS, generator=generator))

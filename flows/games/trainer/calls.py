@@ -24,6 +24,7 @@ from flows.games.trainer.own_code import OwnCodeError, check_arguments, load
 from flows.runtime.wording import plural
 
 ARGUMENTS = ("indices", "seed", "context")
+SEEDS = 2**31  # a seed is below: what NumPy, scikit-learn, LightGBM and torch all take
 GRACE_SECONDS = 30.0  # after its time limit, a call that does not react ends with its process
 _ready: dict[tuple[Any, ...], tuple[Callable[..., Any], Any]] = {}
 

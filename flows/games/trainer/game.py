@@ -18,7 +18,7 @@ import pyarrow as pa
 from conf.schema import CampaignConfig
 from flows.games.base import Evaluation
 from flows.games.trainer import own_code
-from flows.games.trainer.calls import ARGUMENTS, Called, Context, call, prepare
+from flows.games.trainer.calls import ARGUMENTS, SEEDS, Called, Context, call, prepare
 from flows.games.user_rows import BadRows, UserRows, examples_of, read_rows
 from flows.runtime.trust import refuse_unnamed
 
@@ -168,7 +168,7 @@ class Trainer:
         context = Context(data, self.device, len(self.targets), self.players.names)
         player_of_row = self.players.player_of_row
         called = [
-            call(function, np.flatnonzero(mask[player_of_row]), int(seed), context, self.seconds_per_call)
+            call(function, np.flatnonzero(mask[player_of_row]), int(seed) % SEEDS, context, self.seconds_per_call)
             for mask, seed in zip(np.asarray(masks, dtype=bool), seeds, strict=True)
         ]
         return self._evaluation(called)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from flows.compute.ray_cluster import Cluster
 from flows.games.table import make_game
 from flows.store.campaign import Campaign
 from tests.flows.toy import ROOT, run_stages
+from training import training_seed
 
 NAMES = sorted(path.stem for path in (ROOT / "examples" / "trainers").glob("*.yaml"))
 
@@ -32,6 +34,23 @@ def test_an_example_evaluates_learns_and_is_deterministic_in_its_seed(name: str)
         assert (found.outputs <= 0).all() and found.outputs.mean() > -1
     else:  # margins: most are above 0
         assert (found.outputs > 0).mean() > 0.7 and (found.audit_accuracy > 0).all()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/own-trainer.md"])
+def test_the_lines_that_a_page_shows_train(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there, with the seeds of a campaign: scikit-learn takes none above 2**32."""
+    (code,) = re.findall(r"```python\n(# mytrainer\.py.*?)```", (ROOT / page).read_text(), re.S)
+    module = f"mytrainer_{len(page)}"
+    (tmp_path / f"{module}.py").write_text(code)
+    rng = np.random.default_rng(0)
+    x, x_test = rng.normal(size=(30, 3)), rng.normal(size=(5, 3))
+    np.savez(tmp_path / "mydata.npz", x=x, y=x[:, 0] > 0, x_test=x_test, y_test=x_test[:, 0] > 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    game = make_game(compose("trainer", [f"game.function={module}:train", "game.players=30", "game.targets=5"]))
+    seeds = [training_seed(0, mask, 0) for mask in range(4)]
+    found = game.evaluate(rng.random((4, 30)) < 0.5, seeds)
+    assert list(found.status) == ["ok"] * 4, found.reasons
 
 
 @pytest.mark.ray

@@ -35,6 +35,7 @@ CAMPAIGNS = {
     "tune_digits_flips": ("quickstart", f"{DIGITS} dataset.n_train=200 dataset.seed=11 dataset.plant_flipped=0.05"),
     "judge_planefrog": ("cifar2", f"{PAIR} dataset.classes=[airplane,frog]"),
     "judge_deership": ("cifar2", f"{PAIR} dataset.classes=[deer,ship]"),
+    "judge_horseship": ("cifar2", "campaign.n_fit=768 dataset.n_train=300 dataset.classes=[horse,ship]"),
     "judge_horsetruck_flips": ("cifar2", f"{PAIR} dataset.classes=[horse,truck] dataset.plant_flipped=0.1"),
     "judge_frogship_flips": ("cifar2", f"{PAIR} dataset.classes=[frog,ship] dataset.plant_flipped=0.05"),
     "judge_birdfrog_flips": ("cifar2", f"{PAIR} dataset.classes=[bird,frog] dataset.plant_flipped=0.1"),

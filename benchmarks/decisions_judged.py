@@ -33,7 +33,7 @@ from flows.verify import verify
 
 AGAINST = ("random", "main_effects", "embedding", "full")
 HEAD_LABELS = """| campaign | pictures | players | flipped | accuracy (chance) | called wrong, share right | recall | \
-log odds alone, same number | to review |
+log odds alone, same number | to review, flipped among them |
 |---|---|---|---|---|---|---|---|---|"""
 HEAD_HALVES = """
 | campaign | half kept | − random | − main effects | − near-duplicates | − full set |
@@ -77,9 +77,10 @@ def judge(folder: Path) -> tuple[str, str]:
     right = int((called & wrong).sum())
     share = f"{right / called.sum():.2f}" if called.any() else "–"
     recall = f"{right / wrong.sum():.2f}" if wrong.any() else "–"
-    looked = sum(row["decision"] == "review" for row in rows)
+    looked = np.array([row["decision"] == "review" for row in rows])
     by_score = f"{wrong[alone].sum()} of {len(alone)}" if len(alone) else "–"
-    first = f"{start}{reached} | {called.sum()}, {share} | {recall} | {by_score} | {looked} |"
+    looks = f"{looked.sum()}, {(looked & wrong).sum()}"
+    first = f"{start}{reached} | {called.sum()}, {share} | {recall} | {by_score} | {looks} |"
     half = config_of(
         folder, curate={"keep_share": 0.5},
         verify={"second_architecture": False, "curve_seeds": 0, "n_seeds": 20},

@@ -48,9 +48,9 @@ quality = get_label_quality_scores(given["labels"], given["probabilities"])
 issues = find_label_issues(given["labels"], given["probabilities"])
 print(json.dumps({"quality": quality.tolist(), "issues": np.flatnonzero(issues).tolist()}))
 """
-HEAD = """| campaign | players | flipped | called wrong, right | recall | by ranks alone | log odds alone, same \
-number | cleanlab, same number | cleanlab's own: called, right | recall |
-|---|---|---|---|---|---|---|---|---|---|"""
+HEAD = """| campaign | players | flipped | least number | called wrong, right | recall | however few | by ranks | \
+cleanlab, same number | cleanlab's own: called, right | recall |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def prepare(folder: Path) -> dict[str, np.ndarray]:
@@ -106,12 +106,10 @@ def out_of_sample(logits: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.einsum("mn,mnc->nc", absent, probabilities) / absent.sum(axis=0)[:, None]
 
 
-def called_wrong(
-    given: dict[str, np.ndarray], mixture: bool = True, gated: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rule of `curate` on these models: (n,) bool, and the score of every label.
+def called_wrong(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rule of `curate` on these models, (n,) bool: `called`; `few`, however few; `ranks`, without the mixture.
 
-    mixture=False: by ranks alone; gated=False: however few.
+    Also `score`, of every label, and `least`, the number that must be doubted.
     """
     n = len(given["labels"])
     logits, own = given["logits"].astype(np.float64), given["held_back_labels"]
@@ -122,12 +120,13 @@ def called_wrong(
         np.random.default_rng(1), margins_of(logits[:, n:], planted),
     )  # fmt: skip
     harm_q = harmful_q_values(PlayerEffects(given["effect"], given["stderr"]))
-    found = (checked.q_value <= LABEL_RATE) & (harm_q <= HARM_LEVEL)
-    if checked.share_right is not None and mixture:
-        found |= (checked.share_right <= MIXTURE_MARGIN * LABEL_RATE) & (given["effect"] < 0)
-    if gated and found.sum() < checked.fewest_called():
-        found[:] = False
-    return found, checked.score
+    ranks = (checked.q_value <= LABEL_RATE) & (harm_q <= HARM_LEVEL)
+    few = ranks.copy()
+    if checked.share_right is not None:
+        few |= (checked.share_right <= MIXTURE_MARGIN * LABEL_RATE) & (given["effect"] < 0)
+    least = checked.fewest_called()
+    called = few if few.sum() >= least else np.zeros_like(few)
+    return {"called": called, "few": few, "ranks": ranks, "score": checked.score, "least": np.array(least)}
 
 
 def cleanlab(labels: np.ndarray, probabilities: np.ndarray, packages: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -146,21 +145,22 @@ def row(folder: Path, packages: str | None) -> str:
     """A campaign's row."""
     given = prepare(folder)
     wrong, n = given["wrong"], len(given["labels"])
-    accused, score = called_wrong(given)
-    by_rank, _ = called_wrong(given, mixture=False)
+    found = called_wrong(given)
     probabilities = out_of_sample(given["logits"][:, :n].astype(np.float64), given["masks"])
     quality, issues = cleanlab(given["labels"], probabilities, packages)
-    k, n_wrong = int(accused.sum()), int(wrong.sum())
+    called, n_wrong = found["called"], int(wrong.sum())
+    k = int(called.sum())
 
-    def recall(right: int) -> str:
-        return f"{right / n_wrong:.2f}" if n_wrong else "–"
+    def both(chosen: np.ndarray) -> str:
+        return f"{len(wrong[chosen])}, {int(wrong[chosen].sum())}" if len(wrong[chosen]) else "0"
 
-    alone, ranked = (int(wrong[np.argsort(values, kind="stable")[:k]].sum()) for values in (score, quality))
-    right, theirs = int(wrong[accused].sum()), int(wrong[issues].sum())
+    def recall(chosen: np.ndarray) -> str:
+        return f"{wrong[chosen].sum() / n_wrong:.2f}" if n_wrong else "–"
+
+    ranked = int(wrong[np.argsort(quality, kind="stable")[:k]].sum())
     cells = [
-        folder.name, n, n_wrong, f"{k}, {right}", recall(right), f"{int(by_rank.sum())}, {int(wrong[by_rank].sum())}",
-        f"{alone} of {k}" if k else "–", f"{ranked} of {k}" if k else "–",
-        f"{len(issues)}, {theirs}", recall(theirs),
+        folder.name, n, n_wrong, found["least"], both(called), recall(called), both(found["few"]),
+        both(found["ranks"]), f"{ranked} of {k}" if k else "–", both(issues), recall(issues),
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

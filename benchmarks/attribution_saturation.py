@@ -80,7 +80,7 @@ def pick(campaign: Campaign, plan: Path) -> None:
 def train(campaign: Campaign, plan: Path, seconds: float, mode: str) -> None:
     """Train whole rounds of base masks until the time is over; each round is a file of its own."""
     from conf.compose import compose
-    from flows.store.examples import load
+    from flows.players.load import load
     from training import Recipe, retrain
 
     identity = json.loads((Path(str(campaign.folder)) / "campaign.json").read_text())["identity"]

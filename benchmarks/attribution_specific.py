@@ -4,12 +4,12 @@
     python benchmarks/attribution_specific.py train CAMPAIGN PLAN.npz --seconds 540     # again and again
     python benchmarks/attribution_specific.py judge CAMPAIGN PLAN.npz [--pictures FOLDER]
 
-Picked are the twenty strongest pairs by the evidence of their specific parts (what `coterie certify` tries), the twenty
-strongest by that of the whole interaction, and ten random pairs of members with like effects and classes, each on its
-best target. Every base mask is new, and its four cells share a training seed; all pairs have the same number of base
-masks. The whole interaction counts as certified where its interval, at .05 over all pairs together, lies on the
-predicted side of zero; the specific part is what was measured less the saturation that the campaign predicts, with the
-errors of both. --pictures draws the pictures of each pair beside its target's.
+Picked are the twenty pairs whose specific part lies most standard errors from 0, the twenty whose whole interaction
+does, and ten random pairs of members with like effects and classes, each on its best target, whatever its q-value.
+Every base mask is new, and its four cells share a training seed; all pairs have equally many base masks. The whole
+interaction counts as certified where its interval, at .05 over all pairs together, lies on the predicted side of zero;
+the specific part is what was measured less the saturation that the campaign predicts, with the errors of both.
+--pictures draws the pictures of each pair beside its target's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from attribution_saturation import train
 
 from attribution.experiments.factorial import interaction_contrast, t_interval
-from attribution.experiments.sets_to_try import Candidate, matched_random_sets, top_sets
+from attribution.experiments.sets_to_try import Candidate, matched_random_sets
 from flows.store.campaign import Campaign
 from flows.store.examples import player_classes
 
@@ -30,16 +30,21 @@ COUNT, N_RANDOM, LEVEL = 20, 10, 0.05
 LISTS = ("by_specific", "by_whole", "random")
 
 
-def strongest(rows: dict[str, list[Any]], count: int) -> list[Candidate]:
-    """The strongest pairs of a table of interactions, by pooled evidence."""
-    return [found for found in top_sets(rows, 10 * count, 0.05) if found.order == 2][:count]
+def strongest(rows: dict[str, list[Any]], name: str, count: int) -> list[Candidate]:
+    """The pairs whose specific part or whole value lies most standard errors from 0, each on its best target."""
+    best: dict[tuple[int, ...], int] = {}
+    z = np.abs(np.array(rows[name]) / np.array(rows["stderr" if name == "value" else f"{name}_stderr"]))
+    for row in np.argsort(-z, kind="stable"):
+        if rows["target"][row] >= 0 and rows["order"][row] == 2:
+            best.setdefault(tuple(rows["members"][row]), int(row))
+    chosen = list(best.items())[:count]
+    return [Candidate(pair, rows["target"][row], rows["shrunken"][row], evidence=z[row]) for pair, row in chosen]
 
 
 def pick(campaign: Campaign, plan: Path) -> None:
     """Choose the pairs of the three lists and write them down, each once, with what the campaign says of them."""
     rows = campaign.read("interactions").to_pydict()
-    whole = {name: values for name, values in rows.items() if not name.startswith("specific")}
-    lists = {"by_specific": strongest(rows, COUNT), "by_whole": strongest(whole, COUNT)}
+    lists = {"by_specific": strongest(rows, "specific", COUNT), "by_whole": strongest(rows, "value", COUNT)}
     effects = campaign.read("effects", ["target", "player", "effect"]).to_pydict()
     of_target: dict[int, np.ndarray] = {}
     for target, player, effect in zip(effects["target"], effects["player"], effects["effect"], strict=True):
@@ -69,6 +74,8 @@ def pick(campaign: Campaign, plan: Path) -> None:
         kinds=np.array([said.get(key, {}).get("kind", "") for key in keys]),
         **{name: np.array([planned[key][name] for key in keys]) for name in ("predicted", *LISTS)}, **said_of,
     )  # fmt: skip
+    q = said_of["specific_q_value"][[own["by_specific"] >= 0 for own in planned.values()]]
+    print(f"specific q <= .05, .1 on the first list: {(q <= 0.05).sum()}, {(q <= 0.1).sum()}")
     both = sum(own["by_specific"] >= 0 and own["by_whole"] >= 0 for own in planned.values())
     print(f"{len(keys)} pairs; {both} are on both lists")
 

@@ -8,6 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
+from attribution.checks import check_masks
+from attribution.containers import as_array
 from attribution.errors import AttributionError
 from attribution.scoring.bootstrap import N_RESAMPLES, Estimate, mean_over_targets, percentile, recentred, row_weights
 from attribution.statistics.faithfulness import MIN_REPLICATED, lds
@@ -120,6 +122,9 @@ def score_lds(
     >>> [round(score.mean.value, 3) for score in report.scores.values()]
     [1.0, -1.0]
     """
+    masks, outputs = check_masks(masks), as_array(outputs, "outputs")  # masked and missing entries are NaN
+    attributions = {name: as_array(values, f"attribution {name!r}") for name, values in attributions.items()}
+    replicates = None if replicates is None else as_array(replicates, "replicates")
     h, n = masks.shape
     t = _check(masks, outputs, attributions, replicates)
     of_masks, of_targets = row_weights(h, seed, 0, n_resamples), row_weights(t, seed, 1, n_resamples)

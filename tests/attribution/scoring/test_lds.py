@@ -99,3 +99,30 @@ def test_a_matrix_that_does_not_fit_is_refused(change: object, said: str) -> Non
     masks, outputs, _, weights = linear_game(6)
     with pytest.raises(AttributionError, match=said):
         score_lds(masks, outputs, {"a": change(weights)})  # type: ignore[operator]
+
+
+def test_what_is_masked_is_missing_in_every_argument() -> None:
+    """NumPy's own tests pass masked entries over, and its ranks use the values underneath."""
+    masks, outputs, replicates, weights = linear_game(7)
+    hidden = np.ma.MaskedArray(outputs.copy(), mask=False)
+    hidden[3, 2] = np.ma.masked
+    with pytest.raises(AttributionError, match="outputs hold values that are not finite"):
+        score_lds(masks, hidden, {"a": weights})
+    matrix = np.ma.MaskedArray(weights.copy(), mask=False)
+    matrix[4, 1] = np.ma.masked
+    with pytest.raises(AttributionError, match="not finite, first at player 4, target 1"):
+        score_lds(masks, outputs, {"a": matrix})
+    for wrong in (np.ma.MaskedArray(masks, mask=np.arange(masks.size).reshape(masks.shape) == 1), np.where(masks, 0.9, 0.0)):
+        with pytest.raises(AttributionError, match="masks"):
+            score_lds(wrong, outputs, {"a": weights})
+    first = np.ma.MaskedArray(replicates.copy(), mask=False)
+    first[:5] = np.ma.masked
+    assert score_lds(masks, outputs, {"a": weights}, first).n_replicated == len(masks) - 5
+
+
+def test_frames_and_lists_are_scored_as_arrays_are() -> None:
+    pandas = pytest.importorskip("pandas")
+    masks, outputs, _, weights = linear_game(8)
+    expected = score_lds(masks, outputs, {"a": weights}).scores["a"].mean.value
+    frames = pandas.DataFrame(masks.astype(int)), pandas.DataFrame(outputs)
+    assert score_lds(*frames, {"a": weights.tolist()}).scores["a"].mean.value == expected

@@ -112,7 +112,8 @@ def test_what_is_masked_is_missing_in_every_argument() -> None:
     matrix[4, 1] = np.ma.masked
     with pytest.raises(AttributionError, match="not finite, first at player 4, target 1"):
         score_lds(masks, outputs, {"a": matrix})
-    for wrong in (np.ma.MaskedArray(masks, mask=np.arange(masks.size).reshape(masks.shape) == 1), np.where(masks, 0.9, 0.0)):
+    one = np.arange(masks.size).reshape(masks.shape) == 1
+    for wrong in (np.ma.MaskedArray(masks, mask=one), np.where(masks, 0.9, 0.0)):
         with pytest.raises(AttributionError, match="masks"):
             score_lds(wrong, outputs, {"a": weights})
     first = np.ma.MaskedArray(replicates.copy(), mask=False)

@@ -246,6 +246,15 @@ def table(lines: list[dict[str, Any]], arguments: argparse.Namespace) -> str:
         planted = sum(line["planted"] for line in lines)
         rows.append(f"| false discovery rate at specific q <= .05 | {np.mean(shares):.4f} | <= .05 |")
         rows.append(f"| power at specific q <= .05 | {true / planted:.3f} of {found} | |")
+        opened = np.array([adjust(np.array(line["gates"]), "BH") <= LEVEL for line in lines])
+        is_null = np.array([line["is_null"] for line in lines])
+        rows.append(f"| gates open where sets are planted | {opened[~is_null].mean():.3f} | |")
+        if is_null.any():
+            wrong = (opened & is_null).sum(axis=1) / np.maximum(opened.sum(axis=1), 1)
+            gates = np.array([line["gates"] for line in lines])[is_null]
+            rows.append(f"| share of the open gates where none is | {wrong.mean():.4f} | <= .05 |")
+            levels = ", ".join(f"{(gates <= level).mean():.4f}" for level in (LEVEL, 0.01))
+            rows.append(f"| targets without sets: gate p <= .05, <= .01 | {levels} | .05, .01 |")
     if "pooled" in lines[0]:
         rows += _pooled_rows(lines, arguments.mode)
     rows += _family_rows(lines, arguments.mode)

@@ -109,9 +109,7 @@ class FixedModel:
         others = logits.scatter(1, labels[:, None], float("-inf"))
         return correct - (others.amax(1) if self.output == "margin_max" else others.logsumexp(1))
 
-    def evaluate_pairs(
-        self, masks: np.ndarray, forward: Callable[[Tensor, Tensor], Tensor]
-    ) -> np.ndarray:
+    def evaluate_pairs(self, masks: np.ndarray, forward: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
         """Evaluate every mask on every image.
 
         Parameters
@@ -129,21 +127,64 @@ class FixedModel:
         AblationError
             For an output that is not finite.
         """
-        n_pairs, n_images = len(masks) * self.n_images, self.n_images
+        n_images = self.n_images
+        found = self._evaluated(len(masks) * n_images, lambda pairs: np.divmod(pairs, n_images), masks, forward)
+        result = found.reshape(len(masks), n_images)
+        _check_finite(result, "a masked model")
+        return result
+
+    def evaluate_each(
+        self, masks: np.ndarray, images: np.ndarray, forward: Callable[[Tensor, Tensor], Tensor]
+    ) -> np.ndarray:
+        """Evaluate every mask on one image, its own.
+
+        Parameters
+        ----------
+        masks : (n_masks, n_players) bool
+        images : (n_masks,) int
+            Numbers of images.
+        forward : callable
+            As for `evaluate_pairs`.
+
+        Returns
+        -------
+        (n_masks,) float32
+
+        Raises
+        ------
+        AblationError
+            For images that do not exist, or an output that is not finite.
+        """
+        which = np.asarray(images, dtype=np.int64)
+        if which.shape != (len(masks),) or ((which < 0) | (which >= self.n_images)).any():
+            raise AblationError(
+                f"images must be {len(masks)} numbers of images from 0 to {self.n_images - 1}, one a mask; got "
+                f"{which.shape}, {which.min(initial=0)} to {which.max(initial=0)}."
+            )
+        found = self._evaluated(len(masks), lambda pairs: (pairs, which[pairs]), masks, forward)
+        _check_finite(found[:, None], "a masked model")
+        return found
+
+    def _evaluated(
+        self,
+        n_pairs: int,
+        place: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+        masks: np.ndarray,
+        forward: Callable[[Tensor, Tensor], Tensor],
+    ) -> np.ndarray:
+        """(n_pairs,) outputs; place: rows of masks and numbers of images of some pairs."""
         found = np.empty(n_pairs, np.float32)
         with self.inference():
             for start in range(0, n_pairs, self.batch_size):
                 pairs = np.arange(start, start + self.batch_size)
                 used = pairs[pairs < n_pairs]
                 pairs = np.minimum(pairs, n_pairs - 1)  # the last pass is filled up with copies of the last pair
-                rows, which = np.divmod(pairs, n_images)
+                rows, which = place(pairs)
                 gates = torch.from_numpy(masks[rows]).to(self.device)
                 chosen = torch.from_numpy(which).to(self.device)
                 outputs = self.read(forward(gates, chosen), self.labels[chosen])
                 found[used] = outputs[: len(used)].cpu().numpy()
-        result = found.reshape(len(masks), n_images)
-        _check_finite(result, "a masked model")
-        return result
+        return found
 
     def _first_logits(self) -> Tensor:
         parts = []

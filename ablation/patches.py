@@ -76,9 +76,7 @@ class PatchGame:
         dtype: str = "float32",
         seed: int = 0,
     ) -> None:
-        self.fixed = FixedModel(
-            model, images, labels, output=output, batch_size=batch_size, device=device, dtype=dtype
-        )
+        self.fixed = FixedModel(model, images, labels, output=output, batch_size=batch_size, device=device, dtype=dtype)
         self.maps = region_maps(regions, self.fixed.images.cpu().numpy())
         self._maps = torch.from_numpy(self.maps).to(self.fixed.device)
         self._fill = make_fill(fill, self.fixed.images, seed=seed)
@@ -111,6 +109,60 @@ class PatchGame:
             For masks of another shape, or an output that is not finite.
         """
         return self.fixed.evaluate_pairs(checked_masks(masks, self.n_players), self._forward)
+
+    def evaluate_each(self, masks: Any, images: Any) -> np.ndarray:
+        """Evaluate every mask on one image, its own.
+
+        Parameters
+        ----------
+        masks : (n_masks, n_players) bool
+        images : (n_masks,) int
+            Number of the image of each mask.
+
+        Returns
+        -------
+        (n_masks,) float32
+
+        Raises
+        ------
+        AblationError
+            As for `evaluate`, and for images that do not exist.
+        """
+        return self.fixed.evaluate_each(checked_masks(masks, self.n_players), np.asarray(images), self._forward)
+
+    def integrated_gradients(self, image: int, n_steps: int = 32) -> np.ndarray:
+        """Integrate the output's gradient from the fill to the image, added up over every region's pixels.
+
+        Parameters
+        ----------
+        image : int
+        n_steps : int
+            Points of the midpoint rule.
+
+        Returns
+        -------
+        (n_players,) float64
+            Their sum approaches the output of the image less that of the fill alone as steps grow.
+
+        Notes
+        -----
+        Sundararajan et al. 2017, arXiv 1703.01365, with the game's fill as the baseline.
+        """
+        if n_steps < 1:
+            raise AblationError(f"n_steps must be at least 1; got {n_steps}.")
+        number = self._checked_number(image)
+        label = self.fixed.labels[number]
+        full, empty = self.fixed.images[number], self._fill[number]
+        total = torch.zeros_like(full)
+        shares = (torch.arange(n_steps, device=self.fixed.device) + 0.5) / n_steps
+        with torch.enable_grad():
+            for part in shares.split(self.fixed.batch_size):
+                points = (empty + part[:, None, None, None] * (full - empty)).detach().requires_grad_()
+                outputs = self.fixed.read(self.fixed.model(points), label.expand(len(part)))
+                total += torch.autograd.grad(outputs.sum(), points)[0].sum(0)
+        spread = ((full - empty) * total / n_steps).sum(0).flatten().double().cpu().numpy()
+        maps = self.maps[number if len(self.maps) > 1 else 0].flatten()
+        return np.bincount(maps, spread, minlength=self.n_players)
 
     def predictions(self, masks: Any) -> np.ndarray:
         """Return the class of largest logit under every mask: (n_masks, n_images) int64."""

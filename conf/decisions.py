@@ -146,6 +146,34 @@ class VerifyConfig(Section):
         return given
 
 
+class PruneConfig(Section):
+    """Which parts of a network go (game.kind=components)."""
+
+    shares: tuple[float, ...] = Field(
+        default=(0.05, 0.1, 0.2, 0.3, 0.4, 0.6), min_length=1, description="Shares of the components that go."
+    )
+    seed: int = Field(default=0, ge=0, description="Of the random rule and of the intervals' resamples.")
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_of_a_whole(cls, given: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share < 1 for share in given) or len(set(given)) != len(given):
+            raise ValueError(
+                f"prune.shares must lie in (0, 1) and differ; got {list(given)}. Set prune.shares=[0.1,0.3]"
+            )
+        return tuple(sorted(given))
+
+
+class FlipConfig(Section):
+    """The smallest sets of players whose removal turns a prediction over, where one fixed model is explained."""
+
+    n_targets: int = Field(default=24, ge=1, le=10_000, description="Targets that are right, the first ones first.")
+    gradient_steps: int = Field(
+        default=32, ge=0, le=1000, description="For patches: points of integrated gradients; 0 leaves them out."
+    )
+    seed: int = Field(default=0, ge=0, description="Of the random order and of the intervals' resamples.")
+
+
 class BrittlenessConfig(Section):
     """The smallest removals that flip a prediction."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import Field, StrictInt, create_model, field_validator, model_validator
 
-from conf.decisions import BrittlenessConfig, CertifyConfig, CurateConfig, VerifyConfig
+from conf.decisions import BrittlenessConfig, CertifyConfig, CurateConfig, FlipConfig, PruneConfig, VerifyConfig
 from conf.games import WITHOUT_IMAGES, GameConfig
 from conf.players import PlayersConfig, RefineConfig
 from conf.section import MAX_ORDER, Section
@@ -280,6 +280,8 @@ class CampaignConfig(Section):
     curate: CurateConfig = CurateConfig()
     verify: VerifyConfig = VerifyConfig()
     brittleness: BrittlenessConfig = BrittlenessConfig()
+    prune: PruneConfig = PruneConfig()
+    flip: FlipConfig = FlipConfig()
     refine: RefineConfig = RefineConfig()
 
     @model_validator(mode="after")
@@ -325,6 +327,8 @@ EXEMPT_FROM_IDENTITY: frozenset[str] = frozenset(
         "curate",
         "verify",
         "brittleness",
+        "prune",
+        "flip",
         "refine",
         "players.embedding",  # what it decides, which image is in which group, is in the fingerprint
         "players.parent",

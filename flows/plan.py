@@ -18,11 +18,11 @@ from flows.games.base import Game, HasFindings
 from flows.games.table import full_identity, make_game, refuse_without_audit, runs_unnamed_code
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
+from flows.storage.mask_column import mask_column
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
 from flows.store.examples import INSPECTION, inspect_examples
 from flows.store.roles import RowRange, count_rows, missing_shards
-from flows.store.schemas import mask_column
 from flows.store.wanted import spex_design, wanted
 from training import sample_masks
 from training.data.inspection import KINDS, Finding, summarize

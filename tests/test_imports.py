@@ -100,7 +100,8 @@ ORDER = {
     "flows": [
         ["__init__"],
         ["cli", "top_up", "weekly"],
-        ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness", "refine"],
+        ["campaign", "plan", "retrain", "attribute", "report", "certify", "curate", "verify", "brittleness", "refine",
+         "prune", "flip"],
         ["scoring"],
         ["experiments", "audit", "forecast", "decisions", "reporting", "banks"],
         ["refinement"],

@@ -20,10 +20,10 @@ from flows.audit.findings import AuditReport, Finding
 from flows.audit.retrained_sample import check_sample
 from flows.errors import CoterieError, StoreError
 from flows.storage.files import move, read_json, write_json
+from flows.storage.mask_column import packed_column
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.fragments import is_failure, rows_of
 from flows.store.roles import RowRange, count_rows, missing_shards
-from flows.store.schemas import packed_column
 from flows.store.wanted import wanted
 
 FROM_SEED = ("fit", "holdout")  # the masks of the other roles are frozen plans, not draws

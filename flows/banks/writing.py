@@ -18,9 +18,9 @@ from flows.banks.errors import BankError
 from flows.banks.layouts import BankFiles
 from flows.banks.masks import MaskReader
 from flows.banks.scan import Scan, mask_rows, output_blocks
+from flows.storage.mask_column import mask_column_packed
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
-from flows.store.schemas import mask_column_packed
 from training.packed_masks import PackedMasks, packed_width
 
 FRAGMENT_BYTES = 2**25  # outputs, or packed masks, in one fragment

@@ -8,7 +8,7 @@ from typing import Any
 from conf.schema import CampaignConfig
 from flows.cli.stage_states import survey
 from flows.reporting.prefect_artifacts import strongest
-from flows.store.campaign import Campaign
+from flows.store.campaign import EXPERIMENT_TABLES, Campaign
 from flows.store.derived import about, current_comparison, read_derived
 from flows.store.queries import failure_reasons, outcome_counts, throughput
 
@@ -41,7 +41,7 @@ def status_of(campaign: Campaign, config: CampaignConfig | None) -> dict[str, An
         "analysis": campaign.analysis,
         "derived": {
             name: about(campaign, name) is not None
-            for name in ("certification", "decisions", "comparisons", "brittleness")
+            for name in EXPERIMENT_TABLES
         },
         "report": str(campaign.folder / "report.html") if (campaign.folder / "report.html").is_file() else None,
     }
@@ -81,7 +81,7 @@ def outcome_of(stage: str, config: CampaignConfig) -> dict[str, Any]:
     Returns
     -------
     dict
-        Rows of the table of curate, verify, certify or brittleness; the campaign's status for another
+        Rows of the table of curate, verify, certify, brittleness, prune or flip; the campaign's status for another
         stage.
     """
     campaign = Campaign(config.campaign.folder)
@@ -95,6 +95,9 @@ def outcome_of(stage: str, config: CampaignConfig) -> dict[str, Any]:
         found["certification"] = read_derived(campaign, "certification").to_pylist()
     elif stage == "brittleness":
         found["brittleness"] = read_derived(campaign, "brittleness").to_pylist()
+    elif stage in ("prune", "flip"):
+        table = {"prune": "pruning", "flip": "flips"}[stage]
+        found |= {table: read_derived(campaign, table).to_pylist(), "about": about(campaign, table)}
     else:
         found |= status_of(campaign, config)
     return plain(found)

@@ -16,6 +16,7 @@ from conf.compose import ConfigError
 from conf.schema import CampaignConfig
 from flows.cli import banks as cli_banks
 from flows.cli import decisions as cli_decisions
+from flows.cli import lenses as cli_lenses
 from flows.cli import refinement as cli_refinement
 from flows.cli.arguments import AsJson, DryRun, Name, Overrides, Where
 from flows.cli.configuration import configuration, locate
@@ -240,6 +241,7 @@ def _supervised(config: CampaignConfig, work: Callable[[], None], alone: bool = 
 
 
 cli_decisions.register(app, _decide)
+cli_lenses.register(app, _decide)
 cli_refinement.register(app, lambda stage, config, dry_run: _stage(stage, config.campaign.folder, config, dry_run))
 cli_banks.register(app)
 

@@ -24,7 +24,7 @@ def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str
     Parameters
     ----------
     stage : str
-        "certify", "curate", "verify" or "brittleness".
+        "certify", "curate", "verify", "brittleness", "prune" or "flip".
     config : CampaignConfig
     campaign : Campaign
 
@@ -34,6 +34,7 @@ def describe(stage: str, config: CampaignConfig, campaign: Campaign) -> list[str
     """
     lines_of: dict[str, Callable[[CampaignConfig, Campaign], list[str]]] = {
         "certify": _certify, "curate": _curate, "verify": _verify, "brittleness": _brittleness,
+        "prune": _prune, "flip": _flip,
     }  # fmt: skip
     return lines_of[stage](config, campaign)
 
@@ -160,6 +161,47 @@ def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
             lines.append(f"brittleness.max_models={whole + settings.n_seeds} has room for "
                          f"{plural(settings.n_targets, 'target')}")  # fmt: skip
     return lines
+
+
+def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.games.table import require_kind
+    from flows.lenses.pruning import ARMS
+    from flows.prune import prune_key
+
+    require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
+    sizes = ", ".join(f"{share:.0%}" for share in config.prune.shares)
+    lines = [
+        f"{sizes} of {plural(campaign.n_players, 'component')} go, by {len(ARMS)} rules ({', '.join(ARMS)}): "
+        f"{plural(len(ARMS) * len(config.prune.shares), 'network')} judged on {plural(campaign.meta.n_audit, 'image')} "
+        "that no rule has seen",
+        "nothing is trained",
+    ]
+    return [*lines, _exists(campaign, "pruning", prune_key(config, campaign))]
+
+
+def _flip(config: CampaignConfig, campaign: Campaign) -> list[str]:
+    from flows.flip import flip_key
+    from flows.games.table import require_kind
+
+    require_kind(config, "flip", ("patches", "components", "value"), "asks one fixed model again, without some players")
+    gradients = config.game.kind == "patches" and config.flip.gradient_steps > 0
+    n_orders, n_targets = 6 if gradients else 5, min(config.flip.n_targets, campaign.n_targets)
+    n_masks = n_orders * n_targets * 2 * (campaign.n_players + 1)
+    lines = [
+        f"{n_orders} orders of {plural(campaign.n_players, 'player')} for up to {plural(n_targets, 'target')}, removed "
+        f"and put in one by one: about {plural(n_masks, 'evaluation')}",
+        "nothing is trained",
+    ]
+    return [*lines, _exists(campaign, "flips", flip_key(config, campaign))]
+
+
+def _exists(campaign: Campaign, table: str, key: str) -> str:
+    current = about(campaign, table)
+    if current is None:
+        return f"there are no {table} yet" if table == "flips" else f"there is no {table} yet"
+    if current["key"] == key:
+        return f"the {table} that exist are up to date: nothing would be done"
+    return f"{table} exist and would be replaced: the analysis or the settings have changed"
 
 
 def _left(rounds: list[Plan], done: list[RowRange]) -> int:

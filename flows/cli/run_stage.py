@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conf.games import OWN_FUNCTION
+from conf.games import FIXED, OWN_FUNCTION
 from conf.schema import CampaignConfig, identity_settings
 from flows.cli.stage_states import StageState, survey
 from flows.compute import ray_cluster as cluster
 from flows.compute.ray_cluster import ClusterError
 from flows.compute.session import start_session_of
 from flows.errors import IncompleteCampaign, StoreError
-from flows.games.table import require_evaluation
+from flows.games.table import refuse_other_games, require_evaluation
 from flows.runtime.environment import prepare
 from flows.runtime.logs import log_to_stderr
 from flows.runtime.preflight import check_environment, check_ray_address, check_ray_answers
@@ -29,6 +29,8 @@ PREFECT_ANSWERS_WITHIN = 3.0  # seconds in which a server of the user's must ans
 TEMPORARY = "use a temporary one: unset PREFECT_API_URL, or set PREFECT_PROFILE=ephemeral where a profile holds it"
 LOG = logging.getLogger("coterie")
 NEEDS = {"retrain": "plan", "attribute": "retrain", "report": "attribute"}
+NEEDS_TRAINING = ("curate", "verify", "brittleness")
+IN_THIS_PROCESS = ("prune", "flip")  # inference of seconds: without Ray
 ON_RAY = {"campaign": ("retrain", "attribute"), "retrain": ("retrain",), "attribute": ("attribute",)}
 
 
@@ -282,7 +284,7 @@ def drive_decision(stage: str, config: CampaignConfig, dry_run: bool = False, wh
     Parameters
     ----------
     stage : str
-        "certify", "curate", "verify" or "brittleness".
+        "certify", "curate", "verify", "brittleness", "prune" or "flip".
     config : CampaignConfig
     dry_run : bool
         Only print what would be done, what it would train and how long that takes.
@@ -317,6 +319,8 @@ def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: st
     campaign.check_identity(identity_settings(config))
     if config.game.kind == "retraining":
         check_data(config, campaign, dry_run=dry_run)
+    if config.game.kind in FIXED and stage in NEEDS_TRAINING:
+        refuse_other_games(config, stage)
     if dry_run:
         from flows.cli.dry_run import describe
 
@@ -325,8 +329,12 @@ def _drive_decision(stage: str, config: CampaignConfig, dry_run: bool, where: st
         return
     _check_request(stage, config, campaign)
     check_writable(campaign)
-    trains = config.game.kind == "retraining" and (config.curate.label_models > 0 or config.curate.race_models > 0)
-    run_flow(stage, config, needs_ray=stage != "curate" or trains, then=("report",))
+    needs_ray = stage not in IN_THIS_PROCESS
+    if stage == "curate":
+        needs_ray = config.game.kind == "retraining" and (
+            config.curate.label_models > 0 or config.curate.race_models > 0
+        )
+    run_flow(stage, config, needs_ray=needs_ray, then=("report",))
     _print_report(campaign)
 
 
@@ -351,3 +359,11 @@ def _check_request(stage: str, config: CampaignConfig, campaign: Campaign) -> No
         from flows.verify import current_decisions
 
         current_decisions(config, campaign)
+    elif stage == "prune":
+        from flows.prune import components_of
+
+        components_of(config, campaign)
+    elif stage == "flip":
+        from flows.flip import flippable
+
+        flippable(config, campaign)

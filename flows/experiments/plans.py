@@ -22,10 +22,10 @@ import pyarrow as pa
 
 from flows.errors import StoreError
 from flows.storage.files import read_json, write_json
+from flows.storage.mask_column import mask_column
 from flows.store.campaign import Campaign
 from flows.store.derived import timestamp
 from flows.store.roles import RowRange, missing_shards
-from flows.store.schemas import mask_column
 
 ROLE = {
     "certify": "certify", "verify": "verify", "brittleness": "verify", "labels": "verify", "race": "verify",

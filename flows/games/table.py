@@ -231,9 +231,35 @@ def refuse_other_games(config: CampaignConfig, stage: str) -> None:
     """Raise UnknownGame unless the campaign's game is retraining; stage: what only retraining can do."""
     require_evaluation(config, f"`coterie {stage}`")
     if config.game.kind != "retraining":
+        own = {"components": "prune", "patches": "flip", "value": "flip"}.get(config.game.kind)
         raise UnknownGame(
             f"`coterie {stage}` trains models on other data or by another recipe, which game.kind={config.game.kind} "
             "cannot do. It needs a campaign with game.kind=retraining"
+            + (f"; what was found of one fixed model is decided and tried by `coterie {own}`" if own else "")
+        )
+
+
+def require_kind(config: CampaignConfig, stage: str, kinds: Sequence[str], does: str) -> None:
+    """Refuse a stage for all games but some.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    stage : str
+        Its command.
+    kinds : sequence of str
+        Games it can do.
+    does : str
+        What it does that others cannot.
+
+    Raises
+    ------
+    UnknownGame
+    """
+    if config.game.kind not in kinds:
+        raise UnknownGame(
+            f"`coterie {stage}` {does}, which game.kind={config.game.kind} does not have. It needs a campaign with "
+            f"game.kind={' or '.join(kinds)}"
         )
 
 

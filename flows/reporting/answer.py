@@ -14,10 +14,12 @@ from flows.errors import IncompleteCampaign
 from flows.reporting.data import ReportData
 from flows.reporting.experiments import Experiments
 from flows.reporting.images import Picture
+from flows.reporting.lens_decisions import sure_of_a_lens
 from flows.reporting.players import Estimate, PlayerView
 from flows.reporting.text import fixed, is_number, percent, plural, signed
 from flows.reporting.wording import Wording
 from flows.store.campaign import Campaign
+from flows.store.derived import about
 from flows.store.learnability import campaign_learnability, learnability_sentence
 
 SHOWN = 12  # thumbnails in each pile of the first screen
@@ -79,10 +81,16 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         piles = _decided_piles(players, _refuted(tried))
     else:  # effects of models at chance order pictures by noise
         piles = _open_piles(players) if learnt else []
+    headline = _headline(data, tried, found, counts, decided)
+    sure = _sure(tried, decided, len(players), campaign.meta.get("margins", True))
+    tested = bool(tried.headline_rows)
+    if is_fixed(campaign):
+        headline, sure = _headline_of_a_lens(data), sure_of_a_lens(campaign)
+        tested = any(about(campaign, name) is not None for name in ("pruning", "flips"))
     return Answer(
-        headline=words(_headline(data, tried, found, counts, decided)),
-        sure=tuple(map(words, _sure(tried, decided, len(players), campaign.meta.get("margins", True)))),
-        tested=bool(tried.headline_rows),
+        headline=words(headline),
+        sure=tuple(map(words, sure)),
+        tested=tested,
         basis=words(_basis(campaign, data, found)),
         learnt=learnt,
         piles=tuple(_drawn(replace(pile, note=words(pile.note)), data) for pile in piles if pile.count),
@@ -111,6 +119,13 @@ def _headline(
     if not dropped:
         can_go = f"All {plural(sum(counts.values()), f'training {noun}')} should stay"
     return can_go + (f", {review:,} need{'s' if review == 1 else ''} a look" if review else "")
+
+
+def _headline_of_a_lens(data: ReportData) -> str:
+    n, n_open = len(data.faithfulness), data.n_open
+    if not n_open:
+        return f"On none of {plural(n, 'test picture')} do training pictures visibly act together"
+    return f"On {n_open:,} of {plural(n, 'test picture')}, training pictures act together"
 
 
 def _refuted(tried: Experiments) -> bool:
@@ -222,6 +237,8 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
     folder = shlex.quote(str(campaign.folder))
     if not learnt:  # curate, verify and export would decline; the basis names what may help
         return ()
+    if is_fixed(campaign):
+        return _steps_of_a_lens(campaign, folder)
     if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
         can_decide = campaign.meta.get("margins", True)
         return (Step(f"coterie curate {folder}", "decides what to keep, from the outputs alone"),) if can_decide else ()
@@ -253,6 +270,18 @@ def _steps(campaign: Campaign, tried: Experiments, decided: bool, learnt: bool) 
         steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one"))
     if turns and not tried.flips:
         steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
+    return tuple(steps)
+
+
+def _steps_of_a_lens(campaign: Campaign, folder: str) -> tuple[Step, ...]:
+    """Nothing is trained, so nothing is curated: parts are pruned, predictions turned over, sets tried one by one."""
+    steps = []
+    if campaign.meta.get("game") == "components" and about(campaign, "pruning") is None:
+        steps.append(Step(f"coterie prune {folder}", "chooses parts that can go, and judges them on unseen images"))
+    if campaign.meta.get("margins", True) and about(campaign, "flips") is None:
+        steps.append(Step(f"coterie flip {folder}", "finds how few removals turn a prediction over, and tries them"))
+    if about(campaign, "certification") is None:
+        steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one, on masks of their own"))
     return tuple(steps)
 
 

@@ -22,6 +22,7 @@ from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetV
 from flows.reporting.experiments import read_experiments
 from flows.reporting.figures import accuracy_figure, faithfulness_figure, interval_figure, removal_curve
 from flows.reporting.images import Picture
+from flows.reporting.lens_decisions import decisions_section
 from flows.reporting.lens_figures import lens_section
 from flows.reporting.players import read_players
 from flows.reporting.wording import Wording
@@ -117,6 +118,7 @@ def _build(
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         draw=draw,
         lens=lens_section(campaign, data),
+        lens_decisions=decisions_section(campaign),
     )
 
 

@@ -9,7 +9,7 @@
     plans/                   frozen plans of certify, verify and brittleness (flows/experiments/plans.py)
     analysis.json            which analysis is current, its settings and the rows it came from
     analyses/<key>/          effects, interactions, faithfulness, sets
-    certification, decisions, comparisons, brittleness
+    certification, decisions, comparisons, brittleness, pruning, flips
                              one .parquet each, with a .json of what it was computed from; past/ keeps earlier ones
                              (derived.py)
     compact/                 outputs target by target, for fast reading of one target (compaction.py)
@@ -39,6 +39,7 @@ import pyarrow as pa
 
 from flows.errors import CampaignMismatch, IncompleteCampaign, StoreError
 from flows.storage.files import exclusive, read_json, read_table, write_json, write_table, write_text
+from flows.storage.mask_column import packed_column
 from flows.storage.object_store import place
 from flows.store import schemas
 from flows.store.fragments import (
@@ -64,10 +65,12 @@ EXPERIMENT_TABLES = {
     "decisions": schemas.DECISIONS,
     "comparisons": schemas.COMPARISONS,
     "brittleness": schemas.BRITTLENESS,
+    "pruning": schemas.PRUNING,
+    "flips": schemas.FLIPS,
 }
 EXPERIMENT_STAGES = {  # the command that writes each table
     "certification": "certify", "decisions": "curate", "comparisons": "verify", "verification": "verify",
-    "brittleness": "brittleness",
+    "brittleness": "brittleness", "pruning": "prune", "flips": "flip",
 }  # fmt: skip
 
 
@@ -292,7 +295,7 @@ class Campaign:
             table = self._masks_fragment(path)
             at = table["mask_id"].to_numpy() - first
             inside = (at >= 0) & (at < len(rows))
-            packed[at[inside]] = schemas.packed_column(table["mask"], self.n_players).bits[inside]
+            packed[at[inside]] = packed_column(table["mask"], self.n_players).bits[inside]
             groups[at[inside]] = table["seed_group"].to_numpy()[inside]
             seen[at[inside]] = True
         if not seen.all():

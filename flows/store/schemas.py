@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
-from training.packed_masks import PackedMasks, packed_width
+from training.packed_masks import packed_width
 
 _f64 = pa.float64()
 
@@ -161,56 +160,6 @@ def outputs_schema(n_targets: int) -> pa.Schema:
             ("code_version", pa.string()),  # hash of the code that trained it
         ]
     )
-
-
-def mask_column(masks: np.ndarray) -> pa.Array:
-    """Return masks as the column `mask`.
-
-    Parameters
-    ----------
-    masks : (m, n_players) bool
-
-    Returns
-    -------
-    pyarrow.Array
-        (m,) fixed-size binary, eight players to a byte.
-    """
-    return mask_column_packed(PackedMasks.pack(masks).bits)
-
-
-def mask_column_packed(bits: np.ndarray) -> pa.Array:
-    """Return packed masks as the column `mask`.
-
-    Parameters
-    ----------
-    bits : (m, packed_width(n_players)) uint8
-
-    Returns
-    -------
-    pyarrow.Array
-        (m,) fixed-size binary.
-    """
-    bits = np.ascontiguousarray(bits)
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(bits.shape[1]), len(bits), [None, pa.py_buffer(bits)])
-
-
-def packed_column(column: pa.ChunkedArray, n_players: int) -> PackedMasks:
-    """Return the column `mask` as packed masks, without a copy of a single chunk; the inverse of `mask_column`.
-
-    Parameters
-    ----------
-    column : pyarrow.ChunkedArray
-        (m,) fixed-size binary.
-    n_players : int
-
-    Returns
-    -------
-    PackedMasks
-    """
-    array, width = column.combine_chunks(), packed_width(n_players)
-    start = array.offset * width
-    bits = np.frombuffer(array.buffers()[1], np.uint8)[start : start + len(array) * width]
-    return PackedMasks(bits.reshape(-1, width), n_players)
 
 
 _players = pa.list_(pa.int32())
@@ -397,3 +346,38 @@ def results_schema(n_examples: int) -> pa.Schema:
             ("code_version", pa.string()),  # hash of the code that trained it
         ]
     )
+
+
+# One row for each rule and size that `coterie prune` tried.
+PRUNING = pa.schema(
+    [
+        ("arm", pa.string()),  # spectrum, linear, single, taylor, magnitude or random
+        ("share", _f64),  # of the components that go
+        ("n_keep", pa.int32()),  # components that stay
+        ("kept", _players),  # which
+        ("accuracy", _f64),  # of what stays, on images that no rule has seen
+        ("difference", _f64),  # from the whole network, on the same images
+        ("low", _f64),  # 95%, over images
+        ("high", _f64),  # 95%, over images
+        ("beside", _f64),  # accuracy less that of the spectrum's choice of the same size
+        ("beside_low", _f64),  # 95%, over images
+        ("beside_high", _f64),  # 95%, over images
+        ("n_images", pa.int32()),  # images it was judged on
+    ]
+)
+
+# One row for each target and order of removal that `coterie flip` tried. Margins are evaluated, not predicted.
+FLIPS = pa.schema(
+    [
+        ("target", pa.int32()),  # target's number
+        ("order_by", pa.string()),  # interactions, main_effects, linear, occlusion, gradients or random
+        ("margin_full", _f64),  # with all players
+        ("flipped", pa.bool_()),  # whether a removal in this order turns the prediction over
+        ("removed", _players),  # the removal: none of its members can be put back
+        ("margin_after", _f64),  # after it
+        ("n_tried", pa.int32()),  # masks evaluated to find it
+        ("order", _players),  # all players, the first to go first
+        ("deletion", pa.list_(_f64)),  # margin after 0, 1, 2, … removals in this order
+        ("insertion", pa.list_(_f64)),  # margin with 0, 1, 2, … players put in, the most important first
+    ]
+)

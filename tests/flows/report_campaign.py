@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from flows.reporting.page import build_report
+from flows.storage.mask_column import mask_column
 from flows.store import schemas
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import Score, TargetScores, faithfulness_table
@@ -161,7 +162,7 @@ def make_campaign(
     drawn = np.random.default_rng(0).random((24, N_PLAYERS)) < 0.3
     masks = {
         "mask_id": range(24), "replicate": [0] * 24, "role": ["fit"] * 24, "seed_group": range(24),
-        "mask": schemas.mask_column(drawn),
+        "mask": mask_column(drawn),
     }  # fmt: skip
     campaign.write_masks(RowRange("fit", 0, 0, 24), pa.table(masks))
     outputs = [

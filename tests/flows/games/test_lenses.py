@@ -14,6 +14,7 @@ from conf.compose import compose
 from conf.schema import identity_settings
 from flows.games.lenses import Lens, LensError, from_config, regions_of
 from flows.plan import masks_table
+from flows.storage.mask_column import packed_column
 from flows.store import schemas
 from flows.store.roles import RowRange
 from flows.store.wanted import ImpossibleDesign, spex_design
@@ -99,7 +100,7 @@ def test_fit_masks_of_sampler_spex_are_the_design_and_held_out_ones_are_uniform(
     design = spex_design(config, 16)
     assert design == SpexDesign.within(16, 1000, 2, config.campaign.seed)
     rows = masks_table(config, RowRange("fit", 0, 0, 1000), 16)
-    drawn = schemas.packed_column(rows["mask"], 16).unpack()
+    drawn = packed_column(rows["mask"], 16).unpack()
     assert (drawn[: design.n_masks] == design.masks()).all()
     uniform = compose("patches", [])
     held_out = RowRange("holdout", 0, 0, 50)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from flows.errors import CampaignBusy, CampaignMismatch, IncompleteCampaign, StoreError
 from flows.storage.files import read_json, write_json
+from flows.storage.mask_column import mask_column, packed_column
 from flows.store import schemas
 from flows.store.campaign import Campaign
 from flows.store.roles import RowRange
@@ -50,7 +51,7 @@ def write_masks(campaign: Campaign, rows: RowRange) -> None:
         "replicate": pa.array([rows.replicate] * len(rows), pa.int32()),
         "role": [rows.role] * len(rows),
         "seed_group": list(rows.mask_ids),
-        "mask": schemas.mask_column(masks),
+        "mask": mask_column(masks),
     }
     campaign.write_masks(rows, pa.table(columns))
 
@@ -237,11 +238,11 @@ def test_an_unknown_table_is_met_with_the_known_ones(campaign: Campaign) -> None
 @given(st.lists(st.booleans(), min_size=1, max_size=9))
 def test_masks_survive_packing(included: list[bool]) -> None:
     masks = np.array([included, [not one for one in included]])
-    column = pa.chunked_array([schemas.mask_column(masks)])
-    packed = schemas.packed_column(column, len(included))
+    column = pa.chunked_array([mask_column(masks)])
+    packed = packed_column(column, len(included))
     assert packed == PackedMasks.pack(masks) and (packed.unpack() == masks).all()
     # A slice of a column starts in the middle of its buffer.
-    assert (schemas.packed_column(column.slice(1), len(included)).unpack() == masks[1:]).all()
+    assert (packed_column(column.slice(1), len(included)).unpack() == masks[1:]).all()
 
 
 def test_a_model_without_a_number_stays_without_one(campaign: Campaign) -> None:

@@ -1,0 +1,165 @@
+"""Stage prune: parts of a network that can go, by what they do together, beside other rules, judged on new images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from prefect import flow
+
+from conf.schema import CampaignConfig
+from flows.brittleness import target_surrogate
+from flows.games.lenses import Lens
+from flows.games.table import full_identity, make_game, require_kind
+from flows.lenses import LensDecisionError
+from flows.lenses.pruning import Judged, judge, pruned, scores_of_arms
+from flows.reporting.lens_decisions import prune_sentences
+from flows.runtime.logs import stage_logger
+from flows.store.campaign import Campaign, digest
+from flows.store.derived import about, columns, plain, publish, read_derived
+from flows.store.schemas import PRUNING
+
+MEAN = -1  # the target that is the mean margin over all images
+
+
+@dataclass(frozen=True)
+class PruneSummary:
+    """What was tried.
+
+    Attributes
+    ----------
+    n_tried : int
+        Pruned networks: rules times sizes.
+    n_images : int
+        Images they were judged on.
+    whole : float
+        Accuracy of the whole network on them.
+    n_sets : int
+        Sets that the spectrum's rule counted with.
+    """
+
+    n_tried: int
+    n_images: int
+    whole: float
+    n_sets: int
+
+
+@flow(name="prune", flow_run_name="{config.name} prune", persist_result=False)
+def prune(config: CampaignConfig) -> PruneSummary:
+    """Choose the components that go by the campaign's spectrum and by other rules; judge every choice.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+
+    Returns
+    -------
+    PruneSummary
+
+    Raises
+    ------
+    UnknownGame
+        For a campaign whose players are not components.
+    LensDecisionError
+        Without unseen images, and for an analysis without the mean over all images.
+    CampaignMismatch
+        If the folder belongs to another campaign.
+    """
+    log = stage_logger()
+    campaign = Campaign(config.campaign.folder)
+    key = prune_key(config, campaign)
+    current = about(campaign, "pruning")
+    if current is not None and current["key"] == key:
+        log.info("the pruning is up to date")
+        return PruneSummary(**{name: current[name] for name in PruneSummary.__dataclass_fields__})
+    lens = components_of(config, campaign)
+    with campaign.lock():
+        rows, summary = _tried(config, campaign, lens)
+        publish(campaign, "pruning", columns(rows, PRUNING), plain({"key": key, **vars(summary)}))
+    for sentence in prune_sentences(read_derived(campaign, "pruning").to_pylist(), summary.whole, summary.n_sets):
+        log.info("%s", sentence)
+    return summary
+
+
+def prune_key(config: CampaignConfig, campaign: Campaign) -> str:
+    """Name a pruning by the analysis it rests on, its settings and its images.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    str
+        The first 16 characters of the digest.
+    """
+    analysis = (campaign.analysis or {}).get("key")
+    return digest({"analysis": analysis, "settings": config.prune.model_dump(mode="json")})[:16]
+
+
+def components_of(config: CampaignConfig, campaign: Campaign) -> Lens:
+    """Return the campaign's game with its unseen images, or say why there is nothing to prune.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    campaign : Campaign
+
+    Returns
+    -------
+    Lens
+
+    Raises
+    ------
+    UnknownGame, LensDecisionError, CampaignMismatch
+        As `prune`.
+    """
+    require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
+    lens = make_game(config)
+    campaign.check_identity(full_identity(config, lens))
+    assert isinstance(lens, Lens)  # the table's own entry
+    if not lens.n_audit:
+        raise LensDecisionError(
+            f"game.n_unseen={config.game.n_unseen} leaves no image that no rule has seen, and pruning is judged on "
+            "such images. Plan a campaign with game.n_unseen=200 or more"
+        )
+    if MEAN not in campaign.read("effects", ["target"])["target"].unique().to_pylist():
+        raise LensDecisionError(
+            "the analysis has no mean over all images, from which the spectrum prunes. Run "
+            f"`coterie attribute {campaign.folder} attribution.pooled_targets=true` first"
+        )
+    return lens
+
+
+def _tried(config: CampaignConfig, campaign: Campaign, lens: Lens) -> tuple[list[dict[str, Any]], PruneSummary]:
+    import torch
+
+    torch.set_num_threads(1)
+    settings, game = config.prune, lens.game
+    pairs = campaign.training_pairs("fit", one_alpha=True)
+    surrogate = target_surrogate(campaign, MEAN, config.attribution.fdr_level)
+    scores = scores_of_arms(game, pairs.masks, pairs.outputs, campaign.meta.alpha, settings.seed)  # type: ignore[arg-type]
+    images, labels = lens.audit_images, lens.audit_labels
+
+    def judged(keep: np.ndarray, beside: np.ndarray | None = None) -> Judged:
+        return judge(game, keep, images, labels, beside=beside, seed=settings.seed)  # type: ignore[arg-type]
+
+    whole = judged(np.ones(game.n_players, bool))
+    rows = []
+    for share in settings.shares:
+        first: np.ndarray | None = None
+        for arm, keep in pruned(surrogate, scores, share).items():
+            found = judged(keep, whole.correct)
+            first = found.correct if first is None else first  # of the spectrum, which is the first arm
+            against = judged(keep, first)
+            rows.append(
+                {
+                    "arm": arm, "share": share, "n_keep": int(keep.sum()), "kept": np.flatnonzero(keep).tolist(),
+                    "accuracy": found.accuracy, "difference": found.difference, "low": found.low, "high": found.high,
+                    "beside": against.difference, "beside_low": against.low, "beside_high": against.high,
+                    "n_images": len(labels),
+                }
+            )  # fmt: skip
+    return rows, PruneSummary(len(rows), len(labels), whole.accuracy, len(surrogate.sets))

@@ -63,12 +63,11 @@ def flip(config: CampaignConfig) -> FlipSummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    key = flip_key(config, campaign)
+    game, key = flippable(config, campaign), flip_key(config, campaign)
     current = about(campaign, "flips")
     if current is not None and current["key"] == key:
         log.info("the flips are up to date")
         return FlipSummary(current["n_targets"], current["n_flipped"])
-    game = flippable(config, campaign)
     with campaign.lock():
         tried = _tried(config, campaign, game)
         first = [one for one in tried if one.order.by == "interactions"]

@@ -68,12 +68,11 @@ def prune(config: CampaignConfig) -> PruneSummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    key = prune_key(config, campaign)
+    lens, key = components_of(config, campaign), prune_key(config, campaign)
     current = about(campaign, "pruning")
     if current is not None and current["key"] == key:
         log.info("the pruning is up to date")
         return PruneSummary(**{name: current[name] for name in PruneSummary.__dataclass_fields__})
-    lens = components_of(config, campaign)
     with campaign.lock():
         rows, summary = _tried(config, campaign, lens)
         publish(campaign, "pruning", columns(rows, PRUNING), plain({"key": key, **vars(summary)}))
@@ -117,14 +116,14 @@ def components_of(config: CampaignConfig, campaign: Campaign) -> Lens:
         As `prune`.
     """
     require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
+    if not campaign.meta.n_audit:
+        raise LensDecisionError(
+            "the campaign has no image that no rule has seen, and pruning is judged on such images. Plan one with "
+            "game.n_unseen=200 or more"
+        )
     lens = make_game(config)
     campaign.check_identity(full_identity(config, lens))
     assert isinstance(lens, Lens)  # the table's own entry
-    if not lens.n_audit:
-        raise LensDecisionError(
-            f"game.n_unseen={config.game.n_unseen} leaves no image that no rule has seen, and pruning is judged on "
-            "such images. Plan a campaign with game.n_unseen=200 or more"
-        )
     if MEAN not in campaign.read("effects", ["target"])["target"].unique().to_pylist():
         raise LensDecisionError(
             "the analysis has no mean over all images, from which the spectrum prunes. Run "

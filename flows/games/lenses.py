@@ -195,7 +195,10 @@ class Lens:
     def _picture(self, number: int) -> bytes:
         """A region white on grey; of a component its name."""
         if isinstance(self.game, ComponentGame):
-            return text_picture(self.game.players[number].name)
+            player = self.game.players[number]
+            before, _, last = player.layer.rpartition(".")
+            index = "" if player.name == player.layer else f"[{player.index}]"
+            return text_picture("\n".join(filter(None, (before, last, index))))
         here = self.game.maps[0] == number
         scale = max(1, PICTURE // max(here.shape))
         shown = np.where(here, 255, 90).astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)

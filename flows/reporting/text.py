@@ -137,11 +137,11 @@ def finding(n_explained: int, n_open: int, kinds: Mapping[str, int], n_distinct:
     )
     leading = max(KINDS, key=lambda k: kinds.get(k, 0))
     meaning = {
-        "redundancy": " Mostly, then, examples repeat each other: together they count for less than the sum "
+        "redundancy": " Mostly, then, training examples repeat each other: together they count for less than the sum "
         "of their parts.",
-        "synergy": " Mostly, then, examples count for more together than apart.",
-        "boundary_synergy": " Mostly, then, a helping example counts for more where a hurting one is "
-        "present: the two draw the boundary together.",
+        "synergy": " Mostly, then, training examples count for more together than apart.",
+        "boundary_synergy": " Mostly, then, a training example that helps counts for more where one that "
+        "hurts is present: the two draw the boundary together.",
     }
     closing = meaning.get(leading, "") if kinds.get(leading, 0) * 2 > total else ""
     return headline, start + listing(named) + "." + closing

@@ -36,7 +36,7 @@ def pruning(components: str = "channels") -> None:
         unseen = np.random.default_rng(100 + seed).random((400, game.n_players)) < ALPHA
         held, mean = game.evaluate(unseen).mean(axis=1), outputs.mean(axis=1)
         scores = [
-            1 - ((held - one.fit(masks, mean).predict(unseen)[:, 0]) ** 2).mean() / held.var()
+            1 - ((held - one.fit(masks, mean).predict(unseen).reshape(-1)) ** 2).mean() / held.var()
             for one in (Datamodel(alpha=ALPHA), ProxySPEX(alpha=ALPHA))
         ]
         surrogate = surrogate_of(masks, outputs, ALPHA)

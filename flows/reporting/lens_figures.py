@@ -14,6 +14,8 @@ from flows.reporting.text import fixed
 from flows.store.campaign import Campaign
 
 CELL = 20  # user units of a cell of the heat map
+WIDE_CELL = 44  # of a cell with its share in it
+LAYERS_WITH_NUMBERS = 10  # up to so many layers
 OVERLAY = 96  # user units of an overlay's longer side
 SETS_ON_AN_IMAGE = 3  # outlines of one kind on one image
 
@@ -136,7 +138,7 @@ def _components(campaign: Campaign, data: ReportData) -> Markup:
         '<section id="network"><h2>Where in the network</h2><p class="intro">One square is a component, one column a '
         "layer, in the order of execution; the darker, the larger the mean absolute effect over targets.</p>{}"
         '<h3>Interactions between layers</h3><p class="intro">Share of the energy of all interactions in the spectra '
-        "by the layers of their members. {} of it lies within one layer.</p>{}{}</section>"
+        "by the layers of their members, in the order of execution. {} of it lies within one layer.</p>{}{}</section>"
     ).format(
         _network(layers, names, strength),
         "–" if math.isnan(within) else f"{within:.0%}",
@@ -209,23 +211,38 @@ def _heat_map(energy: np.ndarray, names: Sequence[str]) -> Markup:
     if not total:
         return Markup('<p class="none">No interaction is in a spectrum.</p>')
     largest = float(energy.max())
-    left = 8 * max(len(name) for name in names)
-    cells = Markup("").join(
-        Markup(
-            '<rect x="{}" y="{}" width="{}" height="{}" class="component" fill-opacity="{}"><title>{}</title></rect>'
-        ).format(
-            left + column * CELL, row * CELL, CELL - 1, CELL - 1, f"{0.04 + 0.96 * energy[row, column] / largest:.2f}",
-            f"{names[row]} × {names[column]}: {energy[row, column] / total:.1%}",
-        )  # fmt: skip
-        for row in range(n_layers)
-        for column in range(n_layers)
-    )
-    labels = Markup("").join(
-        Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(left - 6, row * CELL + 14, name)
-        for row, name in enumerate(names)
-    )
-    width, height = left + n_layers * CELL, n_layers * CELL
+    cell = WIDE_CELL if n_layers <= LAYERS_WITH_NUMBERS else CELL
+    titles = [f"{number} {name}" for number, name in enumerate(names, 1)]
+    left, top = 8 * max(map(len, titles)), CELL
+    parts: list[Markup] = []
+    for row in range(n_layers):
+        parts.append(
+            Markup(
+                '<text x="{}" y="{}" text-anchor="end">{}</text><text x="{}" y="14" text-anchor="middle">{}</text>'
+            ).format(
+                left - 6, top + row * cell + cell / 2 + 4, titles[row], left + row * cell + cell / 2, row + 1
+            )
+        )
+        for column in range(n_layers):
+            share, x, y = energy[row, column] / total, left + column * cell, top + row * cell
+            parts.append(
+                Markup(
+                    '<rect x="{}" y="{}" width="{}" height="{}" class="component" fill-opacity="{}"><title>{}</title>'
+                    "</rect>"
+                ).format(
+                    x, y, cell - 1, cell - 1, f"{0.04 + 0.96 * energy[row, column] / largest:.2f}",
+                    f"{names[row]} × {names[column]}: {share:.1%}",
+                )  # fmt: skip
+            )
+            if cell == WIDE_CELL:
+                dark = " on-dark" if energy[row, column] > 0.5 * largest else ""
+                parts.append(
+                    Markup('<text x="{}" y="{}" text-anchor="middle" class="cell{}">{}</text>').format(
+                        x + cell / 2, y + cell / 2 + 4, dark, f"{share:.0%}"
+                    )
+                )
+    width, height = left + n_layers * cell, top + n_layers * cell
     return Markup(
         '<div class="scroll" tabindex="0"><svg class="network" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
-        'role="img" aria-label="Share of interaction energy by pair of layers">{2}{3}</svg></div>'
-    ).format(width, height, labels, cells)
+        'role="img" aria-label="Share of interaction energy by pair of layers">{2}</svg></div>'
+    ).format(width, height, Markup("").join(parts))

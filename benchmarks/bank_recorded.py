@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from attribution.analysis.block_tables import analyse_targets
+from attribution.analysis.link_prior import campaign_link_prior
 from flows.attribute import ANALYSIS_TABLES
 from flows.store import Campaign
 
@@ -68,13 +69,15 @@ def with_the_library(found: dict[str, np.ndarray], campaign: Campaign, targets: 
     of_second_run = np.full((N_HOLDOUT, len(targets)), np.nan, np.float32)
     of_second_run[:n_repeated] = found["replicate_outputs"][0][:, targets]
     names, labels = list(campaign.meta.class_names), found["labels"]
+    outputs = np.ascontiguousarray(found["outputs"][fit][:, targets])
+    prior = campaign_link_prior(masks[fit], outputs, alpha=ALPHA, reference_alpha=ALPHA)  # of the campaign's targets
     block = analyse_targets(
-        masks[fit], np.ascontiguousarray(found["outputs"][fit][:, targets]), holdout_masks=masks[held],
+        masks[fit], outputs, holdout_masks=masks[held],
         holdout_outputs=np.ascontiguousarray(found["outputs"][held][:, targets]), holdout_replicates=of_second_run,
         alpha=ALPHA, max_order=campaign.analysis["settings"]["max_order"],  # type: ignore[index]
         player_classes=np.array([names.index(str(labels[row])) for row in found["train_index"]]),
         target_classes=np.array([names.index(str(labels[row])) for row in found["test_index"][targets]]),
-        target_ids=targets, sampler="fixed_size",
+        target_ids=targets, sampler="fixed_size", settings={"link_prior": prior},
     )  # fmt: skip
     return {name: pa.table(getattr(block, name), schema=ANALYSIS_TABLES[name]) for name in TABLES}
 

@@ -91,13 +91,16 @@ def test_the_recorded_digits_campaign_gives_the_librarys_analysis(tmp_path: Path
     held = [*range(32), *range(2048 - 224, 2048)]
     of_second_run = np.full((256, len(targets)), np.nan, np.float32)
     of_second_run[:32] = again[0][:, targets]
+    prior = campaign_link_prior(
+        masks[32 : 2048 - 224], outputs[32 : 2048 - 224][:, targets], alpha=0.5, reference_alpha=0.5
+    )
     expected = analyse_targets(
         masks[32 : 2048 - 224], np.ascontiguousarray(outputs[32 : 2048 - 224][:, targets]), holdout_masks=masks[held],
         holdout_outputs=np.ascontiguousarray(outputs[held][:, targets]), holdout_replicates=of_second_run, alpha=0.5,
         max_order=2,
         player_classes=np.array([names.index(str(labels[row])) for row in train]),
         target_classes=np.array([names.index(str(labels[row])) for row in test[targets]]), target_ids=targets,
-        with_q_values=False, sampler="fixed_size",
+        with_q_values=False, sampler="fixed_size", settings={"link_prior": prior},
     )  # fmt: skip
     assert equal(found, expected) and found.fixed_size
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attribution import ProxySPEX
+from attribution.analysis.block_tables import analyse_targets
+from attribution.analysis.link_prior import campaign_link_prior
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.audit.fragments import audit
@@ -55,11 +56,14 @@ def test_through_ray_and_parquet_the_interactions_are_those_of_the_library_on_th
     pairs = campaign.training_pairs("fit")
     seeds = np.array([row for row in _seeds(campaign, pairs.mask_ids)])
     assert np.array_equal(pairs.outputs, outputs_of(pairs.masks, seeds)[:, :4].astype(np.float32))
-    model = ProxySPEX(alpha=0.5, max_order=2, seed=0).fit(pairs.masks, pairs.outputs)
+    prior = campaign_link_prior(pairs.masks, pairs.outputs, alpha=0.5, reference_alpha=0.5)  # of all targets
+    found = analyse_targets(pairs.masks, pairs.outputs, alpha=0.5, max_order=2, settings={"link_prior": prior})
+    rows = found.interactions
     stored = campaign.read("interactions").to_pylist()
     for target in range(4):
         own = {tuple(row["members"]): row["value"] for row in stored if row["target"] == target}
-        library = {found.members: found.value for found in model.interactions(target)}
+        here = np.flatnonzero(np.asarray(rows["target"]) == target)
+        library = {tuple(rows["members"][row]): rows["value"][row] for row in here}
         assert own.keys() == library.keys()
         assert all(own[members] == pytest.approx(library[members], rel=1e-9, abs=1e-12) for members in own)
     kinds = {(row["target"], tuple(row["members"])): row["kind"] for row in stored if row["q_value"] < 0.01}

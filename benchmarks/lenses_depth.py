@@ -1,7 +1,7 @@
 """Where interactions live: energy by order in every layer alone, and by pair of layers.
 
-    python benchmarks/lenses_depth.py heads       all 65,536 masks of the 16 heads of the small vision transformer
-    python benchmarks/lenses_depth.py channels    ProxySPEX on the filters of the small ResNet, layer by layer
+    python benchmarks/lenses_depth.py heads [seed ...]    all 65,536 masks of 16 heads of a small vision transformer
+    python benchmarks/lenses_depth.py channels            ProxySPEX on the filters of the small ResNet, layer by layer
 
 Tables: benchmarks/lenses.md.
 """
@@ -18,9 +18,9 @@ from attribution.spex.decoder import walsh_hadamard
 from flows.lenses.digits import resnet, transformer
 
 
-def heads(n_images: int = 8) -> None:
-    """Exact energies of three models: order by order, within and between layers, and within each layer alone."""
-    for seed in range(3):
+def heads(*seeds: str, n_images: int = 8) -> None:
+    """Exact energies of a model of each seed: by order, within and between layers, and within each layer alone."""
+    for seed in map(int, seeds or "0"):
         model, images, labels = transformer(seed)
         game = ComponentGame(model, images[:n_images], labels[:n_images], components="heads", ablation="mean",
                              batch_size=1024)  # fmt: skip
@@ -78,4 +78,4 @@ def _chance(layers: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    {"heads": heads, "channels": channels}[sys.argv[1]]()
+    {"heads": heads, "channels": channels}[sys.argv[1]](*sys.argv[2:])

@@ -26,7 +26,13 @@ def test_the_version_is_the_installed_one() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("coterie pl", {"plan"}), ("coterie re", {"refine", "retrain", "report"}), ("coterie pr", {"prune"}), ("coterie fl", {"flip"}), ("coterie zz", set())],
+    [
+        ("coterie pl", {"plan"}),
+        ("coterie re", {"refine", "retrain", "report"}),
+        ("coterie pr", {"prune"}),
+        ("coterie fl", {"flip"}),
+        ("coterie zz", set()),
+    ],
 )
 def test_commands_are_completed(typed: str, completed: set[str]) -> None:
     offered = answer(_COTERIE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD="1").split()

@@ -100,7 +100,7 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
 def _print_failures(console: Console, campaign: Campaign) -> None:
     found = failure_reasons(campaign)
     for status in dict.fromkeys(status for status, _ in found):
-        counts = {reason: count for (of, reason), count in found.items() if of == status}
+        counts = {reason or "no reason recorded": count for (of, reason), count in found.items() if of == status}
         for reason, count in alike(counts).most_common(5):
             first = ", the first" if count > counts[reason] else ""
             console.print(f"{plural(count, 'model')} {status}{first}: {reason}", highlight=False, markup=False)

@@ -17,7 +17,7 @@ from attribution.linear.link import LinkFit
 from attribution.masks.player_subset import player_blocks
 from attribution.masks.weights import effective_groups
 from attribution.screening.screen import set_columns
-from attribution.statistics.p_values import clustered_mean, two_sided_p, z_of
+from attribution.statistics.p_values import clustered_mean, two_sided_p, without_skewness, z_of
 from attribution.statistics.selective_intervals import conditional_estimate
 from attribution.statistics.z_histogram import Stratum, TestFamilies
 from attribution.types import Array
@@ -224,6 +224,9 @@ def report(
     I(S) = 0 and a specific part of 0 are two tests, each in a family of its own; a set is reported if it passes either.
     The estimate of I(S) does not depend on whether the link is right: what the link predicts of a fold is taken from
     that fold's outputs and added again. The specific part is I(S) less the link's part, with the errors of both.
+
+    p-values allow for skewed outputs where players are mostly in or mostly out (`without_skewness`): what is averaged,
+    phi_S r, is then skewed as well.
     """
     total_weight = float(setup.weight.sum())
     z_specific_screen = candidates.z(setup.all_folds)
@@ -236,18 +239,19 @@ def report(
     raw, raw_stderr, df = _one_step(setup, residual, candidates, selection, tested, saturation.of_folds(members))
     raw_stderr = raw_stderr * inflation_of_sets(setup.inflation, members)
     z = np.divide(raw, raw_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
-    p_value = two_sided_p(z, df)
+    orders = (members >= 0).sum(axis=1)
+    skewness = _skewness_of_scores(setup, residual, orders, df)
+    p_value = two_sided_p(without_skewness(z, skewness), df)
     by_link, by_link_variance = saturation.of(members)
     specific, specific_stderr = raw - by_link, np.sqrt(raw_stderr**2 + by_link_variance)
     z_specific = np.divide(specific, specific_stderr, out=np.zeros_like(raw), where=raw_stderr > 0)
-    specific_p = two_sided_p(z_specific, df)
+    specific_p = two_sided_p(without_skewness(z_specific, skewness), df)
     if setup.weighted_df is not None:
         # Thresholds and conditional intervals are those of normal variables: with few effective masks, take the z of
         # the p-value, and the standard error that belongs to it.
         z, z_specific = np.sign(z) * z_of(p_value), np.sign(z_specific) * z_of(specific_p)
         raw_stderr = np.divide(raw, z, out=raw_stderr, where=z != 0)
         specific_stderr = np.divide(specific, z_specific, out=specific_stderr, where=z_specific != 0)
-    orders = (members >= 0).sum(axis=1)
     by_heredity = candidates.by_heredity[tested]
     strata = [Stratum(int(order), bool(own)) for order, own in zip(orders, by_heredity, strict=True)]
     for stratum in sorted(set(strata)):
@@ -299,6 +303,17 @@ def report(
         proposed_by=candidates.proposed_by[tested][reported],
         proposers=candidates.proposers[tested][reported],
     )
+
+
+def _skewness_of_scores(setup: BlockSetup, residual: Array, orders: NDArray[np.int64], df: Array) -> Array:
+    """Skewness of phi_S r over the root of the number of masks, if r does not depend on the mask: 0 at alpha = 1/2."""
+    alpha = np.asarray(setup.row_alpha, dtype=np.float64)
+    of_player = (1.0 - 2.0 * alpha) / np.sqrt(alpha * (1.0 - alpha))  # third moment of phi
+    r = residual - np.average(residual, weights=setup.weight)
+    second, third = (float(np.average(r**power, weights=setup.weight)) for power in (2, 3))
+    by_order = {order: float(np.mean(of_player**order)) for order in np.unique(orders).tolist()}
+    of_sets = np.array([by_order[order] for order in orders.tolist()], dtype=np.float64)
+    return of_sets * third / max(second, 1e-300) ** 1.5 / np.sqrt(df + 1.0)
 
 
 def inflation_of_sets(inflation: Array, members: NDArray[np.int64]) -> Array:

@@ -38,6 +38,34 @@ def two_sided_p(z: Array, df: float | Array | None = None) -> Array:
     return np.where(np.isfinite(z), np.clip(p, 0.0, 1.0), 1.0)
 
 
+def without_skewness(z: Array, skewness: Array) -> Array:
+    """Correct t-statistics of means for the skewness of what was averaged; none becomes larger.
+
+    Parameters
+    ----------
+    z : array of float64
+        Means over their standard errors.
+    skewness : array of float64
+        Skewness of the values over the square root of their number.
+
+    Returns
+    -------
+    array of float64
+        Hall's (1992) cubic transformation, which removes the first-order error of the normal approximation, where it
+        is smaller than z; 0 where it has the other sign. A mean that is large with the long tail has a standard error
+        that is too large, and is left as it is.
+
+    Examples
+    --------
+    >>> without_skewness(np.array([-5.0, 5.0, -5.0]), np.array([0.3, 0.3, 0.0])).round(2).tolist()
+    [-2.87, 5.0, -5.0]
+    """
+    a = np.where(np.abs(skewness) > 1e-9, skewness, 1.0)
+    corrected = ((1.0 + a * z / 3.0) ** 3 - 1.0) / a + a / 6.0
+    size = np.clip(np.sign(z) * corrected, 0.0, np.abs(z))
+    return np.where(np.abs(skewness) > 1e-9, np.sign(z) * size, z)
+
+
 def z_of(p: Array) -> Array:
     """Convert two-sided p-values to |z|.
 

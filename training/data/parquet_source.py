@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _ROWS_AT_ONCE = 1_000
-_NAMED = 6  # classes that a note lists
 
 LAYOUT = (
     "train-*.parquet and test-*.parquet (CIFAR-10 needs no folder of yours: dataset.source=cifar10 "
@@ -106,7 +105,7 @@ def read_parquet_folder(options: SourceOptions) -> RawImages:
         test=sets[1],
         columns=columns,
         unreadable=unreadable,
-        notes=(*_column_notes(train), *_one_sided(class_names, labels, n_train), *train_notes, *test_notes),
+        notes=(*_column_notes(train), *train_notes, *test_notes),
     )
 
 
@@ -168,18 +167,6 @@ def _column_notes(half: _Half) -> list[str]:
     if half.found is not None and half.found.not_chosen:
         others = ", ".join(half.found.not_chosen)
         notes.append(f"Labels are column {half.found.label}; {others} could be too (dataset.label_column chooses).")
-    return notes
-
-
-def _one_sided(class_names: tuple[str, ...], labels: np.ndarray, n_train: int) -> list[str]:
-    """A sentence about classes that one half has pictures of and the other has not."""
-    trained, tested = (set(part.tolist()) for part in (labels[:n_train], labels[n_train:]))
-    notes = []
-    for only, where in ((trained - tested, "training"), (tested - trained, "test")):
-        if only:
-            shown = ", ".join(class_names[label] for label in sorted(only)[:_NAMED])
-            more = f" and {len(only) - _NAMED} more" if len(only) > _NAMED else ""
-            notes.append(f"Only the {where} files have pictures of {shown}{more}.")
     return notes
 
 

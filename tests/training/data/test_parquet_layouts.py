@@ -265,14 +265,6 @@ def test_a_choice_between_two_columns_of_pictures_is_said(tmp_path: Path) -> Non
     assert raw.notes == ("Pictures are column img; image could be too (rename the others).",)
 
 
-def test_classes_of_one_half_only_are_named(tmp_path: Path) -> None:
-    write(tmp_path / "train.parquet", label=["ant", "bee"] * 4)
-    write(tmp_path / "test.parquet", 1, label=["ant", "been"] * 4)
-    assert read(tmp_path).notes == (
-        "Only the training files have pictures of bee.", "Only the test files have pictures of been.",
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("names", "said"),
     [("ab", "must be a list of text; .* hold 'ab'"), (["ant", None], "must be a list of text"),

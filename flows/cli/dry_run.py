@@ -84,7 +84,7 @@ def _curate(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.decisions.evidence import check_request, curation_key
 
     n_keep, least = check_request(config, campaign)
-    count = config.curate.label_models
+    count = config.curate.label_models if config.game.kind == "retraining" else 0  # others decide from their outputs
     check = f"{plural(count, 'model')} to check labels, each trained without a fifth of the players"
     lines = [check if count else "curate trains nothing"]
     if n_keep is None:

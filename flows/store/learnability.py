@@ -78,7 +78,8 @@ def learnability_sentence(campaign: Campaign, found: Learnability) -> str:
     called = f"{(campaign.meta.get('words') or {}).get('picture', 'picture')}s"
     measured = (
         f"Models trained on about {float(campaign.meta.alpha):.0%} of the {called} are right on "
-        f"{found.accuracy:.1%} of the {found.n_examples} {split} [{found.low:.1%}, {found.high:.1%}]; "
+        f"{found.accuracy:.1%} of the {found.n_examples} {split} [{max(found.low, 0.0):.1%}, "
+        f"{min(found.high, 1.0):.1%}]; "
         f"always naming the largest class is right on {found.chance:.1%}"
     )
     if found.learnt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,8 @@ def test_where_nothing_was_learnt_nothing_is_decided_verified_or_exported(tmp_pa
     found = campaign_learnability(campaign)
     assert not found.learnt and found.n_examples == 16
     assert "not shown to be above chance" in learnability_sentence(campaign, found)
+    sure = replace(found, accuracy=0.99, low=0.9, high=1.1)
+    assert "right on 99.0% of the 16 audit examples [90.0%, 100.0%]" in learnability_sentence(campaign, sure)
     for declined in (
         lambda: curate.fn(config), lambda: check_request(config, campaign), lambda: current_decisions(config, campaign)
     ):  # fmt: skip

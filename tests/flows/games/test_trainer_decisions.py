@@ -10,6 +10,7 @@ import pytest
 from conf.compose import compose
 from conf.schema import CampaignConfig
 from flows.brittleness import brittleness
+from flows.cli.dry_run import describe
 from flows.curate import curate
 from flows.games.table import UnknownGame
 from flows.runtime.trust import asked_by_folder
@@ -42,6 +43,7 @@ def test_margins_are_decided_about_verified_and_turned_over(tmp_path: Path) -> N
     folder = tmp_path / "c"
     config = config_of(folder, "game.margins=true")
     run_stages(config)
+    assert describe("curate", config, Campaign(folder))[0] == "curate trains nothing"
     asked_by_folder(str(folder), {"game.function": f"{MODULE}:train"})  # curate runs nothing of the user's
     try:
         curate.fn(config)

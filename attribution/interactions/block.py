@@ -188,8 +188,10 @@ def fit_with_missing(data: CheckedData, where: NDArray[np.bool_], settings: Bloc
         spectra=[fitted.spectra[at] for fitted, at in ordered],
         reported=[fitted.reported[at] for fitted, at in ordered],
         link=LinkFit(
-            **{name: np.concatenate([getattr(link, name) for link in links])
-               for name in ("curvature", "stderr", "raw", "raw_stderr")},
+            curvature=np.concatenate([link.curvature for link in links]),
+            stderr=np.concatenate([link.stderr for link in links]),
+            raw=np.concatenate([link.raw for link in links]),
+            raw_stderr=np.concatenate([link.raw_stderr for link in links]),
             fold_curvature=np.concatenate([link.fold_curvature for link in links], axis=1),
             predicted=residuals - link_residuals,
         ),

@@ -95,7 +95,7 @@ def plan(
     if core_hours is not None and not estimate:
         raise ConfigError("--core-hours goes with --estimate. Give both")
     if precheck:
-        from flows.cli.precheck import print_precheck
+        from flows.cli.estimate import print_precheck
 
         print_precheck(chosen, as_json)
         return

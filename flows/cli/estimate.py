@@ -1,4 +1,4 @@
-"""The table of `coterie plan --estimate`."""
+"""What `coterie plan --estimate` and `coterie plan --precheck` print."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.schema import CampaignConfig
+from flows.cli.as_json import plain
 from flows.forecast.cost import Estimate, TimeForecast, estimate
 from flows.forecast.disk_space import as_bytes
 from flows.forecast.groups import GroupAdvice, advice_lines, advise
+from flows.runtime.logs import log_to_stderr
 from flows.runtime.progress import clock
 from flows.runtime.wording import plural
 
@@ -51,6 +53,30 @@ def print_estimate(config: CampaignConfig, as_json: bool, core_hours: float | No
         table.add_row(name, value)
     console.print(table)
     console.print(faithfulness_table(found))
+
+
+def print_precheck(config: CampaignConfig, as_json: bool) -> None:
+    """Evaluate a handful of masks and print whether outputs respond to the data.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+    as_json : bool
+        Print one JSON document in place of sentences.
+    """
+    from flows.compute.session import session_of
+    from flows.forecast.precheck import precheck
+    from flows.runtime.environment import prepare
+
+    log_to_stderr()
+    prepare()
+    with session_of(config) as cluster:
+        found = precheck(config, cluster)
+    if as_json:
+        print(json.dumps(plain(found.as_json()), indent=2, ensure_ascii=False))
+        return
+    for sentence in found.sentences():
+        print(sentence)
 
 
 def _advice(config: CampaignConfig, found: Estimate, core_hours: float) -> GroupAdvice:

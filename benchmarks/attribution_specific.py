@@ -110,18 +110,23 @@ def judge(campaign: Campaign, plan: Path, pictures: Path | None) -> None:
               f"{held['predicted'][at]:+.2f} | {saturation:+.2f} | {plain.mean:+.2f} ± {plain.half_width:.2f} | "
               f"{'yes' if certified[at] else 'no'} | {left:+.2f} ± {half:.2f} | "
               f"{'–' if is_random else 'yes' if specific[at] else 'no'} |")  # fmt: skip
-    print("\n| list | pairs | certified | specific part holds | mean predicted | mean measured |")
-    print("|---|---|---|---|---|---|")
-    measured = delta[np.arange(n_pairs), :, held["targets"]].mean(axis=1)
-    for name in LISTS:
-        own = held[name] >= 0
+    print("\n| list | pairs | certified | specific part holds | mean predicted | mean measured | mean specific part: "
+          "predicted | measured less saturation |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    own_target = delta[np.arange(n_pairs), :, held["targets"]]
+    sign = np.sign(held["predicted"])
+    measured, variance = own_target.mean(axis=1), own_target.var(axis=1, ddof=1) / delta.shape[1]
+    saturation, part = np.nan_to_num(held["saturation"]), np.nan_to_num(held["specific"])
+    rows = {name: held[name] >= 0 for name in LISTS} | {"specific q <= .1": held["specific_q_value"] <= 0.1}
+    for name, own in rows.items():
         holds = "–" if name == "random" else f"{specific[own].sum()} of {own.sum()}"
+        half = 1.96 * variance[own].sum() ** 0.5 / own.sum()
+        # A random pair takes over the prediction of the pair it stands beside, and has no parts of its own.
+        last = "– | –"
+        if name != "random":
+            last = f"{(sign * part)[own].mean():.2f} | {(sign * (measured - saturation))[own].mean():.2f} ± {half:.2f}"
         print(f"| {name} | {own.sum()} | {certified[own].sum()} of {own.sum()} | {holds} | "
-              f"{np.abs(held['predicted'][own]).mean():.2f} | "
-              f"{(np.sign(held['predicted'][own]) * measured[own]).mean():.2f} |")  # fmt: skip
-    only = {name: (held[name] >= 0) & (held[other] < 0) for name, other in (LISTS[:2], LISTS[1::-1])}
-    for name, own in only.items():
-        print(f"{name} list only: {own.sum()} pairs, certified {certified[own].sum()}, specific {specific[own].sum()}")
+              f"{np.abs(held['predicted'][own]).mean():.2f} | {(sign * measured)[own].mean():.2f} ± {half:.2f} | "
+              f"{last} |")  # fmt: skip
     if pictures is not None:
         draw(campaign, held, pictures)
 

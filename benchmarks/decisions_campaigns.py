@@ -43,11 +43,6 @@ CAMPAIGNS = {
     "tune_autocat_flips": ("cifar2", f"{PAIR} dataset.classes=[automobile,cat] dataset.plant_flipped=0.1"),
     "tune_autodeer_clean": ("cifar2", f"{PAIR} dataset.classes=[automobile,deer]"),
     "tune_catdog": ("cifar2", "campaign.n_fit=1024 dataset.n_train=200 dataset.classes=[cat,dog]"),
-    "judge_ten500_flips": (
-        "cifar2",
-        "campaign.n_fit=1024 dataset.n_train=500 dataset.classes=null dataset.n_targets=400 dataset.seed=1 "
-        "dataset.plant_flipped=0.05",
-    ),
 }
 
 

@@ -128,7 +128,10 @@ def export(campaign: Campaign, folder: Path, formats: tuple[str, ...] = FORMATS)
     if "csv" in formats:
         paths.append(_write_csv(folder, examples, decisions, origin))
     if "lists" in formats:
-        lists, said = write_lists(folder, [(row["name"], decisions[row["position"]]["decision"]) for row in examples])
+        found = [decisions[row["position"]] for row in examples]
+        worst_first = sorted(range(len(found)), key=lambda at: found[at].get("effect") or 0.0)
+        decided_names = [(row["name"], made["decision"]) for row, made in zip(examples, found, strict=True)]
+        lists, said = write_lists(folder, decided_names, worst_first)
         paths, notes = [*paths, *lists], (*notes, *said)
     return Exported(tuple(paths), len(kept), len(examples) - len(kept), notes)
 

@@ -26,7 +26,9 @@ def list_files(folder: Path) -> list[Path]:
     return [folder / f"{stem}{suffix}" for stem in LISTS for suffix in (TXT, NUL)]
 
 
-def write_lists(folder: Path, decided: Sequence[tuple[str, str]]) -> tuple[list[Path], tuple[str, ...]]:
+def write_lists(
+    folder: Path, decided: Sequence[tuple[str, str]], looked_at: Sequence[int] = ()
+) -> tuple[list[Path], tuple[str, ...]]:
     """Write delete, keep and look: names byte for byte as the file system has them.
 
     Parameters
@@ -34,6 +36,8 @@ def write_lists(folder: Path, decided: Sequence[tuple[str, str]]) -> tuple[list[
     folder : Path
     decided : sequence of (str, str)
         Name and decision of every example.
+    looked_at : sequence of int
+        Positions in `decided`, those to look at first in front: the order of look. Empty: as they come.
 
     Returns
     -------
@@ -44,7 +48,8 @@ def write_lists(folder: Path, decided: Sequence[tuple[str, str]]) -> tuple[list[
     """
     paths = []
     for stem, decisions in LISTS.items():
-        names = [file_name(name) for name, decision in decided if decision in decisions]
+        ordered = [decided[at] for at in looked_at] if stem == "look" and looked_at else decided
+        names = [file_name(name) for name, decision in ordered if decision in decisions]
         in_lines = not any(byte in name for name in names for byte in (b"\n", b"\r"))
         suffix, other = (TXT, NUL) if in_lines else (NUL, TXT)
         _write(folder / f"{stem}{suffix}", b"".join(name + (b"\n" if in_lines else b"\0") for name in names))

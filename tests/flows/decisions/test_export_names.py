@@ -188,3 +188,10 @@ def parquet_farm(tmp_path: Path) -> Path:
     write_parquet(folder / "train.parquet", random_pictures(12), labels, farm=[f"farm{row % 3}" for row in range(12)])
     write_parquet(folder / "test.parquet", random_pictures(12, seed=1), labels)
     return folder
+
+
+def test_what_to_look_at_first_comes_first_in_look_and_nowhere_else(tmp_path: Path) -> None:
+    decided = [("a.png", "review"), ("b.png", "drop"), ("c.png", "keep"), ("d.png", "review")]
+    write_lists(tmp_path, decided, [3, 1, 2, 0])
+    lists = {stem: (tmp_path / f"{stem}.txt").read_text().split() for stem in ("delete", "keep", "look")}
+    assert lists == {"delete": ["b.png"], "keep": ["a.png", "c.png", "d.png"], "look": ["d.png", "a.png"]}

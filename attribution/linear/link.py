@@ -42,6 +42,12 @@ class LinkPrior:
     ----------
     centre, between : (3,) float64
         Mean and variance for each of `SIDES`.
+
+    Examples
+    --------
+    >>> kappa, spread = np.full((8, 3), -0.2), np.full((8, 3), 0.01)
+    >>> LinkPrior.fit(kappa, spread).centre.round(2).tolist()
+    [-0.2, -0.2, -0.2]
     """
 
     centre: Array

@@ -111,9 +111,11 @@ def test_from_plan_to_report_the_interactions_are_those_of_the_library_and_an_au
     model = ProxySPEX(alpha=0.5, max_order=3, seed=0).fit(pairs.masks, pairs.outputs)
     stored = [row for row in campaign.read("interactions").to_pylist() if row["q_value"] < 0.01]
     for target in range(N_TARGETS):
-        own = {tuple(row["members"]): row["value"] for row in stored if row["target"] == target}
+        # Curvatures are shrunken to those of the whole campaign, so that the two are the same up to a small part of
+        # the standard error and not to rounding.
+        own = {tuple(row["members"]): row for row in stored if row["target"] == target}
         library = {found.members: found.value for found in model.interactions(target)}
-        assert own == pytest.approx({members: library[members] for members in own}, rel=1e-9, abs=1e-12)
+        assert all(abs(row["value"] - library[members]) < 0.25 * row["stderr"] for members, row in own.items())
     found = {(row["target"], tuple(row["members"])): row for row in stored}
     for place, kind, value in (((0, REDUNDANT), "redundancy", -2.0), ((1, SYNERGY), "synergy", 4.0)):
         assert found[place]["kind"] == kind and abs(found[place]["value"] - value) < 3 * found[place]["stderr"]

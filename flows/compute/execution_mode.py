@@ -62,7 +62,7 @@ def resources(compute: ComputeConfig) -> Resources:
 
 
 def resolve_mode(
-    config: CampaignConfig, campaign: Campaign, cluster: Cluster, game: Game, log: Log
+    config: CampaignConfig, campaign: Campaign, cluster: Cluster, game: Game, log: Log, announce: bool = True
 ) -> Game:
     """Return the game with its execution mode, ensemble size and threads set.
 
@@ -78,6 +78,8 @@ def resolve_mode(
         A game without modes is returned as it is.
     log
         Receives the choice.
+    announce
+        Whether a choice that was made before is logged.
 
     Notes
     -----
@@ -93,7 +95,8 @@ def resolve_mode(
     name = game.network()
     if name in kept:
         choice = Choice(**{key: kept[name][key] for key in ("mode", "ensemble_size", "threads")})
-        log.info("models are trained as this campaign's are: %s, %d at a time", choice.mode, choice.ensemble_size)
+        if announce:
+            log.info("models are trained as this campaign's are: %s, %d at a time", choice.mode, choice.ensemble_size)
     else:
         choice, measured = _measure(config, cluster, game, log)
         write_json(campaign.folder / FILE, {**kept, name: {**asdict(choice), **measured}})

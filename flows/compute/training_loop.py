@@ -19,7 +19,7 @@ from flows.compute.ray_cluster import Cluster, Outcome
 from flows.compute.shards import read_shards
 from flows.compute.work import evaluate_shard
 from flows.errors import IncompleteCampaign
-from flows.games.base import Game
+from flows.games.base import Game, HasModes
 from flows.runtime.logs import Log
 from flows.runtime.progress import Progress
 from flows.store.campaign import Campaign
@@ -140,14 +140,17 @@ def train_batches(
     """
     todo = [(batch, missing_of(campaign, batch)) for batch in batches]
     total, left = _count(batches), sum(count_rows(shards) for _, shards in todo)
-    done = TrainingSummary()
+    done, announced = TrainingSummary(), set[str]()
     with Progress(total, "models", done=total - left) as progress:
         for batch, shards in todo:
             if not shards:
                 continue
+            network = batch.game.network() if isinstance(batch.game, HasModes) else ""
+            game = resolve_mode(config, campaign, cluster, batch.game, log, announce=network not in announced)
+            announced.add(network)  # an experiment has dozens of batches of two networks
             outcomes = cluster.map(
                 evaluate_shard,
-                resolve_mode(config, campaign, cluster, batch.game, log),
+                game,
                 read_shards(config.campaign.seed, campaign, shards),
                 resources(config.compute),
                 on_start=progress.show,

@@ -197,9 +197,11 @@ def _class_sentences(rows: list[dict[str, Any]], measure: Measure = ACCURACY) ->
     if not shown:
         smallest = [row["smallest"] for row in rows if math.isfinite(row["smallest"])]
         beside = f" (one above {measure.size(max(smallest))} would have been)" if smallest else ""
+        n_classes = len({row["class_name"] for row in rows})
+        networks = ", with either network" if len(rows) > n_classes else ""
         return [
             f"By class, against {BASELINES['random']}: no difference shown for "
-            f"{'any of ' if len(rows) > 1 else ''}{plural(len(rows), 'class', 'classes')}{beside}."
+            f"{'any of ' if n_classes > 1 else ''}{plural(n_classes, 'class', 'classes')}{networks}{beside}."
         ]
     listed = ", ".join(
         f"“{row['class_name']}” {measure.number(row['difference'])} [{measure.number(row['low'])}, "

@@ -14,9 +14,14 @@ def test_a_decision_that_drops_one_of_two_hundred_is_not_said_to_keep_all() -> N
 
 
 def test_the_resolution_by_class_is_that_of_the_class_with_the_widest_interval() -> None:
-    rows = [{"smallest": smallest, "verdict": "no difference shown"} for smallest in (0.0, 0.043, 0.02)]
+    rows = [
+        {"smallest": smallest, "verdict": "no difference shown", "class_name": name}
+        for smallest, name in ((0.0, "cat"), (0.043, "dog"), (0.02, "frog"))
+    ]
     (sentence,) = _class_sentences(rows)
     assert sentence.endswith("no difference shown for any of 3 classes (one above 4.3 points would have been).")
+    (sentence,) = _class_sentences([*rows, *rows])  # the second network's
+    assert "any of 3 classes, with either network (one" in sentence
 
 
 def test_leaked_audit_examples_are_counted_beside_the_difference_on_the_others() -> None:

@@ -237,14 +237,14 @@ def fit_link(
     variance = _clustered(fitted_to, left * w[:, None], bread, groups)
     known = (np.einsum("tss->ts", bread) > 0) & _has_many_players(linear.coef)
     variance[~known] = np.inf
-    prior_of_all = LinkPrior.fit(raw * unit[:, None], variance * unit[:, None] ** 2) if prior is None else prior
+    prior_of_all = LinkPrior.fit(raw * unit[:, None], _of_kappa(variance, unit)) if prior is None else prior
     curvature, posterior = _shrink(raw, variance, unit, prior_of_all)
     predicted = np.empty((n_masks, n_targets))
     fold_curvature = np.empty((n_folds, n_targets, 3))
     for fold, own in enumerate(rows):
         without = _solve(gram.sum(axis=0) - gram[fold], cross.sum(axis=0) - cross[fold])[0]
         more = variance * n_folds / max(n_folds - 1, 1)
-        of_fold = LinkPrior.fit(without * unit[:, None], more * unit[:, None] ** 2) if prior is None else prior
+        of_fold = LinkPrior.fit(without * unit[:, None], _of_kappa(more, unit)) if prior is None else prior
         fold_curvature[fold] = _shrink(without, more, unit, of_fold)[0]
         predicted[own] = np.einsum("mts,ts->mt", columns[own], fold_curvature[fold])
     return LinkFit(
@@ -256,6 +256,12 @@ def fit_link(
         predicted=predicted,
         prior=prior_of_all,
     )
+
+
+def _of_kappa(variance: Array, unit: Array) -> Array:
+    """Variances (t, 3) of kappa = k |b| from those of k; infinite stays infinite, also where b is zero."""
+    known = np.isfinite(variance)
+    return np.where(known, np.where(known, variance, 0.0) * unit[:, None] ** 2, np.inf)
 
 
 def _has_many_players(coef: Array) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from flows.reporting.text import together
 from flows.store.campaign import Campaign
 from flows.store.derived import columns, comparison_key, publish
 from flows.store.schemas import BRITTLENESS, COMPARISONS, DECISIONS, EXAMPLES
-from tests.flows.report_campaign import make_campaign, png, render
+from tests.flows.report_campaign import INTERACTIONS, make_campaign, png, render
 from tests.flows.reporting.test_report import Page, browse
 
 NASTY = '</script><img src=x onerror="alert(1)">'
@@ -87,9 +87,19 @@ def test_the_command_named_is_one_that_the_game_can_run(tmp_path: Path, kind: st
     campaign = make_campaign(tmp_path / "toy", n_audit=90)
     content = json.loads((campaign.folder / "campaign.json").read_text())
     content["identity"]["game"] = kind
+    content["deterministic"] = kind == "patches"
     (campaign.folder / "campaign.json").write_text(json.dumps(content))
     head = render(Campaign(campaign.folder)).partition("</header>")[0]
     assert re.search(command, head) and "trains models" not in head
+
+
+def test_certify_is_named_only_where_it_finds_a_set_to_try(tmp_path: Path) -> None:
+    campaign = make_campaign(tmp_path / "toy", n_audit=90)
+    decide(campaign)
+    assert "<code>coterie certify " in render(campaign).partition("</header>")[0]
+    chance = [{**row, "specific_q_value": 1.0} for row in INTERACTIONS]
+    decide(none := make_campaign(tmp_path / "none", n_audit=90, interactions=chance))
+    assert "coterie certify" not in render(none).partition("</header>")[0]
 
 
 def test_the_first_screen_counts_and_shows_what_goes_what_stays_and_what_to_look_at(tmp_path: Path) -> None:

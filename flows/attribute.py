@@ -11,6 +11,7 @@ from prefect import flow
 
 from attribution.analysis.block_tables import BlockAnalysis, assign_q_values
 from attribution.analysis.pooled_table import pool_sets
+from attribution.errors import AttributionError
 from conf.schema import AttributionConfig, CampaignConfig
 from flows.compute.ray_cluster import session
 from flows.compute.streaming_map import Resources
@@ -135,11 +136,15 @@ def resources(settings: AttributionConfig) -> Resources:
 
 def _analyse(config: CampaignConfig, data: TargetBlocks) -> list[BlockAnalysis]:
     done: dict[int, BlockAnalysis] = {}
+    try:
+        job = data.job(config)
+    except AttributionError as error:  # what every block would refuse, before Ray starts
+        raise IncompleteCampaign(f"the outputs could not be analysed: {error}") from error
     with session(config.compute.ray_address, config.compute.workers) as cluster:
         cluster.start()
         with Progress(data.n_targets, "targets") as progress:
             wanted = resources(config.attribution)
-            for outcome in cluster.map(analyse_block, data.job(config), data, wanted, on_start=progress.show):
+            for outcome in cluster.map(analyse_block, job, data, wanted, on_start=progress.show):
                 if outcome.error is not None:
                     raise IncompleteCampaign(f"a block of targets could not be analysed: {outcome.error}")
                 done[outcome.index] = outcome.value

@@ -213,8 +213,8 @@ def _sure(tried: Experiments, decided: bool, n_players: int, margins: bool) -> t
             "better": "better, by more than chance", "worse": "worse, by more than chance",
         }.get(row.verdict, "no difference is shown")  # fmt: skip
         said.append(
-            f"Retrained without what can go, models are right on {percent(row.accuracy)} of the audit pictures; {where}, on "
-            f"{percent(row.accuracy_against)}. Difference {signed(100 * row.difference, 1)} points "
+            f"Retrained without what can go, models are right on {percent(row.accuracy)} of the audit pictures; "
+            f"{where}, on {percent(row.accuracy_against)}. Difference {signed(100 * row.difference, 1)} points "
             f"[{signed(100 * row.low, 1)}, {signed(100 * row.high, 1)}]: {verdict} ({row.interval_words}; below "
             f"{fixed(100 * row.smallest, 1)} points nothing could have been shown)."
         )

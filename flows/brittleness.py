@@ -24,8 +24,8 @@ from flows.games.retraining import Retraining
 from flows.games.table import UnknownGame, evaluator, full_identity, require_evaluation, require_retraining
 from flows.runtime.logs import stage_logger
 from flows.runtime.wording import plural
-from flows.store.campaign import Campaign, digest
-from flows.store.derived import columns, plain, publish
+from flows.store.campaign import Campaign
+from flows.store.derived import columns, plain, publish, search_key
 from flows.store.faithfulness import TargetScores, read_faithfulness
 from flows.store.schemas import BRITTLENESS
 
@@ -78,7 +78,7 @@ def brittleness(config: CampaignConfig) -> BrittlenessSummary:
     game, job = _games(config, campaign)
     settings = config.brittleness
     with campaign.lock(), session_of(config) as cluster:
-        key = brittleness_key(config, campaign)
+        key = search_key(campaign, config.brittleness)
         rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
         if not rounds:
             blocks = [{"removed": [], "n_seeds": settings.n_seeds, "offset": 0}]
@@ -123,23 +123,6 @@ def _games(config: CampaignConfig, campaign: Campaign) -> tuple[Game, Game]:
     campaign.check_identity(full_identity(config, game))
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
     return game, Retraining(game.dataset, recipe, config.compute.ensemble_size, config.compute.device)
-
-
-def brittleness_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Name a search by the analysis it rests on and its settings.
-
-    Parameters
-    ----------
-    config : CampaignConfig
-    campaign : Campaign
-
-    Returns
-    -------
-    str
-        The first 16 characters of the digest.
-    """
-    analysis = (campaign.analysis or {}).get("key")
-    return digest({"analysis": analysis, "settings": config.brittleness.model_dump(mode="json")})[:16]
 
 
 def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate:

@@ -21,8 +21,8 @@ from flows.games.table import UnknownGame, full_identity, make_game, require_kin
 from flows.lenses.removals import Margins, Order, Tried, by_scores, by_surrogate, try_orders
 from flows.reporting.lens_decisions import flip_sentences
 from flows.runtime.logs import stage_logger
-from flows.store.campaign import Campaign, digest
-from flows.store.derived import about, columns, plain, publish, read_derived
+from flows.store.campaign import Campaign
+from flows.store.derived import about, columns, plain, publish, read_derived, search_key
 from flows.store.schemas import FLIPS
 
 
@@ -63,7 +63,7 @@ def flip(config: CampaignConfig) -> FlipSummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    game, key = flippable(config, campaign), flip_key(config, campaign)
+    game, key = flippable(config, campaign), search_key(campaign, config.flip)
     current = about(campaign, "flips")
     if current is not None and current["key"] == key:
         log.info("the flips are up to date")
@@ -76,23 +76,6 @@ def flip(config: CampaignConfig) -> FlipSummary:
     for sentence in flip_sentences(read_derived(campaign, "flips").to_pylist()):
         log.info("%s", sentence)
     return summary
-
-
-def flip_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Name a search by the analysis it rests on and its settings.
-
-    Parameters
-    ----------
-    config : CampaignConfig
-    campaign : Campaign
-
-    Returns
-    -------
-    str
-        The first 16 characters of the digest.
-    """
-    analysis = (campaign.analysis or {}).get("key")
-    return digest({"analysis": analysis, "settings": config.flip.model_dump(mode="json")})[:16]
 
 
 def flippable(config: CampaignConfig, campaign: Campaign) -> Game:

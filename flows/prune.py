@@ -16,8 +16,8 @@ from flows.lenses import LensDecisionError
 from flows.lenses.pruning import Judged, judge, pruned, scores_of_arms
 from flows.reporting.lens_decisions import prune_sentences
 from flows.runtime.logs import stage_logger
-from flows.store.campaign import Campaign, digest
-from flows.store.derived import about, columns, plain, publish, read_derived
+from flows.store.campaign import Campaign
+from flows.store.derived import about, columns, plain, publish, read_derived, search_key
 from flows.store.schemas import PRUNING
 
 MEAN = -1  # the target that is the mean margin over all images
@@ -68,7 +68,7 @@ def prune(config: CampaignConfig) -> PruneSummary:
     """
     log = stage_logger()
     campaign = Campaign(config.campaign.folder)
-    lens, key = components_of(config, campaign), prune_key(config, campaign)
+    lens, key = components_of(config, campaign), search_key(campaign, config.prune)
     current = about(campaign, "pruning")
     if current is not None and current["key"] == key:
         log.info("the pruning is up to date")
@@ -79,23 +79,6 @@ def prune(config: CampaignConfig) -> PruneSummary:
     for sentence in prune_sentences(read_derived(campaign, "pruning").to_pylist(), summary.whole, summary.n_sets):
         log.info("%s", sentence)
     return summary
-
-
-def prune_key(config: CampaignConfig, campaign: Campaign) -> str:
-    """Name a pruning by the analysis it rests on, its settings and its images.
-
-    Parameters
-    ----------
-    config : CampaignConfig
-    campaign : Campaign
-
-    Returns
-    -------
-    str
-        The first 16 characters of the digest.
-    """
-    analysis = (campaign.analysis or {}).get("key")
-    return digest({"analysis": analysis, "settings": config.prune.model_dump(mode="json")})[:16]
 
 
 def components_of(config: CampaignConfig, campaign: Campaign) -> Lens:

@@ -12,7 +12,7 @@ from flows.experiments.plans import Plan, plans
 from flows.experiments.training import expected_time
 from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
-from flows.store.derived import about, finished
+from flows.store.derived import about, finished, search_key
 from flows.store.roles import RowRange, count_rows, missing_shards
 
 SIZES_A_REMOVAL = 10  # tried for each target and search at most (attribution.curation.brittleness.removals_to_try)
@@ -139,9 +139,9 @@ def _verify(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
 
 def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
-    from flows.brittleness import SEARCHES, brittleness_key
+    from flows.brittleness import SEARCHES
 
-    settings, key = config.brittleness, brittleness_key(config, campaign)
+    settings, key = config.brittleness, search_key(campaign, config.brittleness)
     rounds = [plan for plan in plans(campaign, "brittleness") if plan.key == key]
     lines = []
     if not rounds:
@@ -166,7 +166,6 @@ def _brittleness(config: CampaignConfig, campaign: Campaign) -> list[str]:
 def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.games.table import require_kind
     from flows.lenses.pruning import ARMS
-    from flows.prune import prune_key
 
     require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
     sizes = ", ".join(f"{share:.0%}" for share in config.prune.shares)
@@ -176,11 +175,10 @@ def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
         "that no rule has seen",
         "nothing is trained",
     ]
-    return [*lines, _exists(campaign, "pruning", prune_key(config, campaign))]
+    return [*lines, _exists(campaign, "pruning", search_key(campaign, config.prune))]
 
 
 def _flip(config: CampaignConfig, campaign: Campaign) -> list[str]:
-    from flows.flip import flip_key
     from flows.games.table import require_kind
 
     require_kind(config, "flip", ("patches", "components", "value"), "asks one fixed model again, without some players")
@@ -192,7 +190,7 @@ def _flip(config: CampaignConfig, campaign: Campaign) -> list[str]:
         f"and put in one by one: about {plural(n_masks, 'evaluation')}",
         "nothing is trained",
     ]
-    return [*lines, _exists(campaign, "flips", flip_key(config, campaign))]
+    return [*lines, _exists(campaign, "flips", search_key(campaign, config.flip))]
 
 
 def _exists(campaign: Campaign, table: str, key: str) -> str:

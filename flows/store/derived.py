@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from conf.section import Section
 from flows.errors import IncompleteCampaign
 from flows.storage.files import read_json, read_table, write_json, write_table
 from flows.store.campaign import EXPERIMENT_STAGES, EXPERIMENT_TABLES, Campaign, digest
@@ -70,6 +71,24 @@ def comparison_key(decisions_key: str, settings: dict[str, Any]) -> str:
         16 hexadecimal digits.
     """
     return digest({"decisions": decisions_key, "verify": settings})[:16]
+
+
+def search_key(campaign: Campaign, settings: Section) -> str:
+    """Name a search (removals that flip, parts that can go) by the analysis it rests on and its settings.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    settings : Section
+        The search's section of the configuration.
+
+    Returns
+    -------
+    str
+        The first 16 characters of the digest.
+    """
+    analysis = (campaign.analysis or {}).get("key")
+    return digest({"analysis": analysis, "settings": settings.model_dump(mode="json")})[:16]
 
 
 def current_comparison(campaign: Campaign) -> dict[str, Any]:

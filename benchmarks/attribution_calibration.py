@@ -327,6 +327,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=("null", "saturated", "planted", "mixed", "copies"), default="null")
     parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--first-seed", type=int, default=0, help="simulations are judged on seeds not used before")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="start no simulation after this many")
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--campaign", type=Path, default=ROOT / ".." / "shared" / "campaigns" / "digits-200.npz")
     parser.add_argument("--players", type=int, default=100)
@@ -339,11 +341,15 @@ def main() -> None:
     if arguments.results.exists():
         lines = [json.loads(line) for line in arguments.results.read_text().splitlines()]
     done = {line["seed"] for line in lines}
-    missing = [seed for seed in range(arguments.simulations) if seed not in done]
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.simulations)
+    missing = [seed for seed in seeds if seed not in done]
+    end = time.monotonic() + 60 * arguments.minutes
     if missing:
         noise = real_residuals(arguments.campaign)
         with arguments.results.open("a") as results:
             for seed in missing:
+                if time.monotonic() > end:
+                    break
                 began = time.process_time()
                 line = simulate(seed, arguments.mode, noise, arguments)
                 line["cpu_seconds"] = round(time.process_time() - began, 2)

@@ -4,7 +4,7 @@
 
 Makes FOLDER/NAME as `coterie run CONFIG KEY=VALUE …` does (plan, retrain, attribute), in one process without Ray; what
 exists is not made again. PARQUET holds CIFAR-10 as Parquet files. What `judge_*` hold was looked at by no one who chose
-a rule or a level. Not collected by pytest.
+a rule or a level; `attribution_*` are judged by `attribution_real.py`. Not collected by pytest.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ COMMON = (
     "compute.workers=1", "compute.mode=native",
 )  # fmt: skip
 DIGITS, PAIR = "campaign.n_fit=1024", "campaign.n_fit=1024 dataset.n_train=300"
+PAIR_500 = "campaign.n_fit=2048 campaign.n_holdout=256 dataset.n_train=500"
 CAMPAIGNS = {
     "quickstart": ("quickstart", "campaign.n_fit=1792 dataset.n_train=200 dataset.seed=0"),
     "judge_digits_clean": ("quickstart", f"{DIGITS} dataset.n_train=250 dataset.seed=3"),
@@ -43,6 +44,9 @@ CAMPAIGNS = {
     "tune_autocat_flips": ("cifar2", f"{PAIR} dataset.classes=[automobile,cat] dataset.plant_flipped=0.1"),
     "tune_autodeer_clean": ("cifar2", f"{PAIR} dataset.classes=[automobile,deer]"),
     "tune_catdog": ("cifar2", "campaign.n_fit=1024 dataset.n_train=200 dataset.classes=[cat,dog]"),
+    "attribution_cifar2": ("cifar2", "campaign.n_holdout=256"),
+    "attribution_horsedog500": ("cifar2", f"{PAIR_500} dataset.classes=[horse,dog]"),
+    "attribution_birdplane500": ("cifar2", f"{PAIR_500} dataset.classes=[bird,airplane]"),
 }
 
 

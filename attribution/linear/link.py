@@ -9,7 +9,7 @@ negative, k2 positive and k3 near 0, and where both sides weigh the same, one cu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class LinkPrior:
     ----------
     centre, between : (3,) float64
         Mean and variance for each of `SIDES`.
+    of_folds : tuple of LinkPrior
+        The same without the rows of each fold, so that cross-fitted curvatures do not depend on the rows they predict.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class LinkPrior:
 
     centre: Array
     between: Array
+    of_folds: tuple[LinkPrior, ...] = ()
 
     @staticmethod
     def fit(kappa: Array, spread: Array) -> LinkPrior:
@@ -199,7 +202,8 @@ def fit_link(
     groups : (m,) int64 or None
         Row groups that standard errors are clustered by; None for single rows.
     prior : LinkPrior or None
-        From more targets than these, where these are a part of a campaign's; None: from these.
+        From more targets than these, on the same rows and folds, where these are a part of a campaign's; None: from
+        these.
 
     Returns
     -------
@@ -237,15 +241,18 @@ def fit_link(
     variance = _clustered(fitted_to, left * w[:, None], bread, groups)
     known = (np.einsum("tss->ts", bread) > 0) & _has_many_players(linear.coef)
     variance[~known] = np.inf
-    prior_of_all = LinkPrior.fit(raw * unit[:, None], _of_kappa(variance, unit)) if prior is None else prior
-    curvature, posterior = _shrink(raw, variance, unit, prior_of_all)
+    more = variance * n_folds / max(n_folds - 1, 1)
+    without = [_solve(gram.sum(axis=0) - gram[fold], cross.sum(axis=0) - cross[fold])[0] for fold in range(n_folds)]
+    if prior is None:
+        prior = LinkPrior.fit(raw * unit[:, None], _of_kappa(variance, unit))
+        of_folds = tuple(LinkPrior.fit(own * unit[:, None], _of_kappa(more, unit)) for own in without)
+        prior = replace(prior, of_folds=of_folds)
+    curvature, posterior = _shrink(raw, variance, unit, prior)
     predicted = np.empty((n_masks, n_targets))
     fold_curvature = np.empty((n_folds, n_targets, 3))
     for fold, own in enumerate(rows):
-        without = _solve(gram.sum(axis=0) - gram[fold], cross.sum(axis=0) - cross[fold])[0]
-        more = variance * n_folds / max(n_folds - 1, 1)
-        of_fold = LinkPrior.fit(without * unit[:, None], _of_kappa(more, unit)) if prior is None else prior
-        fold_curvature[fold] = _shrink(without, more, unit, of_fold)[0]
+        of_fold = prior.of_folds[fold] if len(prior.of_folds) == n_folds else prior
+        fold_curvature[fold] = _shrink(without[fold], more, unit, of_fold)[0]
         predicted[own] = np.einsum("mts,ts->mt", columns[own], fold_curvature[fold])
     return LinkFit(
         curvature=curvature,
@@ -254,7 +261,7 @@ def fit_link(
         raw_stderr=np.sqrt(variance),
         fold_curvature=fold_curvature,
         predicted=predicted,
-        prior=prior_of_all,
+        prior=prior,
     )
 
 

@@ -33,6 +33,19 @@ def test_the_prior_of_a_campaign_is_the_mean_curve_of_its_targets() -> None:
     assert abs(prior.centre[0] - KAPPA) < 0.03 and prior.between[0] < 0.04**2
 
 
+def test_a_campaign_whose_targets_are_one_block_gives_the_librarys_numbers() -> None:
+    masks, outputs = campaign()
+    prior = campaign_link_prior(masks, outputs, alpha=0.5, reference_alpha=0.5)
+    settings = {"n_proxy_sets": 0}
+    alone, shared = (
+        analyse_targets(masks, outputs, max_order=2, settings=own).interactions
+        for own in (settings, {**settings, "link_prior": prior})
+    )
+    assert len(alone["value"]) > 100
+    for name in ("value", "stderr", "saturation", "specific_p_value"):
+        assert np.array_equal(alone[name], shared[name]), name
+
+
 def test_a_block_of_one_target_with_two_helpers_takes_its_saturation_from_the_campaign() -> None:
     masks, outputs = campaign()
     prior = campaign_link_prior(masks, outputs, alpha=0.5, reference_alpha=0.5)

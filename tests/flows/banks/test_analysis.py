@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from attribution.analysis.block_tables import BlockAnalysis, analyse_targets
-from attribution.analysis.link_prior import campaign_link_prior
 from conf.compose import recompose
 from flows.banks.importing import import_bank
 from flows.compute.target_blocks import TargetBlocks
@@ -63,9 +62,6 @@ def test_a_bank_with_replicates_gives_the_librarys_analysis(tmp_path: Path) -> N
         max_order=2,
         player_classes=np.zeros(21, int), target_classes=np.zeros(2, int), target_ids=targets, with_q_values=False,
         sampler="bernoulli",
-        settings={
-            "link_prior": campaign_link_prior(masks[20:180], columns(outputs[20:180]), alpha=0.5, reference_alpha=0.5)
-        },
     )  # fmt: skip
     assert equal(found, expected)
     assert np.isfinite(found.scores["none", "noise_ceiling"].value).all()
@@ -91,16 +87,13 @@ def test_the_recorded_digits_campaign_gives_the_librarys_analysis(tmp_path: Path
     held = [*range(32), *range(2048 - 224, 2048)]
     of_second_run = np.full((256, len(targets)), np.nan, np.float32)
     of_second_run[:32] = again[0][:, targets]
-    prior = campaign_link_prior(
-        masks[32 : 2048 - 224], outputs[32 : 2048 - 224][:, targets], alpha=0.5, reference_alpha=0.5
-    )
     expected = analyse_targets(
         masks[32 : 2048 - 224], np.ascontiguousarray(outputs[32 : 2048 - 224][:, targets]), holdout_masks=masks[held],
         holdout_outputs=np.ascontiguousarray(outputs[held][:, targets]), holdout_replicates=of_second_run, alpha=0.5,
         max_order=2,
         player_classes=np.array([names.index(str(labels[row])) for row in train]),
         target_classes=np.array([names.index(str(labels[row])) for row in test[targets]]), target_ids=targets,
-        with_q_values=False, sampler="fixed_size", settings={"link_prior": prior},
+        with_q_values=False, sampler="fixed_size",
     )  # fmt: skip
     assert equal(found, expected) and found.fixed_size
 

@@ -56,43 +56,10 @@ def table(header: str, rows: list[tuple[object, ...]]) -> None:
 # --- found groups beside random ones ------------------------------------------------------------------------------
 
 
-def replicated(campaign: Campaign, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs of both trainings of the masks that were trained twice (pairs, targets), and accuracies of all models."""
-    read = campaign.read("outputs", ["mask_id", "replicate", "status", "outputs", "target_accuracy"])
-    ids, replicate = read["mask_id"].to_numpy(), read["replicate"].to_numpy()
-    outputs = np.array(read["outputs"].to_pylist(), dtype=np.float64)
-    accuracy = read["target_accuracy"].to_numpy(zero_copy_only=False)
-    row = {(int(mask), int(again)): at for at, (mask, again) in enumerate(zip(ids, replicate, strict=True))}
-    both = sorted(mask for mask, again in row if again == 1 and (mask, 0) in row)[:most]
-    first, second = (outputs[[row[mask, again] for mask in both]] for again in (0, 1))
-    return first, second, accuracy[replicate == 0]
-
-
-def ceilings(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n_targets,) share of the variance of single runs that the mask explains: covariance over mean variance."""
-    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
-    variance = (a.var(axis=0, ddof=1) + b.var(axis=0, ddof=1)) / 2
-    found: np.ndarray = (a * b).sum(axis=0) / (len(a) - 1) / variance
-    return found
-
-
 def pair(found: str, random: str) -> None:
-    campaigns = [Campaign(found), Campaign(random)]
-    most = min(len(replicated(campaign)[0]) for campaign in campaigns)
-    rows = []
-    for folder, campaign in zip((found, random), campaigns, strict=True):
-        first, second, accuracy = replicated(campaign, most)
-        low, middle, high = np.percentile(ceilings(first, second), [25, 50, 75])
-        generator = np.random.default_rng(0)
-        draws = [generator.integers(0, most, most) for _ in range(200)]
-        medians = [np.median(ceilings(first[draw], second[draw])) for draw in draws]
-        bounds = np.percentile(medians, [2.5, 97.5])
-        spread = float(np.median(first.std(axis=0, ddof=1)))
-        reached = f"{accuracy.mean():.3f} ± {accuracy.std() / len(accuracy) ** 0.5:.3f}"
-        ceiling = f"{middle:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
-        name = Path(folder).name
-        rows.append((name, len(accuracy), reached, most, ceiling, f"{low:.3f}, {high:.3f}", f"{spread:.3f}"))
-    table("groups | masks | accuracy at half | trained twice | median ceiling | quartiles | median output sd", rows)
+    from benchmarks.thousands_pair import run_pair
+
+    run_pair((found, random), table)
 
 
 # --- planted truth ------------------------------------------------------------------------------------------------

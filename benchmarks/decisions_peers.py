@@ -48,14 +48,14 @@ def recipe_of(config: CampaignConfig, share: float) -> Recipe:
     return Recipe(**{**config.recipe.model_dump(), "nominal_alpha": share})
 
 
-def out_of_sample(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
+def out_of_sample(config: CampaignConfig, dataset: Dataset, mode: str = "grouped") -> np.ndarray:
     """Class probabilities (n, C) of every training example by networks that have not seen it."""
     n = len(dataset.train)
     fold = np.empty(n, np.int64)
     fold[np.random.default_rng(0).permutation(n)] = np.arange(n) % N_FOLDS
     masks = np.array([fold != k for k in range(N_FOLDS) for _ in range(NETWORKS)])
     seeds = [training_seed(config.campaign.seed, 2**61 + at, 0) for at in range(len(masks))]
-    _, logits = embed(dataset, recipe_of(config, 1 - 1 / N_FOLDS), seeds, masks=masks)
+    _, logits = embed(dataset, recipe_of(config, 1 - 1 / N_FOLDS), seeds, masks=masks, mode=mode)
     shifted = np.exp(logits - logits.max(axis=2, keepdims=True))
     probabilities = shifted / shifted.sum(axis=2, keepdims=True)
     held_out = np.repeat(np.arange(N_FOLDS), NETWORKS)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,26 +20,20 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from attribution.curation.baselines import balanced_random  # noqa: E402
-from attribution.curation.evidence import PlayerEffects  # noqa: E402
-from attribution.curation.feature_similarity import similarities, without_near_duplicates  # noqa: E402
-from attribution.experiments.comparison import compare  # noqa: E402
+from attribution.curation.feature_similarity import similarities  # noqa: E402
 from attribution.experiments.planted_truth import agreement, average_precision  # noqa: E402
 from benchmarks.decisions_peers import out_of_sample  # noqa: E402
+from benchmarks.thousands_judge import network_features  # noqa: E402
 from conf.compose import recompose  # noqa: E402
 from conf.schema import CampaignConfig  # noqa: E402
-from flows.decisions.evidence import curate_campaign  # noqa: E402
-from flows.players.load import load_images, with_players  # noqa: E402
+from flows.players.load import load_images  # noqa: E402
 from flows.refinement.links import children_of  # noqa: E402
 from flows.refinement.pictures import picture_decisions  # noqa: E402
 from flows.store.campaign import Campaign  # noqa: E402
 from flows.store.configuration import kept_configuration  # noqa: E402
 from flows.store.examples import inspection  # noqa: E402
-from training import Dataset, Recipe, retrain, training_seed  # noqa: E402
+from training import Dataset  # noqa: E402
 from training.data.planting import Planted  # noqa: E402
-from training.engine.features import embed  # noqa: E402
-
-NETWORKS = 4
 
 
 def configuration(folder: str, *overrides: str) -> CampaignConfig:
@@ -86,7 +79,7 @@ def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tupl
     accused = np.array([row["rule"] == "mislabelled" for row in rows])
     looked = np.array([row["decision"] == "review" or row["rule"] == "mislabelled" for row in rows]) & inside
     score = np.array([np.nan if row["label_score"] is None else row["label_score"] for row in rows])
-    probabilities = out_of_sample(config, dataset)
+    probabilities = out_of_sample(config, dataset, "native")
     own = probabilities[np.arange(n), dataset.train.labels]
     lines = []
 
@@ -142,91 +135,15 @@ def _copies(
     table("copies | pictures | copied | flagged | precision | recall", lines)
 
 
-def network_features(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
-    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": 1.0})
-    seeds = [training_seed(config.campaign.seed, 2**62 + at, 0) for at in range(NETWORKS)]
-    features, _ = embed(dataset, recipe, seeds, ensemble_size=NETWORKS, mode="native")
-    return features
-
-
 # --- decisions at full size ---------------------------------------------------------------------------------------
 
 
-def judge(folder: str, share: float, n_seeds: int) -> None:
+def judge(folder: str, share: str, n_seeds: str) -> None:
     """The campaign's own decision at a share of its players, against other ways to keep as many pictures."""
-    config, campaign = configuration(folder, f"curate.keep_share={share}", "curate.label_models=0"), Campaign(folder)
-    images, _ = load_images(config)
-    grouped = with_players(config, images)
-    evidence, found = curate_campaign(config, campaign, grouped)
-    arms = {"groups decided": found.keep[grouped.players]}
-    n_keep, n = int(arms["groups decided"].sum()), len(images.train)
-    classes = images.train.labels
-    arms["main effects of groups"] = by_main_effects(evidence.overall, grouped, n_keep)
-    features = network_features(config, images)
-    arms["near-duplicates by features"] = without_near_duplicates(features, classes, n_keep)
-    hard = el2n(config, images)
-    own = out_of_sample(config, images)[np.arange(n), classes]
-    arms["EL2N, hardest kept"] = best_of_each_class(hard, classes, n_keep)
-    arms["EL2N, hardest dropped"] = best_of_each_class(-hard, classes, n_keep)
-    arms["out-of-sample loss, highest dropped"] = best_of_each_class(own, classes, n_keep)
-    recipe = Recipe(**{**config.recipe.model_dump(), "nominal_alpha": n_keep / n, "output": "margin_max"})
-    single = replace(
-        images, players=np.arange(n), player_names=tuple(map(str, range(n))), player_keys=None,
-        targets=images.audit, audit=images.targets,
-    )  # fmt: skip
-    seeds = [training_seed(config.campaign.seed, 2**60 + at, 0) for at in range(n_seeds)]
+    from benchmarks.thousands_judge import run_judge
 
-    def correct(masks: np.ndarray, how: Recipe) -> np.ndarray:
-        outputs = retrain(single, masks, seeds, how, ensemble_size=8, mode="native").outputs
-        return np.where(np.isfinite(outputs), outputs > 0, np.nan).astype(float)
-
-    draws = np.array([balanced_random(classes, n_keep, np.random.default_rng((7, at))) for at in range(n_seeds)])
-    random = correct(draws, recipe)
-    whole = correct(np.ones((n_seeds, n), bool), replace(recipe, nominal_alpha=1.0))
-    results = {name: correct(np.tile(mask, (n_seeds, 1)), recipe) for name, mask in arms.items()}
-    print(f"{n_keep} of {n} pictures kept, {len(images.audit)} audit pictures, {n_seeds} seeds; random class-balanced "
-          f"{random.mean():.3f}, everything {whole.mean():.3f}")  # fmt: skip
-    lines = []
-    for name, values in results.items():
-        apart = compare(values, random, level=0.05 / len(results))
-        points = (100 * value for value in (apart.difference, apart.low, apart.high))
-        lines.append((name, f"{values.mean():.3f}", "{:+.1f} [{:+.1f}, {:+.1f}]".format(*points), apart.verdict))
-    table("arm | accuracy | points beside random, interval over seeds and pictures | verdict", lines)
-
-
-def by_main_effects(overall: PlayerEffects, grouped: Dataset, n_keep: int) -> np.ndarray:
-    """Groups of the largest effect on the utility until as many pictures are kept; of the last group a part."""
-    order = np.argsort(-overall.effect)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    first = np.lexsort((np.arange(len(grouped.players)), rank[grouped.players]))[:n_keep]
-    keep = np.zeros(len(grouped.players), bool)
-    keep[first] = True
-    return keep
-
-
-def best_of_each_class(score: np.ndarray, classes: np.ndarray, n_keep: int) -> np.ndarray:
-    """The pictures of the highest score of every class, in equal shares of each."""
-    keep = np.zeros(len(score), bool)
-    share = n_keep / len(score)
-    for label in np.unique(classes):
-        rows = np.flatnonzero(classes == label)
-        keep[rows[np.argsort(-score[rows])[: round(share * len(rows))]]] = True
-    spare = np.flatnonzero(~keep)[np.argsort(-score[~keep])]
-    keep[spare[: max(0, n_keep - keep.sum())]] = True
-    return keep
-
-
-def el2n(config: CampaignConfig, dataset: Dataset) -> np.ndarray:
-    """Norm of the error vector early in training, mean over networks (Paul, Ganguli and Dziugaite 2021)."""
-    early = {**config.recipe.model_dump(), "nominal_alpha": 1.0, "epochs": max(1.0, config.recipe.epochs / 3)}
-    seeds = [training_seed(config.campaign.seed, 2**59 + at, 0) for at in range(NETWORKS)]
-    _, logits = embed(dataset, Recipe(**early), seeds, ensemble_size=NETWORKS, mode="native")
-    shifted = np.exp(logits - logits.max(axis=2, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=2, keepdims=True)
-    probabilities[:, np.arange(len(dataset.train)), dataset.train.labels] -= 1
-    found: np.ndarray = np.linalg.norm(probabilities, axis=2).mean(axis=0)
-    return found
+    config = configuration(folder, f"curate.keep_share={share}", "curate.label_models=0")
+    run_judge(config, folder, float(share), int(n_seeds), table)
 
 
 # --- size ---------------------------------------------------------------------------------------------------------
@@ -244,9 +161,7 @@ def start(n_images: int, folder: str, source: str) -> None:
 
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
-    if what == "judge":
-        judge(rest[0], float(rest[1]), int(rest[2]))
-    elif what == "start":
+    if what == "start":
         start(int(rest[0]), rest[1], rest[2])
     else:
-        {"pair": pair, "planted": planted}[what](*rest)
+        {"pair": pair, "planted": planted, "judge": judge}[what](*rest)

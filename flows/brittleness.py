@@ -11,10 +11,10 @@ import numpy as np
 from prefect import flow
 
 from attribution.curation.brittleness import Removal, removal_order, removals_to_try, smallest_flip
-from attribution.curation.surrogate import Surrogate
 from attribution.experiments.factorial import t_interval
 from conf.schema import CampaignConfig
 from flows.compute.session import session_of
+from flows.decisions.surrogates import target_surrogate
 from flows.experiments.budget import allowed_models
 from flows.experiments.plans import Plan, draw_masks, freeze, plans
 from flows.experiments.results import read_results
@@ -123,39 +123,6 @@ def _games(config: CampaignConfig, campaign: Campaign) -> tuple[Game, Game]:
     campaign.check_identity(full_identity(config, game))
     recipe = {**config.recipe.model_dump(mode="json"), "output": "margin_max", "nominal_alpha": 1.0}
     return game, Retraining(game.dataset, recipe, config.compute.ensemble_size, config.compute.device)
-
-
-def target_surrogate(campaign: Campaign, target: int, level: float) -> Surrogate:
-    """Read main effects and sets of one target, shrunken, with their standard errors.
-
-    Parameters
-    ----------
-    campaign : Campaign
-    target : int
-        Id of the target.
-    level : float
-        Largest q-value of a set that is included; its gate must be open as well.
-
-    Returns
-    -------
-    Surrogate
-    """
-    effects = campaign.read("effects", ["target", "player", "shrunken", "stderr"])
-    chosen = effects["target"].to_numpy() == target
-    main, stderr = np.zeros(campaign.n_players), np.zeros(campaign.n_players)
-    player = effects["player"].to_numpy()[chosen]
-    main[player] = effects["shrunken"].to_numpy()[chosen]
-    stderr[player] = effects["stderr"].to_numpy()[chosen]
-    rows = [
-        row
-        for row in campaign.read("interactions").to_pylist()
-        if row["target"] == target and row["gate_open"] and row["q_value"] <= level
-    ]
-    return Surrogate(
-        campaign.meta.alpha, 0.0, main, stderr,
-        tuple(tuple(row["members"]) for row in rows),
-        np.array([row["shrunken"] for row in rows]), np.array([row["stderr"] for row in rows]),
-    )  # fmt: skip
 
 
 def _search(

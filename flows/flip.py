@@ -14,7 +14,7 @@ from prefect import flow
 from ablation import PatchGame
 from attribution import Datamodel
 from conf.schema import CampaignConfig
-from flows.brittleness import target_surrogate
+from flows.decisions.surrogates import target_surrogate
 from flows.games.base import Game
 from flows.games.lenses import Lens
 from flows.games.table import UnknownGame, full_identity, make_game, require_kind
@@ -95,7 +95,7 @@ def flippable(config: CampaignConfig, campaign: Campaign) -> Game:
     UnknownGame, CampaignMismatch
         As `flip`.
     """
-    require_kind(config, "flip", ("patches", "components", "value"), "asks one fixed model again, without some players")
+    require_kind(config, "flip")
     logit = config.game.kind != "value" and config.game.margin == "logit"
     if logit or not campaign.meta.get("margins", True):
         remedy = "game.margin=margin_max" if logit else "game.margins=true, where an output above 0 means right"

@@ -9,7 +9,7 @@ import numpy as np
 from prefect import flow
 
 from conf.schema import CampaignConfig
-from flows.brittleness import target_surrogate
+from flows.decisions.surrogates import target_surrogate
 from flows.games.lenses import Lens
 from flows.games.table import full_identity, make_game, require_kind
 from flows.lenses import LensDecisionError
@@ -98,7 +98,7 @@ def components_of(config: CampaignConfig, campaign: Campaign) -> Lens:
     UnknownGame, LensDecisionError, CampaignMismatch
         As `prune`.
     """
-    require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
+    require_kind(config, "prune")
     if not campaign.meta.n_audit:
         raise LensDecisionError(
             "the campaign has no image that no rule has seen, and pruning is judged on such images. Plan one with "

@@ -11,7 +11,7 @@ from attribution.estimators.proxyspex import ProxySPEX
 from attribution.fourier.basis import basis
 from attribution.fourier.spectrum import Spectrum
 from attribution.interactions.block import BlockSettings
-from attribution.masks.design import structured_masks
+from attribution.masks.design import untested_design
 from attribution.masks.inputs import CheckedData, check_data
 from attribution.spex.decoder import bins_of, decode
 from attribution.spex.design import SpexDesign
@@ -128,7 +128,7 @@ class SPEX(ProxySPEX):
                 f"SPEX exists at alpha = 0.5 only: its masks include every player half of the time; got {alpha}. Use "
                 "ProxySPEX for other masks."
             )
-        with structured_masks():
+        with untested_design("spex"):
             return check_data(masks, outputs, 0.5, groups=groups, sample_weight=sample_weight)
 
     def _settings(self) -> BlockSettings:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,36 +30,46 @@ MANY = 20  # variance of the number of masks that include a player, from which e
 NEARLY_SAME = 0.8  # |correlation| of two columns from which they are warned of and not refused as dependent; a choice
 NAMED = 6  # players named in a message
 
-_structured = ContextVar("structured", default=False)
-_accepted = ContextVar("accepted", default=False)
+Untested = Literal["spex", "accepted"]
+
+_untested: ContextVar[Untested | None] = ContextVar("untested", default=None)
+
+
+class DesignError(AttributionError):
+    """Masks that were not drawn by independent inclusion.
+
+    Attributes
+    ----------
+    seen : str
+        What is not as it should be, a clause without a full stop.
+    """
+
+    def __init__(self, seen: str, rest: str) -> None:
+        super().__init__(seen + rest)
+        self.seen = seen
 
 
 @contextmanager
-def structured_masks() -> Iterator[None]:
-    """Leave the tests of a design out within the block, whose masks are a SPEX design: dependent by construction."""
-    token = _structured.set(True)
-    try:
-        yield
-    finally:
-        _structured.reset(token)
-
-
-def masks_are_structured() -> bool:
-    """Return whether the masks are those of a SPEX design (`structured_masks`)."""
-    return _structured.get()
-
-
-@contextmanager
-def accepted_design() -> Iterator[None]:
+def untested_design(why: Untested | None) -> Iterator[None]:
     """Leave the tests of a design out within the block.
 
-    For masks that were drawn independently and of which some have no output: the masks that remain may depend on each
-    other, which is no fault of the draw. Whoever accepts them says so (`dependence`)."""
-    token = _accepted.set(True)
+    Parameters
+    ----------
+    why : {"spex", "accepted"} or None
+        "spex": the masks are a SPEX design, dependent by construction. "accepted": they were drawn independently and
+        some have no output, so those that remain may depend on each other, which is no fault of the draw; whoever
+        accepts them says so (`dependence`). None: the tests are made.
+    """
+    token = _untested.set(why)
     try:
         yield
     finally:
-        _accepted.reset(token)
+        _untested.reset(token)
+
+
+def masks_are_of_spex() -> bool:
+    """Return whether the masks are those of a SPEX design (`untested_design`)."""
+    return _untested.get() == "spex"
 
 
 def dependence(masks: Masks, alpha: float | Array, groups: Labels | None = None) -> str:
@@ -80,8 +91,8 @@ def dependence(masks: Masks, alpha: float | Array, groups: Labels | None = None)
     own = np.arange(len(masks)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     try:
         check_design(masks, alpha, own, bool((sizes == sizes[0]).all()))
-    except AttributionError as found:
-        return str(found).partition(": their inclusions")[0].partition(": players are not")[0].partition(". ")[0]
+    except DesignError as found:
+        return found.seen
     return ""
 
 
@@ -123,7 +134,7 @@ def check_design(
     -----
     Few masks hold constant sums by chance; they are looked for among more than 2 n_players + 20 independent masks only.
     """
-    if _structured.get() or _accepted.get():
+    if _untested.get() is not None:
         return
     draws = effective_groups(None, groups)
     names = np.arange(masks.shape[1]) if players is None else players
@@ -156,11 +167,11 @@ def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:
     z = excess / (spread / draws) ** 0.5
     if z > SIZE_Z and excess > EXCESS:
         sizes = masks.sum(axis=1)
-        raise AttributionError(
+        raise DesignError(
             f"the sizes of the masks vary {1 + excess:.1f} times as much as those of players included independently: "
-            f"their variance is {sizes.var():.1f}, and alpha gives {float(expected.mean()):.1f}. Samplers for Shapley "
-            "values draw such masks; effects would be biased. Draw masks with one alpha (training.sample_masks), or "
-            "give the alpha of every mask where there are several."
+            f"their variance is {sizes.var():.1f}, and alpha gives {float(expected.mean()):.1f}",
+            ". Samplers for Shapley values draw such masks; effects would be biased. Draw masks with one alpha "
+            "(training.sample_masks), or give the alpha of every mask where there are several.",
         )
     if z < -SIZE_Z and excess < -0.5:
         warnings.warn(
@@ -184,10 +195,10 @@ def _check_rates(
     tail = np.minimum(binom.cdf(count, n_draws, p), binom.sf(count - 1, n_draws, p))
     if len(varying) and tail.min() * 2 * len(varying) < CHANCE:
         worst = int(np.argmin(tail))
-        raise AttributionError(
-            f"player {names[varying[worst]]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}: players are not "
-            "included with the same probability, which effects and their errors assume. Draw masks with one alpha for "
-            "all players, or leave such players out."
+        raise DesignError(
+            f"player {names[varying[worst]]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}",
+            ": players are not included with the same probability, which effects and their errors assume. Draw masks "
+            "with one alpha for all players, or leave such players out.",
         )
 
 
@@ -222,11 +233,12 @@ def _check_pairs(
             count = round(float(shares[i, j]) * n_draws)
             tail = min(binom.cdf(count, n_draws, expected), binom.sf(count - 1, n_draws, expected))
             if tail * 2 * n_tests < CHANCE:
-                raise AttributionError(
+                raise DesignError(
                     f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
-                    f"included independently would be in {both:.1%}: their inclusions depend on each other, so their "
-                    "effects cannot be separated by standard errors that assume they do not. Draw every player "
-                    "independently, or make what is drawn together one player."
+                    f"included independently would be in {both:.1%}",
+                    ": their inclusions depend on each other, so their effects cannot be separated by standard errors "
+                    "that assume they do not. Draw every player independently, or make what is drawn together one "
+                    "player.",
                 )
 
 
@@ -265,10 +277,10 @@ def _check_constant_sums(masks: Masks, together: Array, names: NDArray[np.int64]
     if fixed_size:
         # The whole size is one of them, or the sum of several: named only where it is not the whole.
         rows = [row for row in rows if np.count_nonzero(row) < n_players] or rows
-    raise AttributionError(
-        f"{len(null)} sums over players are the same in every mask: {_constraint(rows[0], masks, names)}. Effects of "
-        "such players are known only up to a shift that no mask determines. Draw every player independently, or make "
-        "the choice between them the player."
+    raise DesignError(
+        f"{len(null)} sums over players are the same in every mask: {_constraint(rows[0], masks, names)}",
+        ". Effects of such players are known only up to a shift that no mask determines. Draw every player "
+        "independently, or make the choice between them the player.",
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attribution.checks import check_alpha, check_masks, check_numbers
 from attribution.containers import as_array, as_labels, check_row_order, column_names, is_vector
 from attribution.errors import AttributionError, AttributionWarning
-from attribution.masks.design import check_design, masks_are_structured
+from attribution.masks.design import check_design, masks_are_of_spex
 from attribution.masks.folds import N_FOLDS
 from attribution.masks.inseparable import InseparablePlayers, merge_inseparable
 from attribution.masks.weights import check_effective_masks, check_weight, effective_groups
@@ -317,7 +317,7 @@ def check_data(
     values = check_outputs(outputs, len(given))
     rows = given
     merged: list[InseparablePlayers] = []
-    if not masks_are_structured():
+    if not masks_are_of_spex():
         rows, merged = merge_inseparable(given, float(np.mean(check_numbers("alpha", alpha))))
     separate = np.ones(rows.shape[1], dtype=bool)
     for group in merged:

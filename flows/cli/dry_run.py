@@ -167,7 +167,7 @@ def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.games.table import require_kind
     from flows.lenses.pruning import ARMS
 
-    require_kind(config, "prune", ("components",), "switches parts of one fixed model off")
+    require_kind(config, "prune")
     sizes = ", ".join(f"{share:.0%}" for share in config.prune.shares)
     lines = [
         f"{sizes} of {plural(campaign.n_players, 'component')} go, by {len(ARMS)} rules ({', '.join(ARMS)}): "
@@ -181,7 +181,7 @@ def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
 def _flip(config: CampaignConfig, campaign: Campaign) -> list[str]:
     from flows.games.table import require_kind
 
-    require_kind(config, "flip", ("patches", "components", "value"), "asks one fixed model again, without some players")
+    require_kind(config, "flip")
     gradients = config.game.kind == "patches" and config.flip.gradient_steps > 0
     n_orders, n_targets = 6 if gradients else 5, min(config.flip.n_targets, campaign.n_targets)
     n_masks = n_orders * n_targets * 2 * (campaign.n_players + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from attribution.analysis.block_tables import pooled_targets
 from attribution.analysis.link_prior import campaign_link_prior
 from attribution.analysis.target_ids import classes_of_means
 from attribution.linear.link import LinkPrior
-from attribution.masks.design import accepted_design, dependence
+from attribution.masks.design import dependence, untested_design
 from attribution.masks.running_variance import RunningVariance, most_variable
 from conf.schema import CampaignConfig
 from flows.compute.work import AnalysisJob, TargetBlock
@@ -149,7 +148,7 @@ class TargetBlocks:
     def _link_prior(self, config: CampaignConfig) -> LinkPrior | None:
         """What all blocks shrink curvatures to. Masks and players that are worth a warning get it from the blocks."""
         outputs = self._columns("fit", 0, self.fit_ids, self._spread(LINK_TARGETS))
-        accepted = accepted_design() if self.left_out_by else nullcontext()
+        accepted = untested_design("accepted" if self.left_out_by else None)
         with warnings.catch_warnings(), accepted:
             warnings.simplefilter("ignore")
             return campaign_link_prior(

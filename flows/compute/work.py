@@ -6,7 +6,6 @@ Each function takes what all tasks share and one task, both plain data, and retu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,11 +128,11 @@ def analyse_block(job: AnalysisJob, block: TargetBlock) -> Any:
         Without q-values: the driver assigns them over all blocks.
     """
     from attribution.analysis.block_tables import analyse_targets
-    from attribution.masks.design import accepted_design, structured_masks
+    from attribution.masks.design import untested_design
 
     # Inclusions of a SPEX design depend on each other; the scores' estimators would refuse them.
     is_design = job.settings.get("settings", {}).get("spex") is not None
-    with structured_masks() if is_design else accepted_design() if job.accepted else nullcontext():
+    with untested_design("spex" if is_design else "accepted" if job.accepted else None):
         return analyse_targets(
             job.fit_masks.unpack(),
             block.fit_outputs,

@@ -8,7 +8,6 @@ would be explained: the datamodel is fitted once to all of these, and the curves
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from attribution.analysis.learning_curve import MODELS, fit_curve, measure, ridge_curve
 from attribution.errors import AttributionError, AttributionWarning
 from attribution.estimators.datamodel import Datamodel
-from attribution.masks.design import accepted_design
+from attribution.masks.design import untested_design
 from attribution.masks.running_variance import RunningVariance, most_variable
 from attribution.statistics.faithfulness import r2
 from conf.schema import CampaignConfig
@@ -191,7 +190,7 @@ def own_curve(config: CampaignConfig, campaign: Campaign, sizes: list[int]) -> F
         outputs, truth, ids = outputs[:kept], outputs[kept:], ids[:kept]
     groups = ids // 2 if config.sampler.kind == "antithetic" else None
     few = slice(None, None, every)
-    with warnings.catch_warnings(), accepted_design() if fit.n_left_out else nullcontext():
+    with warnings.catch_warnings(), untested_design("accepted" if fit.n_left_out else None):
         warnings.simplefilter("ignore", AttributionWarning)  # of fewer masks than players: that is what is measured
         points = measure(
             masks, outputs[:, few], unseen, alpha=config.sampler.alpha, max_order=config.attribution.max_order,

@@ -33,6 +33,12 @@ GAMES: dict[str, str] = {
     "components": "flows.games.lenses:from_config",
 }
 
+# Stages that ask one fixed model again: the games they can do, and what they do that others cannot.
+FIXED_MODEL_STAGES: dict[str, tuple[tuple[str, ...], str]] = {
+    "prune": (("components",), "switches parts of one fixed model off"),
+    "flip": (("patches", "components", "value"), "asks one fixed model again, without some players"),
+}
+
 _kept: dict[str, Game] | None = None
 
 
@@ -239,23 +245,20 @@ def refuse_other_games(config: CampaignConfig, stage: str) -> None:
         )
 
 
-def require_kind(config: CampaignConfig, stage: str, kinds: Sequence[str], does: str) -> None:
-    """Refuse a stage for all games but some.
+def require_kind(config: CampaignConfig, stage: str) -> None:
+    """Refuse a stage that asks one fixed model again for the games that have none.
 
     Parameters
     ----------
     config : CampaignConfig
     stage : str
-        Its command.
-    kinds : sequence of str
-        Games it can do.
-    does : str
-        What it does that others cannot.
+        Its command, a key of `FIXED_MODEL_STAGES`.
 
     Raises
     ------
     UnknownGame
     """
+    kinds, does = FIXED_MODEL_STAGES[stage]
     if config.game.kind not in kinds:
         raise UnknownGame(
             f"`coterie {stage}` {does}, which game.kind={config.game.kind} does not have. It needs a campaign with "

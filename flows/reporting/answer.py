@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from attribution.errors import AttributionError
 from attribution.experiments.learnability import Learnability
-from attribution.experiments.sets_to_try import top_sets
 from flows.errors import IncompleteCampaign
 from flows.reporting.data import ReportData
 from flows.reporting.experiments import Experiments
@@ -95,7 +94,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
         basis=words(_basis(campaign, data, found)),
         learnt=learnt,
         piles=tuple(_drawn(replace(pile, note=words(pile.note)), data) for pile in piles if pile.count),
-        steps=_steps(campaign, tried, decided, learnt, data.fdr_level),
+        steps=_steps(campaign, tried, decided, learnt, data.has_eligible_sets),
     )
 
 
@@ -235,13 +234,13 @@ def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> 
 
 
 def _steps(
-    campaign: Campaign, tried: Experiments, decided: bool, learnt: bool, fdr_level: float
+    campaign: Campaign, tried: Experiments, decided: bool, learnt: bool, eligible: bool
 ) -> tuple[Step, ...]:
     folder = shlex.quote(str(campaign.folder))
     if not learnt:  # curate, verify and export would decline; the basis names what may help
         return ()
     if is_fixed(campaign):
-        return _steps_of_a_lens(campaign, folder, fdr_level)
+        return _steps_of_a_lens(campaign, folder, eligible)
     if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
         can_decide = campaign.meta.get("margins", True)
         return (Step(f"coterie curate {folder}", "decides what to keep, from the outputs alone"),) if can_decide else ()
@@ -267,28 +266,23 @@ def _steps(
         steps.append(
             Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set")
         )
-    if not tried.trials and _has_eligible_sets(campaign, fdr_level):
+    if not tried.trials and eligible:
         steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one"))
     if turns and not tried.flips:
         steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
     return tuple(steps)
 
 
-def _steps_of_a_lens(campaign: Campaign, folder: str, fdr_level: float) -> tuple[Step, ...]:
+def _steps_of_a_lens(campaign: Campaign, folder: str, eligible: bool) -> tuple[Step, ...]:
     """Nothing is trained, so nothing is curated: parts are pruned, predictions turned over, sets tried one by one."""
     steps = []
     if campaign.meta.get("game") == "components" and about(campaign, "pruning") is None:
         steps.append(Step(f"coterie prune {folder}", "chooses parts that can go, and judges them on unseen images"))
     if campaign.meta.get("margins", True) and about(campaign, "flips") is None:
         steps.append(Step(f"coterie flip {folder}", "finds how few removals turn a prediction over, and tries them"))
-    if about(campaign, "certification") is None and _has_eligible_sets(campaign, fdr_level):
+    if about(campaign, "certification") is None and eligible:
         steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one, on masks of their own"))
     return tuple(steps)
-
-
-def _has_eligible_sets(campaign: Campaign, fdr_level: float) -> bool:
-    """Whether `certify` finds a set to try by itself."""
-    return bool(top_sets(campaign.read("interactions").to_pydict(), 1, fdr_level))
 
 
 def is_recorded(campaign: Campaign) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attribution.experiments.sets_to_try import top_sets
 from attribution.levels import Z95
 from flows.reporting.images import Gallery, Picture
 from flows.reporting.text import CLASS_SPLITS, KIND_NAMES, SIDES, beside_saturation, proposers_in_words, together
@@ -155,6 +156,7 @@ class ReportData:
     kinds: Counter[str]  # interactions found on individual targets, by kind
     pooled_kinds: Counter[str]
     n_distinct: int
+    has_eligible_sets: bool = False  # whether `certify` finds a set to try by itself
     saturation: SaturationShare = field(default_factory=lambda: SaturationShare(0, 0.0))  # on individual targets
     targets: list[TargetView] = field(default_factory=list)
     closed: list[TargetView] = field(default_factory=list)
@@ -238,6 +240,7 @@ def read_report_data(
         kinds=Counter(sets.kind[own]),
         pooled_kinds=Counter(sets.kind[sets.found & (sets.target < 0)]),
         n_distinct=len(distinct),
+        has_eligible_sets=bool(top_sets(sets.table.to_pydict(), 1, fdr_level)),
         saturation=SaturationShare.of(sets.rows(np.flatnonzero(sets.target >= 0)), fdr_level),
     )
     _choose_targets(data, sets, faithfulness, n_targets, sets_per_target)

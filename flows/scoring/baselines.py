@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import numpy as np
 
 from attribution.estimators.datamodel import Datamodel
-from attribution.masks.design import accepted_design
+from attribution.masks.design import untested_design
 from attribution.scoring.baselines import (
     feature_similarity,
     gradient_similarity,
@@ -124,7 +123,7 @@ def _datamodel(campaign: Campaign) -> np.ndarray:
     weights = np.empty((campaign.n_players, campaign.n_targets))
     for start in range(0, campaign.n_targets, TARGETS_AT_ONCE):
         part = slice(start, start + TARGETS_AT_ONCE)
-        with accepted_design() if pairs.n_left_out else nullcontext():
+        with untested_design("accepted" if pairs.n_left_out else None):
             model = Datamodel(alpha=campaign.meta.alpha).fit(pairs.masks, pairs.outputs[:, part], groups=groups)
         weights[:, part] = model.coef_.T
     return weights

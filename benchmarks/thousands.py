@@ -16,10 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from attribution.analysis.target_ids import MEAN_OF_ALL  # noqa: E402
 from attribution.curation.feature_similarity import similarities  # noqa: E402
 from attribution.experiments.planted_truth import agreement, average_precision  # noqa: E402
 from benchmarks.decisions_peers import out_of_sample  # noqa: E402
@@ -28,7 +30,7 @@ from conf.compose import recompose  # noqa: E402
 from conf.schema import CampaignConfig  # noqa: E402
 from flows.players.load import load_images  # noqa: E402
 from flows.refinement.links import children_of  # noqa: E402
-from flows.refinement.pictures import picture_decisions  # noqa: E402
+from flows.refinement.pictures import HARM_RATE, picture_decisions  # noqa: E402
 from flows.store.campaign import Campaign  # noqa: E402
 from flows.store.configuration import kept_configuration  # noqa: E402
 from flows.store.examples import inspection  # noqa: E402
@@ -68,8 +70,40 @@ def planted(folder: str) -> None:
     models = sum(len(one.read("outputs", ["mask_id"])) for one in (campaign, *children))
     print(f"models: {models} of parent and {len(children)} children; a flat campaign at nine masks a picture: "
           f"{9 * len(dataset.train)} and held-out ones")  # fmt: skip
+    _groups(campaign, dataset, truth, rows)
     _labels(config, dataset, truth, rows, inside)
     _copies(config, campaign, dataset, truth, rows, inside)
+
+
+def _groups(campaign: Campaign, dataset: Dataset, truth: Planted, rows: tuple) -> None:
+    """Whether the groups that the parent calls harmful hold the wrong labels, before any is opened."""
+    examples = campaign.read("examples", ["split", "position", "player"]).to_pylist()
+    player_at = {row["position"]: row["player"] for row in examples if row["split"] == "train"}
+    players = np.array([player_at[position] for position in range(len(dataset.train))])
+    wrong = np.zeros(len(players), bool)
+    wrong[truth.flipped] = True
+    sizes = np.bincount(players, minlength=campaign.n_players)
+    share = np.bincount(players, weights=wrong, minlength=campaign.n_players) / sizes
+    effects = campaign.read("effects", ["target", "player", "effect", "q_value"]).to_pylist()
+    of_all = {row["player"]: row for row in effects if row["target"] == MEAN_OF_ALL}
+    effect = np.array([of_all[player]["effect"] for player in range(campaign.n_players)])
+    q_value = np.array([of_all[player]["q_value"] for player in range(campaign.n_players)])
+    opened = {players[row["position"]] for row in rows if row["campaign"] != str(campaign.folder)}
+    rank = spearmanr(effect / sizes, share)
+    print(f"\nrank correlation of a group's effect a picture and its share of wrong labels: {rank.statistic:.2f} "
+          f"(p {rank.pvalue:.1g}); average precision of the groups' harm for wrong labels of pictures "
+          f"{average_precision(wrong, -(effect / sizes)[players]):.2f} (at random {wrong.mean():.2f})")  # fmt: skip
+    lines = []
+    for name, chosen in (
+        ("all", np.ones(len(sizes), bool)),
+        ("effect on the mean output below 0", effect < 0),
+        ("the same with q at most 0.1", (effect < 0) & (q_value <= HARM_RATE)),
+        ("opened", np.isin(np.arange(len(sizes)), list(opened))),
+    ):
+        of = chosen[players]
+        part = f"{wrong[of].mean():.3f}" if of.any() else "–"
+        lines.append((name, chosen.sum(), of.sum(), (wrong & of).sum(), part))
+    table("groups of the parent | groups | pictures | wrong labels | share wrong", lines)
 
 
 def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tuple, inside: np.ndarray) -> None:
@@ -103,6 +137,9 @@ def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tupl
     add("cleanlab, all pictures", issues, -quality, everywhere)
     lowest = own <= np.sort(own)[wrong.sum() - 1]
     add("lowest probability of the given label, as many as are wrong", lowest, -own, everywhere)
+    alone = looked & wrong & ~issues
+    print(f"\nwrong labels that refine puts up and cleanlab does not: {alone.sum()}; the other way round, in opened "
+          f"groups: {(issues & wrong & ~looked & inside).sum()}")  # fmt: skip
     table("wrong labels | pictures | wrong | flagged | precision | recall | average precision", lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging import INFO, WARNING
@@ -39,6 +40,7 @@ FEWER_PLAYERS = {
     "patches": "; fewer regions (game.regions) help as well",
     "components": "; fewer components (game.components, game.within) help as well",
 }  # game.kind -> what to say where little can be seen
+FEWER_GROUPS = "; fewer groups (players.count) help as well"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def plan(config: CampaignConfig) -> PlanSummary:
             campaign.write_masks(rows, masks_table(config, rows, game.n_players))
     drawn, planned = count_rows(missing), count_rows(campaign.planned())
     log.info("%s drawn, %d planned before", plural(drawn, "mask"), planned - drawn)
-    smallest = announce_power(config, game.n_players, game.n_targets, log)
+    smallest = announce_power(config, game.n_players, game.n_targets, log, game.player_names)
     return PlanSummary(drawn, game.n_players, game.n_targets, smallest)
 
 
@@ -246,7 +248,9 @@ def never_separated(config: CampaignConfig, n_players: int) -> list[tuple[int, i
     return found
 
 
-def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: Any) -> float:
+def announce_power(
+    config: CampaignConfig, n_players: int, n_targets: int, log: Any, names: Sequence[str] = ()
+) -> float:
     """Log the smallest pair interaction that a campaign of this size detects, and warn when few effects are as large.
 
     Parameters
@@ -256,6 +260,8 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
     n_targets : int
         Used where attribution.n_targets is not set.
     log : logger
+    names : sequence of str
+        Of the players; their numbers stand in messages without them.
 
     Returns
     -------
@@ -271,10 +277,11 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
     )
     if smallest > HOPELESS:
         enough = int(np.ceil(config.campaign.n_fit * (smallest / HOPELESS) ** 2))
+        fewer = FEWER_PLAYERS.get(config.game.kind, "") if config.players.count is None else FEWER_GROUPS
         log.warning(
             "%s. Few interactions of real campaigns were that large: expect to see few or none. "
             "About %d fit masks (campaign.n_fit) would detect %.2f%s",
-            text, enough, HOPELESS, FEWER_PLAYERS.get(config.game.kind, ""),
+            text, enough, HOPELESS, fewer,
         )
     else:
         log.info(text)
@@ -282,8 +289,10 @@ def announce_power(config: CampaignConfig, n_players: int, n_targets: int, log: 
         together = never_separated(config, n_players)
         if together:
             log.warning(
-                "%d pairs of players are in the same fit masks throughout, players %d and %d among them: no mask "
-                "separates them. Raise campaign.n_fit", len(together), *together[0],
+                "%s in the same fit masks as another throughout: no mask separates %s from %s, so that neither has an "
+                "effect of its own. Raise campaign.n_fit",
+                "1 player is" if len(together) == 1 else f"{len(together)} players are",
+                *(repr(names[player]) if names else f"player {player}" for player in reversed(together[0])),
             )  # fmt: skip
         seen = group_power(n_players, config.campaign.n_fit, config.sampler.alpha, explained=0.5)
         log.info(

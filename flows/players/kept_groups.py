@@ -68,7 +68,7 @@ def opened_players(parent: Campaign, opened: Sequence[str], dataset: Dataset) ->
     players = _checked_players(parent, dataset)
     names = list(parent.meta.player_names)
     numbers = check_openable(names, np.bincount(players, minlength=len(names)), opened)
-    return open_groups(dataset, players, names, numbers)
+    return open_groups(dataset, players, names, numbers, parent.meta.get("typical"))
 
 
 def check_openable(names: Sequence[str], sizes: np.ndarray, opened: Sequence[str]) -> list[int]:
@@ -107,7 +107,13 @@ def check_openable(names: Sequence[str], sizes: np.ndarray, opened: Sequence[str
     return [at[name] for name in opened]
 
 
-def open_groups(dataset: Dataset, players: np.ndarray, names: Sequence[str], opened: Sequence[int]) -> Dataset:
+def open_groups(
+    dataset: Dataset,
+    players: np.ndarray,
+    names: Sequence[str],
+    opened: Sequence[int],
+    typical: Sequence[int] | None = None,
+) -> Dataset:
     """Make the images of the given groups players of their own.
 
     Parameters
@@ -119,6 +125,8 @@ def open_groups(dataset: Dataset, players: np.ndarray, names: Sequence[str], ope
         Of the groups.
     opened : sequence of int
         Groups.
+    typical : sequence of int, optional
+        The image that shows each group best; a closed group keeps it, an opened image shows itself.
 
     Returns
     -------
@@ -131,7 +139,8 @@ def open_groups(dataset: Dataset, players: np.ndarray, names: Sequence[str], ope
     rows = np.flatnonzero(found < 0)
     found[rows] = len(closed) + np.arange(len(rows))
     images = dataset.train.names[rows].tolist()
-    return with_groups(dataset, found, (*(names[number] for number in closed), *images))
+    shown = None if typical is None else np.array([*(typical[number] for number in closed), *rows], dtype=np.int64)
+    return with_groups(dataset, found, (*(names[number] for number in closed), *images), shown)
 
 
 def _checked_players(campaign: Campaign, dataset: Dataset) -> np.ndarray:

@@ -13,6 +13,7 @@ from attribution.curation.rules import masks_needed
 from conf.schema import CampaignConfig
 from flows.errors import IncompleteCampaign
 from flows.players.kept_groups import check_openable
+from flows.runtime.wording import plural
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.examples import inspection
@@ -110,12 +111,12 @@ def choose_groups(config: CampaignConfig, campaign: Campaign) -> Opening:
     if not picked:
         least = _models(config, campaign, sizes, [next(iter(reasons))])
         raise IncompleteCampaign(
-            f"{most} models are too few to see inside group {too_large[0]!r}: {least} are needed. Set "
+            f"{most} models{_whose(config)} are too few to see inside group {too_large[0]!r}: {least} are needed. Set "
             f"refine.max_models={least}"
         )
     notes = () if not too_large else (
-        f"{len(too_large)} groups would take more than the {most} models of refine.max_models and stay closed: "
-        f"{', '.join(too_large[:5])}{', …' if len(too_large) > 5 else ''}.",
+        f"{plural(len(too_large), 'group')} would take more than {most} models{_whose(config)} and stay closed: "
+        f"{', '.join(too_large[:5])}{', …' if len(too_large) > 5 else ''}. Raise refine.max_models to open more.",
     )
     return Opening(
         groups=tuple(names[number] for number in picked),
@@ -126,6 +127,10 @@ def choose_groups(config: CampaignConfig, campaign: Campaign) -> Opening:
         n_models=_models(config, campaign, sizes, picked),
         notes=notes,
     )
+
+
+def _whose(config: CampaignConfig) -> str:
+    return "" if config.refine.max_models else " (as many as the campaign itself has)"
 
 
 def fit_masks(config: CampaignConfig, campaign: Campaign, sizes: np.ndarray, picked: Sequence[int]) -> int:

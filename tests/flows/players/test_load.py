@@ -76,6 +76,16 @@ def test_the_images_of_an_opened_group_are_players_and_the_other_groups_stay(tmp
         assert np.array_equal(child.players == number, same)
 
 
+def test_a_child_shows_closed_groups_by_their_medoids_and_opened_images_by_themselves(tmp_path) -> None:
+    config, campaign = planned(tmp_path / "c")
+    parent = make_game(config).dataset
+    of_parent = campaign.meta["typical"]
+    child = make_game(opened(tmp_path, parent.player_names[3])).dataset
+    closed = [row for number, row in enumerate(of_parent) if number != 3]
+    assert child.typical is not None and child.typical[:19].tolist() == closed
+    assert child.players[child.typical].tolist() == list(range(child.n_players))
+
+
 def test_what_cannot_be_opened_is_refused(tmp_path) -> None:
     with pytest.raises(IncompleteCampaign, match="holds no campaign"):
         make_game(opened(tmp_path, "3-0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from flows.cli.refinement import open_groups
 from flows.decisions.export import export
 from flows.errors import IncompleteCampaign
 from flows.experiments.label_models import _of_all_players
-from flows.plan import never_separated, plan
+from flows.plan import announce_power, never_separated, plan
 from flows.refine import child_config, child_folder, make_child
 from flows.refinement.choose import choose_groups, sizes_of
 from flows.refinement.links import child_folders, children_of, family_lines, parent_of, topped_up_since
@@ -99,6 +100,10 @@ def test_every_opened_picture_gets_its_masks_and_the_budget_bounds_the_groups(tm
     assert opening.n_models == opening.n_fit + 8
     assert opening.n_players == N_GROUPS - len(opening.groups) + opening.n_images
     assert "stay closed" in opening.notes[0]
+    assert "Raise refine.max_models" in opening.notes[0] and "as many as the campaign" not in opening.notes[0]
+    by_default = with_config(config, *wishes, "campaign.n_fit=60")
+    with pytest.raises(IncompleteCampaign, match=r"68 models \(as many as the campaign itself has\) are too few"):
+        choose_groups(by_default, campaign)
     with pytest.raises(IncompleteCampaign, match="too few to see inside"):
         choose_groups(with_config(config, *wishes, "refine.max_models=50"), campaign)
 
@@ -120,6 +125,19 @@ def test_groups_that_no_mask_separates_are_found(tmp_path) -> None:
     assert never_separated(config, N_GROUPS) == []
     few = never_separated(with_config(config, "campaign.n_fit=2"), N_GROUPS)
     assert len(few) >= N_GROUPS - 4 and all(first < second for first, second in few)
+
+
+def test_groups_that_no_mask_separates_are_named_and_fewer_groups_are_the_advice(tmp_path, caplog) -> None:
+    few = with_config(toy(tmp_path / "c", *GROUPS), "campaign.n_fit=3")
+    names = [f"group {number}" for number in range(N_GROUPS)]
+    with caplog.at_level(logging.WARNING):
+        announce_power(few, N_GROUPS, 10, logging.getLogger("coterie.test"), names)
+    power, separated = (record.getMessage() for record in caplog.records)
+    pairs = never_separated(few, N_GROUPS)
+    first, second = pairs[0]
+    assert f"{len(pairs)} players are in the same fit masks as another throughout: no mask separates" in separated
+    assert f"'group {second}' from 'group {first}'" in separated and "Raise campaign.n_fit" in separated
+    assert "fewer groups (players.count)" in power and "dataset.group_by" not in power
 
 
 def opened(config: CampaignConfig, campaign: Campaign, *groups: str) -> tuple[CampaignConfig, Campaign]:

@@ -179,10 +179,11 @@ def _sieve(
     Triples by heredity, and triples of `screened` players only, are left out: they have been tested."""
     if len(targets) == 0:
         return
-    # Of more triples the threshold is higher: half as many masks again find the ones that can be significant.
-    n_masks = setup.settings.n_sieve_masks * (2 if setup.n_players <= SIEVE_ALL_TARGETS else 3) // 2
+    # Of more triples the threshold is higher: more masks find the ones that can be significant.
+    many = setup.n_players > SIEVE_ALL_TARGETS
+    n_masks = setup.settings.n_sieve_masks * (2 if many else 1)
     survivors = sieve_triples(
-        setup.row_groups, setup.fold_of_row_group, sums[:, targets], n_masks, NULL_SURVIVORS
+        setup.row_groups, setup.fold_of_row_group, sums[:, targets], n_masks, NULL_SURVIVORS, by_sign=many
     )
     hereditary = [by_heredity[target].members for target in targets]
     n_sets = comb(setup.n_players, 3) - comb(len(screened), 3)

@@ -6,6 +6,10 @@ is z times the root of their share). On these masks every triple is computed, in
 threshold are recomputed exactly on all masks. The false discovery rate counts every triple; rejected triples count as
 |z| = 0, which makes q-values larger, never smaller.
 
+Of very many players the residuals count by their sign alone, on a third more masks: of the quarter of largest |r|
+that holds .68 of what decides, as three sixteenths hold .63 with their sizes. Then bits do (sieve.cpp), in a fifth of
+the time.
+
 One look at the best masks of all folds together costs a quarter of a look at either half, and loses no more. A survivor
 then depends on every fold. What may enter a fit without a fold has to reach a threshold on the other folds that one
 null triple of twenty targets reaches (triples.py, NULL_IN_FIT). Most triples beyond it survive whatever the fold holds,
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 from attribution.masks.row_groups import RowGroups
 from attribution.screening.screen import set_statistics
 from attribution.screening.screened_sets import ScreenedSets
+from attribution.screening.sieve_compiled import triples_by_sign
 
 # First and second players of the triples of one product: enough rows for it to be fast, few enough that its sums fit
 # the cache and that little is computed left of the diagonal. Choices.
@@ -34,6 +39,8 @@ def sieve_triples(
     residual_sums: NDArray[np.float64],
     n_sieve_masks: int,
     n_survivors: int,
+    *,
+    by_sign: bool = False,
 ) -> list[ScreenedSets]:
     """Find every target's triples that survive the sieve.
 
@@ -49,6 +56,8 @@ def sieve_triples(
         Number of masks that the sieve uses, those of largest |r|.
     n_survivors : int
         Expected number of null triples of a target that survive.
+    by_sign : bool
+        True to take the sign of the residuals alone.
 
     Returns
     -------
@@ -57,7 +66,8 @@ def sieve_triples(
 
     Notes
     -----
-    n^3 n_sieve_masks / 6 multiplications of bytes per target.
+    n^3 n_sieve_masks / 6 multiplications of bytes per target; by sign as many operations on bits, where they can be
+    compiled.
     """
     from scipy.special import ndtri
 
@@ -69,7 +79,7 @@ def sieve_triples(
     for target in range(residual_sums.shape[1]):
         r = residual_sums[:, target]
         rows = np.sort(np.argsort(-np.abs(r), kind="stable")[:n_sieve_masks])
-        members = _sieve(signs, rows, r[rows], sieve_threshold)
+        members = (_sieve_signs if by_sign else _sieve)(signs, rows, r[rows], sieve_threshold)
         result.append(set_statistics(row_groups, folds, n_folds, members, r))
     return result
 
@@ -84,6 +94,21 @@ def _sieve(
     rounded = np.rint(residual * (127 / largest)).astype(np.int8)
     spread = float(np.sqrt((rounded.astype(np.float64) ** 2).sum()))
     return _survivors(np.ascontiguousarray(signs[:, rows]), rounded, sieve_threshold * spread)
+
+
+def _sieve_signs(
+    signs: NDArray[np.int8], rows: NDArray[np.int64], residual: NDArray[np.float64], sieve_threshold: float
+) -> NDArray[np.int64]:
+    """List the triples (c, 3) with |z| >= sieve_threshold on some masks, every residual taken for 1 or -1."""
+    if not residual.any():
+        return np.zeros((0, 3), np.int64)
+    weights, own = np.where(residual < 0, -1, 1).astype(np.int8), np.ascontiguousarray(signs[:, rows])
+    threshold = sieve_threshold * len(rows) ** 0.5
+    found = triples_by_sign(own, weights, int(np.ceil(threshold)))
+    if found is None:
+        found = _survivors(own, weights, threshold)
+        found = found[np.lexsort(found.T[::-1])]
+    return found
 
 
 def _survivors(signs: NDArray[np.int8], weights: NDArray[np.int8], threshold: float) -> NDArray[np.int64]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 from attribution.interactions import triples
 from attribution.interactions.block import BlockSettings, fit_block
 from attribution.masks.inputs import check_data
 from attribution.masks.row_groups import make_row_groups
+from attribution.screening import sieve
 from attribution.screening.screen import set_columns
 from attribution.screening.sieve import sieve_triples
+from attribution.screening.sieve_compiled import triples_by_sign
 from attribution.statistics.false_discovery import fit_q_values
 from attribution.statistics.p_values import z_threshold
 from attribution.statistics.z_histogram import Stratum
@@ -51,6 +54,31 @@ def test_strong_triples_survive_and_the_sieve_tests_every_triple():
     # At the lowest threshold there is, half of all triples pass; none twice, none outside.
     assert len(some) == len(every.members) and some <= set(combinations(range(40), 3))
     assert 0.3 < len(some) / 9880 < 0.7
+
+
+@pytest.mark.parametrize(("n_players", "n_masks", "limit"), [(130, 500, 61), (64, 200, 0), (65, 1024, 97), (3, 7, 3)])
+def test_compiled_search_by_sign_finds_what_products_find(n_players: int, n_masks: int, limit: int) -> None:
+    rng = np.random.default_rng(n_players)
+    signs = rng.choice(np.array([-1, 1], np.int8), (n_players, n_masks))
+    weights = rng.choice(np.array([-1, 1], np.int8), n_masks)
+    every = np.array(list(combinations(range(n_players), 3)))
+    sums = np.array([(signs[a].astype(int) * signs[b] * signs[c]) @ weights for a, b, c in every])
+    found = triples_by_sign(signs, weights, limit)
+    if found is None:
+        pytest.skip("no C++ compiler here")
+    assert np.array_equal(found, every[np.abs(sums) >= limit])
+    assert len(triples_by_sign(signs, weights, n_masks + 1)) == 0
+
+
+def test_the_sieve_by_sign_is_the_same_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = [(2, 3, 89), (0, 20, 21), (5, 11, 88)]
+    row_groups, residual = row_groups_and_residual(90, 800, planted, 0.3)
+    asked = (row_groups, np.arange(800) % 6, row_groups.sums(residual, 3), 256, 60)
+    (compiled,) = sieve_triples(*asked, by_sign=True)
+    monkeypatch.setattr(sieve, "triples_by_sign", lambda *_: None)
+    (plain,) = sieve_triples(*asked, by_sign=True)
+    assert set(planted) <= {tuple(row) for row in plain.members.tolist()}
+    assert np.array_equal(compiled.members, plain.members) and np.array_equal(compiled.sums, plain.sums)
 
 
 def test_triples_of_weak_players_are_found_and_every_triple_is_counted():

@@ -209,8 +209,9 @@ def _skewness_of_gain(residual: Array, difference: Array, weight: Array | None) 
     w = np.ones(len(residual)) if weight is None else weight
     r = residual - np.average(residual, axis=0, weights=w)
     second, third = (np.average(r**power, axis=0, weights=w) for power in (2, 3))
-    d = difference * w[:, None]
     # Residuals that are one constant have rounding errors alone, and no skewness.
-    smallest = 1e-12 * (residual**2).max(axis=0) + 1e-300
-    of_r = third / np.maximum(second, smallest) ** 1.5
-    return np.asarray(of_r * (d**3).sum(axis=0) / np.maximum((d**2).sum(axis=0), 1e-300) ** 1.5)
+    spread = np.where(second > 1e-12 * (residual**2).max(axis=0), second, np.inf)
+    d = difference * w[:, None]
+    size = (d**2).sum(axis=0)
+    of_d = (d**3).sum(axis=0) / np.where(size > 0, size, np.inf) ** 1.5
+    return np.asarray(third / spread**1.5 * of_d)

@@ -22,7 +22,7 @@ side and enlarged: 19%. Shifted by one pixel or mirrored: 0%.
 
 _COARSE_SIDE = 8
 _ROWS_AT_ONCE = 512
-_CELLS_AT_ONCE = 2**23  # distances held at a time, 64 MB as float64
+_CELLS_AT_ONCE = 2**23  # distances held at a time, 32 MB as float32
 _PAIRS_AT_ONCE = 4_096
 
 
@@ -129,19 +129,31 @@ def _near_pairs(
     coarse: (n, n_values) float32 block means; pixels: a function from rows to (rows, values) float32.
     """
     n, n_values = coarse.shape
-    coarse = coarse - coarse.mean(axis=0)
-    squares = np.einsum("ij,ij->i", coarse, coarse, dtype=np.float64)
+    # Near-duplicates are about as bright as one another, so only pairs of images next to each other in the order of
+    # brightness are compared: a fifth of all pairs of natural images. Brightness is the projection on a unit vector.
+    brightness = coarse.sum(axis=1, dtype=np.float64) / np.sqrt(n_values)
+    order = np.argsort(brightness, kind="stable")
+    # A product of (-2 x, 1, |x|^2) and (y, |y|^2, 1) is the squared distance: nothing is left to do for each cell.
+    rights = np.empty((n, n_values + 2), dtype=np.float32)
+    rights[:, :n_values] = coarse[order]
+    rights[:, :n_values] -= coarse.mean(axis=0)
+    squares = np.einsum("ij,ij->i", rights[:, :n_values], rights[:, :n_values], dtype=np.float64)
+    rights[:, n_values], rights[:, n_values + 1] = squares, 1.0
     # float32 products err by about 1e-6 of the squared norms; the slack keeps every true pair among the
     # candidates.
     bound = limit**2 * n_values + 1e-4 * float(squares.max())
+    last = np.searchsorted(brightness[order], brightness[order] + np.sqrt(bound), side="right")
     rows_at_once = max(1, min(_ROWS_AT_ONCE, _CELLS_AT_ONCE // n))
     for start in range(0, n, rows_at_once):
         stop = min(start + rows_at_once, n)
-        distance = squares[start:stop, None] + squares[None, start:] - 2.0 * (coarse[start:stop] @ coarse[start:].T)
+        block = rights[start:stop]
+        lefts = np.hstack([-2.0 * block[:, :n_values], block[:, [n_values + 1, n_values]]])
+        distance = lefts @ rights[start : last[stop - 1]].T
         left, right = np.nonzero(distance <= bound)
         left, right = left[right > left] + start, right[right > left] + start
         for piece in range(0, len(left), _PAIRS_AT_ONCE):
             pair = np.stack([left[piece : piece + _PAIRS_AT_ONCE], right[piece : piece + _PAIRS_AT_ONCE]], axis=1)
+            pair = order[pair]
             difference = pixels(pair[:, 0]) - pixels(pair[:, 1])
             yield pair[np.sqrt(np.mean(difference**2, axis=1)) < limit]
 

@@ -116,6 +116,15 @@ def test_near_duplicates_agree_with_brute_force(monkeypatch, digits):
     )
 
 
+def test_images_that_differ_by_brightness_alone_are_near_duplicates_up_to_the_distance():
+    """Brightness orders the search, so this is its edge; components are numbered by their first image."""
+    images = np.random.default_rng(0).integers(40, 200, (300, 8, 8, 1), dtype=np.uint8)
+    images[1::2] = images[::2] + 7
+    deviation = images.std()
+    within, beyond = (near_duplicate_components(images, distance / deviation) for distance in (7.01, 6.99))
+    assert within.tolist() == [row // 2 for row in range(300)] and beyond.tolist() == list(range(300))
+
+
 def test_a_near_duplicate_of_a_target_is_never_an_audit_example(tmp_path):
     """Every test picture twice, the copy one grey level brighter: targets and audit examples share none of
     them."""

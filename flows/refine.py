@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from conf.compose import recompose
 from conf.schema import CampaignConfig
 from flows.games.table import make_game
 from flows.plan import create
@@ -11,6 +13,29 @@ from flows.refinement.choose import Opening
 from flows.refinement.links import child_folders, link, parent_of
 from flows.store.campaign import Campaign
 from flows.store.configuration import keep_configuration
+
+
+def analysed_alike(config: CampaignConfig, overrides: Sequence[str] = ()) -> CampaignConfig:
+    """Return a configuration with the attribution settings of the analysis that its campaign has.
+
+    Parameters
+    ----------
+    config : CampaignConfig
+        Of the parent.
+    overrides : sequence of str
+        Settings of the command line, written key=value; those of the attribution stay.
+
+    Returns
+    -------
+    CampaignConfig
+        A folder keeps the settings of its last plan, and it may have been analysed with others since: the child of
+        groups that were chosen by that analysis is analysed as they were.
+    """
+    analysis = Campaign(config.campaign.folder).analysis or {}
+    content = config.model_dump(mode="json")
+    known = {key: value for key, value in analysis.get("settings", {}).items() if key in content["attribution"]}
+    content["attribution"].update(known)
+    return recompose(content, [text for text in overrides if text.lstrip("+").startswith("attribution.")])
 
 
 def child_config(config: CampaignConfig, opening: Opening, folder: str) -> CampaignConfig:

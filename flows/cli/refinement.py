@@ -35,7 +35,9 @@ def register(app: typer.Typer, run: Run) -> None:
         refine.top), as many as refine.max_models pays for. All other groups stay players, so that their effects are
         accounted for. The new campaign is one like any other: run, audit, top-up and refine take its folder.
         """
-        chosen = configuration(campaign, overrides)
+        from flows.refine import analysed_alike
+
+        chosen = analysed_alike(configuration(campaign, overrides), overrides or ())
         if groups is not None:
             named = tuple(part.strip() for part in groups.split(",") if part.strip())
             chosen = chosen.model_copy(update={"refine": chosen.refine.model_copy(update={"groups": named})})

@@ -18,7 +18,7 @@ from flows.decisions.export import export
 from flows.errors import IncompleteCampaign
 from flows.experiments.label_models import _of_all_players
 from flows.plan import announce_power, never_separated, plan
-from flows.refine import child_config, child_folder, make_child
+from flows.refine import analysed_alike, child_config, child_folder, make_child
 from flows.refinement.choose import choose_groups, sizes_of
 from flows.refinement.links import child_folders, children_of, family_lines, parent_of, topped_up_since
 from flows.refinement.pictures import picture_decisions
@@ -162,6 +162,18 @@ def test_a_child_is_linked_found_again_and_can_be_opened_further(tmp_path) -> No
     assert grandchild.n_players == child.n_players - 1 + sizes_of(campaign)[8]
     assert deeper.players.parent == str(child.folder)
     assert inspection(child) is not None
+
+
+def test_a_child_is_analysed_as_its_parent_was_and_not_as_the_parent_was_planned(tmp_path) -> None:
+    config, campaign = planned(tmp_path / "p")
+    assert analysed_alike(config) == config, "an analysis that does not say its settings changes none"
+    used = {**config.attribution.model_dump(mode="json"), "n_targets": 7, "max_order": 2, "of another version": 1}
+    about = {"created": "2026-01-01T00:00:00+00:00", "n_open": 0, "n_explained": 1, "settings": used}
+    campaign.publish_analysis("again", {name: campaign.read(name) for name in ANALYSIS_TABLES}, about)
+    alike = analysed_alike(config, ["attribution.max_order=4", "refine.top=3"])
+    assert (alike.attribution.n_targets, alike.attribution.max_order) == (7, 4)
+    inside, _ = opened(alike, campaign, campaign.meta.player_names[3])
+    assert inside.attribution == alike.attribution
 
 
 def test_a_missing_child_and_a_parent_topped_up_since_are_reported(tmp_path, monkeypatch) -> None:

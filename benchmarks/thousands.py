@@ -10,9 +10,7 @@ cleanlab is imported where it is installed (PYTHONPATH). Prints Markdown tables.
 
 from __future__ import annotations
 
-import resource
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -190,10 +188,7 @@ def start(n_images: int, folder: str, source: str) -> None:
     """Plan, 64 outputs of a stub, status and report of a campaign of many pictures; time and peak memory of each."""
     from benchmarks.thousands_size import run_start
 
-    run_start(n_images, folder, source, lambda name, began: print(
-        f"| {name} | {time.perf_counter() - began:.1f} | "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} |", flush=True,
-    ))  # fmt: skip
+    run_start(n_images, folder, source)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """A campaign's start at tens of thousands of pictures: 4,900 shifted and mirrored (for size only), and a stub engine.
 
-    python -c "from benchmarks.thousands_size import run_start; ..."   (benchmarks/thousands.py start N FOLDER SOURCE)
+Called by `benchmarks/thousands.py start N FOLDER SOURCE`.
 """
 
 from __future__ import annotations
 
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,8 +46,18 @@ def pictures(options: SourceOptions) -> RawImages:
     return replace(raw, train=train)
 
 
-def run_start(n_images: int, folder: str, source: str, done: Callable[[str, float], None]) -> None:
-    """Plan, 64 rows of outputs, an analysis of stub numbers, status and report; `done(name, began)` after each."""
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Print what a step took: wall time, processor time of this process, and its peak memory so far."""
+    began, used = time.perf_counter(), time.process_time()
+    yield
+    wall, own = time.perf_counter() - began, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"| {name} | {wall:.1f} | {own:.1f} | {peak:.2f} |", flush=True)
+
+
+def run_start(n_images: int, folder: str, source: str) -> None:
+    """Plan, 64 rows of outputs, an analysis of stub numbers, status and report."""
     config = compose(
         "cifar10",
         [
@@ -55,34 +67,29 @@ def run_start(n_images: int, folder: str, source: str, done: Callable[[str, floa
             f"campaign.n_fit={N_MODELS}", "campaign.n_holdout=0", "campaign.shard_size=16",
         ],
     )  # fmt: skip
-    print("| step | seconds | peak memory GB |\n|---|---|---|")
+    print("| step | seconds | of a core | peak memory GB |\n|---|---|---|---|")
     with games_kept():
-        began = time.perf_counter()
-        make_game(config)
-        done(f"read {n_images:,} pictures and find {N_GROUPS:,} groups", began)
-        began = time.perf_counter()
-        plan.fn(config)
-        done("plan (inspection of all pictures included)", began)
+        with step(f"read {n_images:,} pictures and find {N_GROUPS:,} groups"):
+            make_game(config)
+        with step("plan (inspection of all pictures included)"):
+            plan.fn(config)
     campaign = Campaign(folder)
-    began = time.perf_counter()
-    generator = np.random.default_rng(0)
-    for rows in missing_models(config, campaign):
-        m, share = len(rows), np.full(len(rows), 0.5)
-        columns = {
-            "status": ["ok"] * m, "outputs": generator.normal(size=(m, 500)).astype(np.float32), "mode": "stub",
-            "train_accuracy": share, "target_accuracy": share, "audit_accuracy": share, "device": "cpu",
-            "train_seconds": np.full(m, 0.01), "ensemble_size": 16, "host": "here",
-        }  # fmt: skip
-        campaign.write_outputs(rows, outputs_table(campaign, rows, columns))
-    done(f"{N_MODELS} models of a stub", began)
+    with step(f"{N_MODELS} models of a stub"):
+        generator = np.random.default_rng(0)
+        for rows in missing_models(config, campaign):
+            m, share = len(rows), np.full(len(rows), 0.5)
+            columns = {
+                "status": ["ok"] * m, "outputs": generator.normal(size=(m, 500)).astype(np.float32), "mode": "stub",
+                "train_accuracy": share, "target_accuracy": share, "audit_accuracy": share, "device": "cpu",
+                "train_seconds": np.full(m, 0.01), "ensemble_size": 16, "host": "here",
+            }  # fmt: skip
+            campaign.write_outputs(rows, outputs_table(campaign, rows, columns))
     publish_stub(campaign)
-    began = time.perf_counter()
-    print_status(folder, [])
-    done("status", began)
-    began = time.perf_counter()
-    report.fn(config)
-    size = (Path(folder) / "report.html").stat().st_size / 2**20
-    done(f"report ({size:.1f} MB)", began)
+    with step("status"):
+        print_status(folder, [])
+    with step("report"):
+        report.fn(config)
+    print(f"the report has {(Path(folder) / 'report.html').stat().st_size / 2**20:.1f} MB")
 
 
 def publish_stub(campaign: Campaign) -> None:

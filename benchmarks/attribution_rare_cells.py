@@ -129,6 +129,8 @@ def main() -> None:
     parser.add_argument("--campaigns", type=int, default=40)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
+    parser.add_argument("--noises", nargs="*", default=list(NOISES), choices=list(NOISES))
+    parser.add_argument("--first-seed", type=int, default=0, help="what was mended is judged on seeds not used before")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many")
     given = parser.parse_args()
     rows = []
@@ -137,9 +139,9 @@ def main() -> None:
     finished = {(row["design"], row["noise"], row["seed"]) for row in rows}
     end = time.monotonic() + 60 * given.minutes
     with given.results.open("a") as file:
-        for seed in range(given.campaigns):
+        for seed in range(given.first_seed, given.first_seed + given.campaigns):
             for design in given.designs:
-                for noise in NOISES:
+                for noise in given.noises:
                     if (design, noise, seed) in finished or time.monotonic() > end:
                         continue
                     rows.append(run(design, noise, seed))

@@ -94,6 +94,7 @@ def run(design: str, noise: str, seed: int) -> dict[str, Any]:
         "rows": sum(one.q_value <= LEVEL for one in rows),
         "specific": sum(one.specific_q_value <= LEVEL for one in rows),
         "gates": int(model.gate_open_.sum()),
+        "gate_p": [float(f"{p:.3g}") for p in model.gate_p_],
         "tested": int(model.n_considered_),
         "untestable": int(model.n_untestable_),
         "seconds": round(time.process_time() - began, 2),
@@ -121,6 +122,12 @@ def table(rows: list[dict[str, Any]]) -> str:
                 lines.append(
                     f"| {design} | {noise} | {n} | {tested:,} | {done[0]['untestable']:,} | {some} | {share:.3f} |"
                 )
+    gates = {noise: [p for row in rows if row["noise"] == noise for p in row.get("gate_p", [])] for noise in NOISES}
+    lines += ["", "| noise | targets | gate p ≤ .05 | ≤ .01 | ≤ .003 | ≤ .001 |", "|---|---|---|---|---|---|"]
+    for noise, p in gates.items():
+        if p:
+            shares = " | ".join(f"{np.mean(np.array(p) <= level):.4f}" for level in (0.05, 0.01, 0.003, 0.001))
+            lines.append(f"| {noise} | {len(p)} | {shares} |")
     return "\n".join(lines)
 
 

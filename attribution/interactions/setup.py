@@ -61,7 +61,7 @@ class BlockSettings:
         Up to this many players, a sieve tests the triples that the screen leaves out (screening/sieve.py; alpha = 1/2
         only). 0: no sieve.
     n_sieve_masks : int
-        Masks on which the sieve computes every triple.
+        Masks on which the sieve computes every triple. Beyond 500 players twice as many, by sign alone.
     n_proxy_sets : int
         Sets of each order taken from the proxy of each half, for every target. 0: no proxy.
     max_proxy_order : int or None

@@ -13,6 +13,7 @@ from flows.cli.as_json import plain
 from flows.forecast.cost import Estimate, TimeForecast, estimate
 from flows.forecast.disk_space import as_bytes
 from flows.forecast.groups import GroupAdvice, advice_lines, advise
+from flows.games.table import work_of
 from flows.runtime.logs import log_to_stderr
 from flows.runtime.progress import clock
 from flows.runtime.wording import plural
@@ -41,11 +42,11 @@ def print_estimate(config: CampaignConfig, as_json: bool, core_hours: float | No
     if as_json:
         print(json.dumps({**found.as_json(), **({} if advice is None else {"groups": asdict(advice)})}, indent=2))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console, work = Console(highlight=False, soft_wrap=True), work_of(config)
     console.print(
         f"[bold]{found.name}[/bold] in {found.folder}: {plural(found.n_players, 'player')}, "
         f"{plural(found.n_targets, 'target')}, "
-        f"{plural(found.n_models, 'model')}, {found.n_missing:,} of them to train"
+        f"{plural(found.n_models, work.noun)}, {found.n_missing:,} of them to {work.do}"
     )
     table = Table(show_header=False, box=None, pad_edge=False)
     said = [] if advice is None else advice_lines(advice, found.n_train)

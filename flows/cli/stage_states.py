@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conf.schema import CampaignConfig, identity_settings
+from flows.games.table import work_of
 from flows.reporting.key import report_key
-from flows.runtime.wording import plural
+from flows.runtime.wording import TRAINING, plural
 from flows.storage.files import read_json
 from flows.store.campaign import Campaign, digest
 from flows.store.roles import count_rows, missing_shards
@@ -53,11 +54,11 @@ def survey(config: CampaignConfig) -> list[StageState]:
         When the folder is another campaign's.
     """
     campaign = Campaign(config.campaign.folder)
-    models = count_rows(wanted(config))
+    work, models = work_of(config), count_rows(wanted(config))
     if not campaign.exists:
         return [
             StageState("plan", True, f"no campaign in {campaign.folder} yet: {plural(models, 'mask')} to draw"),
-            StageState("retrain", True, f"{plural(models, 'model')} to train"),
+            StageState("retrain", True, f"{plural(models, work.noun)} to {work.do}"),
             StageState("attribute", True, "no outputs yet"),
             StageState("report", True, "no analysis yet"),
         ]
@@ -74,8 +75,8 @@ def survey(config: CampaignConfig) -> list[StageState]:
     retrain = StageState(
         "retrain",
         untrained > 0,
-        f"{untrained:,} of {plural(models, 'model')} to train{because}" if untrained
-        else f"all {models:,} models exist",
+        f"{untrained:,} of {plural(models, work.noun)} to {work.do}{because}" if untrained
+        else f"all {models:,} {'models' if work is TRAINING else 'outputs'} exist",
     )
     attribute = _attribute_state(config, campaign, bool(untrained))
     return [plan, retrain, attribute, _report_state(config, campaign, attribute.todo)]

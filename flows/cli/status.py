@@ -68,7 +68,8 @@ def print_status(where: str, overrides: list[str]) -> None:
 def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | None) -> None:
     should_exist = wanted(config) if config is not None else campaign.planned()
     counts = outcome_counts(campaign)
-    table = Table("models", "wanted", "ok", "diverged", "failed", "missing")
+    units = "masks" if campaign.meta.is_fixed_model else "models"
+    table = Table(units, "wanted", "ok", "diverged", "failed", "missing")
     for rows in _by_kind(should_exist, experiment_of(campaign)).items():
         name, ranges = rows
         found = counts.get(name, {})
@@ -90,7 +91,8 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
     hosts = throughput(campaign)
     if not hosts:
         return
-    table = Table("host", "device", "models", "s/model", "models/s and slot")
+    one = "mask" if campaign.meta.is_fixed_model else "model"
+    table = Table("host", "device", f"{one}s", f"s/{one}", f"{one}s/s and slot")
     for host in hosts:
         rate = 1 / host.seconds_per_model if host.seconds_per_model else float("nan")
         table.add_row(host.host, host.device, f"{host.n_models:,}", f"{host.seconds_per_model:.3f}", f"{rate:.2f}")
@@ -98,12 +100,12 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
 
 
 def _print_failures(console: Console, campaign: Campaign) -> None:
-    found = failure_reasons(campaign)
+    found, one = failure_reasons(campaign), "mask" if campaign.meta.is_fixed_model else "model"
     for status in dict.fromkeys(status for status, _ in found):
         counts = {reason or "no reason recorded": count for (of, reason), count in found.items() if of == status}
         for reason, count in alike(counts).most_common(5):
             first = ", the first" if count > counts[reason] else ""
-            console.print(f"{plural(count, 'model')} {status}{first}: {reason}", highlight=False, markup=False)
+            console.print(f"{plural(count, one)} {status}{first}: {reason}", highlight=False, markup=False)
 
 
 def print_interactions(where: str, overrides: list[str], target: int | None, top: int) -> None:

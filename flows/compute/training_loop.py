@@ -141,7 +141,8 @@ def train_batches(
     todo = [(batch, missing_of(campaign, batch)) for batch in batches]
     total, left = _count(batches), sum(count_rows(shards) for _, shards in todo)
     done, announced = TrainingSummary(), set[str]()
-    with Progress(total, "models", done=total - left) as progress:
+    noun = "masks" if batches and all(batch.game.deterministic for batch in batches) else "models"
+    with Progress(total, noun, done=total - left) as progress:
         for batch, shards in todo:
             if not shards:
                 continue

@@ -20,7 +20,7 @@ from flows.compute.execution_mode import AUTO, recorded_mode, threads_of_a_worke
 from flows.forecast.disk_space import DiskSpace, disk_space
 from flows.forecast.faithfulness import FaithfulnessForecast, forecast_faithfulness
 from flows.games.retraining import Retraining, resolve_device
-from flows.games.table import full_identity, require_retraining
+from flows.games.table import UnknownGame, full_identity, require_retraining
 from flows.store.campaign import Campaign
 from flows.store.queries import throughput
 from flows.store.roles import count_rows, missing_shards
@@ -155,6 +155,11 @@ def estimate(config: CampaignConfig, *, cache: Path | None = None) -> Estimate:
     CampaignMismatch
         For a folder of another campaign.
     """
+    if config.game.kind != "retraining":
+        raise UnknownGame(
+            f"`coterie plan --estimate` times trainings of the networks of `recipe`, and game.kind={config.game.kind} "
+            "trains none. `coterie plan --precheck` evaluates a few masks and says what the campaign would take"
+        )
     campaign, game = Campaign(config.campaign.folder), require_retraining(config, "plan --estimate")
     dataset = game.dataset
     if campaign.exists:

@@ -1,7 +1,8 @@
 """Whether outputs respond to the data at all: about 24 evaluations before a campaign is paid for.
 
 Six masks at the campaign's alpha are evaluated with two seeds each (the noise ceiling); then each is enlarged, to half
-of what is missing and to all players, with the first seed (the slope). Nothing is written to the campaign's folder.
+of what is missing and to all players, with the first seed (the slope). One fixed model has no seeds: its six masks are
+evaluated once. Nothing is written to the campaign's folder.
 """
 
 from __future__ import annotations
@@ -41,8 +42,11 @@ class Precheck:
     ----------
     name : str
         Of the game.
-    signal : ReplicateSignal
-        Share of the variance of the outputs that is due to the mask, and its p-value.
+    signal : ReplicateSignal or None
+        Share of the variance of the outputs that is due to the mask, and its p-value; None for one fixed model, of
+        which the mask explains all.
+    spread : float
+        Median over targets of the standard deviation of the outputs of the first masks.
     shares : tuple of float
         Shares of the players: the campaign's, halfway, all.
     mean_outputs : tuple of float
@@ -58,7 +62,8 @@ class Precheck:
     """
 
     name: str
-    signal: ReplicateSignal
+    signal: ReplicateSignal | None
+    spread: float
     shares: tuple[float, float, float]
     mean_outputs: tuple[float, float, float]
     slope: Interval
@@ -72,7 +77,7 @@ class Precheck:
     @property
     def responds(self) -> bool:
         """Whether the outputs are shown to depend on which players are in."""
-        return bool(self.signal.p_value <= LEVEL)
+        return self.spread > 0 if self.signal is None else bool(self.signal.p_value <= LEVEL)
 
     def sentences(self) -> list[str]:
         """Return what it shows, in words."""
@@ -81,7 +86,14 @@ class Precheck:
             f"{self.n_evaluated} evaluations of {self.name}, {duration(self.seconds)} each (median)"
             + (f"; {self.n_lost} without a number: {'; '.join(self.reasons[:2])}" if self.n_lost else "")
         ]
-        if not np.isfinite(found.ceiling):
+        if found is None:
+            said.append(
+                f"one fixed model: a mask has one output. Between masks an output varies by a standard deviation of "
+                f"{self.spread:.3g} (median over targets)" if self.responds
+                else "most outputs are the same whichever players are in: nothing can be explained. A smaller "
+                "sampler.alpha, another fill or other players change more"
+            )
+        elif not np.isfinite(found.ceiling):
             said.append(f"the noise ceiling is unknown: {found.n_masks} of {N_CHAINS} masks have two numbers that vary")
         else:
             said.append(
@@ -101,7 +113,8 @@ class Precheck:
                 f"by {interval.mean:+.3g} [{interval.low:+.3g}, {interval.high:+.3g}]"
             )
         whole = duration(self.n_models * self.seconds)
-        said.append(f"the campaign's {plural(self.n_models, 'model')} would take about {whole} of one worker")
+        noun = "mask" if found is None else "model"
+        said.append(f"the campaign's {plural(self.n_models, noun)} would take about {whole} of one worker")
         return said
 
     def as_json(self) -> dict[str, Any]:
@@ -110,8 +123,9 @@ class Precheck:
         return {
             "name": self.name,
             "responds": self.responds,
-            "noise_ceiling": [found.ceiling, found.low, found.high],
-            "p_value": found.p_value,
+            "noise_ceiling": None if found is None else [found.ceiling, found.low, found.high],
+            "p_value": None if found is None else found.p_value,
+            "spread": self.spread,
             "shares": list(self.shares),
             "mean_outputs": list(self.mean_outputs),
             "slopes": [[one.mean, one.low, one.high] for one in (self.slope, self.second_slope)],
@@ -139,24 +153,23 @@ def precheck(config: CampaignConfig, cluster: Cluster) -> Precheck:
     Raises
     ------
     IncompleteCampaign
-        For a game whose outputs have no noise, or where no evaluation has a number.
+        Where no evaluation has a number.
     """
     game = make_game(config)
-    if game.deterministic:
-        raise IncompleteCampaign(
-            f"{game.name} is deterministic: every output is a function of the mask, its noise ceiling is 1, and there "
-            "is nothing to check before the campaign"
-        )
     masks, seeds = _design(config, game.n_players)
+    if game.deterministic:  # the second seed gives the same again
+        once = np.r_[:N_CHAINS, 2 * N_CHAINS : 4 * N_CHAINS]
+        masks, seeds = masks[once], seeds[once]
     outputs, seconds, reasons = _evaluate(config, cluster, game, masks, seeds)
     if not np.isfinite(outputs).any():
         raise IncompleteCampaign(f"no evaluation of {game.name} has a number. The first: {(reasons or [''])[0]}")
-    first, again, half, full = (outputs[part * N_CHAINS : (part + 1) * N_CHAINS] for part in range(4))
+    first, *again, half, full = (outputs[at : at + N_CHAINS] for at in range(0, len(masks), N_CHAINS))
     means = [part.mean(axis=1) for part in (first, half, full)]  # (chains,) NaN where a model has no number
     alpha = config.sampler.alpha
     return Precheck(
         name=game.name,
-        signal=replicate_signal(first, again, seed=config.campaign.seed),
+        signal=replicate_signal(first, again[0], seed=config.campaign.seed) if again else None,
+        spread=_spread(first),
         shares=(alpha, (1 + alpha) / 2, 1.0),
         mean_outputs=(_mean(means[0]), _mean(means[1]), _mean(means[2])),
         slope=t_interval(means[1] - means[0]),
@@ -167,6 +180,12 @@ def precheck(config: CampaignConfig, cluster: Cluster) -> Precheck:
         n_models=count_rows(wanted(config)),
         reasons=tuple(dict.fromkeys(reasons)),
     )
+
+
+def _spread(outputs: np.ndarray) -> float:
+    """Median over targets of the standard deviation over masks; 0 where fewer than two masks have numbers."""
+    known = outputs[np.isfinite(outputs).all(axis=1)]
+    return float(np.median(known.std(axis=0, ddof=1))) if len(known) > 1 else 0.0
 
 
 def _mean(values: np.ndarray) -> float:

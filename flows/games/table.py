@@ -17,6 +17,7 @@ from flows.games.recorded import NoTrainer
 from flows.games.trainer import own_code
 from flows.runtime import trust
 from flows.runtime.preflight import is_of_this_machine
+from flows.runtime.wording import ASKING, TRAINING, Work
 from training import TrainingInputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ FIXED_MODEL_STAGES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 _kept: dict[str, Game] | None = None
+
+
+def work_of(config: CampaignConfig) -> Work:
+    """Return what the evaluation of one mask is called: models are trained, or one fixed model is asked."""
+    return ASKING if config.game.kind in FIXED_MODEL_STAGES["flip"][0] else TRAINING
 
 
 class UnknownGame(CoterieError):

@@ -70,7 +70,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
     """Return the first screen's content."""
     words = Wording.of(campaign.meta)
     try:
-        asked = campaign.meta.get("margins", True) and not is_fixed(campaign)
+        asked = campaign.meta.get("margins", True) and not campaign.meta.is_fixed_model
         found = campaign_learnability(campaign) if asked else None
     except (IncompleteCampaign, AttributionError):
         found = None  # no model of role fit is trained, or there is nothing to score it on
@@ -84,7 +84,7 @@ def answer(campaign: Campaign, data: ReportData, tried: Experiments, players: Se
     headline = _headline(data, tried, found, counts, decided)
     sure = _sure(tried, decided, len(players), campaign.meta.get("margins", True))
     tested = bool(tried.headline_rows)
-    if is_fixed(campaign):
+    if campaign.meta.is_fixed_model:
         headline, sure = _headline_of_a_lens(data), sure_of_a_lens(campaign)
         tested = any(about(campaign, name) is not None for name in ("pruning", "flips"))
     return Answer(
@@ -222,7 +222,7 @@ def _sure(tried: Experiments, decided: bool, n_players: int, margins: bool) -> t
 
 def _basis(campaign: Campaign, data: ReportData, found: Learnability | None) -> str:
     n = data.outcomes["ok"]
-    if is_fixed(campaign):
+    if campaign.meta.is_fixed_model:
         return (
             f"{plural(n, 'mask')}, each with a random part of the training pictures, evaluated by one fixed model: "
             "nothing was trained. Outputs are exact; intervals and tests are about which masks were drawn."
@@ -239,7 +239,7 @@ def _steps(
     folder = shlex.quote(str(campaign.folder))
     if not learnt:  # curate, verify and export would decline; the basis names what may help
         return ()
-    if is_fixed(campaign):
+    if campaign.meta.is_fixed_model:
         return _steps_of_a_lens(campaign, folder, eligible)
     if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
         can_decide = campaign.meta.get("margins", True)
@@ -294,11 +294,6 @@ def _kind(campaign: Campaign) -> str:
     """game.kind of a campaign."""
     identity = campaign.meta.identity
     return str(identity.get("game.kind") or identity.get("game") or "retraining")
-
-
-def is_fixed(campaign: Campaign) -> bool:
-    """Whether one fixed model is looked at, so that a mask has one output and nothing is trained."""
-    return bool(campaign.meta.get("deterministic"))
 
 
 def effect_words(effect: Estimate, decided: bool) -> str:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from flows.errors import StoreError
 from flows.reporting import text as text
-from flows.reporting.answer import answer, is_fixed, is_recorded
+from flows.reporting.answer import answer, is_recorded
 from flows.reporting.browse import PLAYERS_LISTED, browse_data
 from flows.reporting.data import DEFAULT_FDR_LEVEL, ReportData, SetView, TargetView, read_report_data
 from flows.reporting.experiments import read_experiments
@@ -96,7 +96,7 @@ def _build(
         findings=inspection(campaign),
         noun="group" if data.gallery.has_groups else words("picture"),
         players_noun=words("training picture") if not data.gallery.has_groups else "training group",
-        fixed_model=is_fixed(campaign),
+        fixed_model=campaign.meta.is_fixed_model,
         class_names=sorted({view.picture.class_name for view in players if view.picture.class_name}),
         arm_names=ARM_NAMES,
         removal_svg=removal_curve(tried.own_network),
@@ -189,17 +189,18 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
         (
             text.count(outcomes["ok"]),
             "rows recorded" if is_recorded(campaign)
-            else "masks evaluated" if is_fixed(campaign)
+            else "masks evaluated" if campaign.meta.is_fixed_model
             else "models trained",
             ", ".join(lost) if lost else "none diverged or failed",
         ),
     ]
     if not is_recorded(campaign):
-        what = ("per mask", "wall-clock time of one worker") if is_fixed(campaign) else ("per model", together)
+        fixed = ("per mask", "wall-clock time of one worker")
+        what = fixed if campaign.meta.is_fixed_model else ("per model", together)
         tiles.append((text.seconds(data.seconds_per_model), *what))
     chance = (
         f"chance is {text.percent(1 / len(data.meta['class_names']), 0)}"
-        if data.meta.get("class_names") and not is_fixed(campaign)
+        if data.meta.get("class_names") and not campaign.meta.is_fixed_model
         else ""
     )
     mean = {
@@ -218,7 +219,7 @@ def _tiles(data: ReportData, campaign: Campaign) -> list[tuple[str, str, str]]:
         tiles.append((text.DASH, "median R²", "no held-out masks, so not measured"))
     ceiling = data.median("none", "noise_ceiling")
     remark = "best R² the noise allows, median" if text.is_number(ceiling) else "no mask was trained twice"
-    if is_fixed(campaign):
+    if campaign.meta.is_fixed_model:
         tiles.append(("exact", "outputs", "a mask has one output; intervals are over masks"))
     else:
         tiles.append((text.fixed(ceiling), "noise ceiling", remark))

@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the evaluation of one mask is called.
+
+    Attributes
+    ----------
+    noun : str
+        One of what is counted.
+    do, done : str
+        The verb, and its participle.
+    """
+
+    noun: str
+    do: str
+    done: str
+
+
+TRAINING = Work("model", "train", "trained")
+ASKING = Work("mask", "evaluate", "evaluated")  # one fixed model: nothing is trained
+
 
 def plural(n: int, one: str, many: str | None = None) -> str:
     """Return a count with its noun in the right number.

@@ -91,6 +91,16 @@ class CampaignMeta(Mapping[str, Any]):
         except TypeError as error:
             raise StoreError(f"{where} is incomplete ({error}). Restore it, or use a new campaign.folder") from error
 
+    @property
+    def is_fixed_model(self) -> bool:
+        """Whether one fixed model is asked, so that a mask has one output and nothing is trained.
+
+        Returns
+        -------
+        bool
+        """
+        return bool(self.content.get("deterministic"))
+
     def __getitem__(self, key: str) -> Any:
         return self.content[key]
 

@@ -188,7 +188,8 @@ def test_masks_are_those_of_any_campaign(evaluated: Path) -> None:
 
 def test_a_precheck_says_whether_outputs_respond_to_the_data(cluster: Cluster, tmp_path: Path) -> None:
     found = precheck(config_of(tmp_path / "c"), cluster)
-    assert found.responds and found.signal.ceiling > 0.95 and found.n_evaluated == 24 and found.n_lost == 0
+    assert found.signal is not None and found.signal.ceiling > 0.95 and found.responds
+    assert found.n_evaluated == 24 and found.n_lost == 0
     assert found.mean_outputs == tuple(sorted(found.mean_outputs)) and found.slope.low > 0
     assert not (tmp_path / "c").exists()
     deaf = precheck(config_of(tmp_path / "c", function="hears_its_seed_alone"), cluster)

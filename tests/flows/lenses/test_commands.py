@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from conf.compose import ConfigError, compose
 from conf.schema import CampaignConfig
 from flows.cli.as_json import outcome_of
 from flows.cli.dry_run import describe
+from flows.cli.stage_states import survey
 from flows.compute.ray_cluster import Cluster
 from flows.errors import CoterieError
 from flows.flip import flip
+from flows.forecast.cost import estimate
+from flows.forecast.precheck import precheck
 from flows.games.table import UnknownGame, refuse_other_games
 from flows.lenses import LensDecisionError
 from flows.prune import prune
@@ -136,6 +140,27 @@ def test_without_unseen_images_nothing_is_pruned(folders: dict[str, Path], tmp_p
     (folder / "campaign.json").write_text(json.dumps(meta | {"n_audit": 0}))
     with pytest.raises(LensDecisionError, match="has no image that no rule has seen"):
         prune(config_of("components", folder, "prune.seed=1"))
+
+
+def test_a_precheck_of_one_fixed_model_says_what_a_mask_costs_and_whether_outputs_vary(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    config = config_of("patches", tmp_path / "c", "game.regions=2x2")
+    found = precheck(config, cluster)
+    assert found.signal is None and found.responds and found.n_evaluated == 18 and found.as_json()["p_value"] is None
+    said = " ".join(found.sentences())
+    assert "one fixed model: a mask has one output" in said and "the campaign's 160 masks would take" in said
+    assert not replace(found, spread=0.0).responds and not (tmp_path / "c").exists()
+    with pytest.raises(UnknownGame, match="`coterie plan --precheck` evaluates a few masks"):
+        estimate(config)
+
+
+def test_a_fixed_model_is_asked_and_not_trained(folders: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    config = config_of("patches", folders["patches"], "game.regions=2x2")
+    assert survey(config)[1].why == "all 160 outputs exist"
+    more = config_of("patches", folders["patches"], "game.regions=2x2", "campaign.n_fit=160")
+    assert survey(more)[1].why == "32 of 192 masks to evaluate"
+    assert Campaign(folders["patches"]).meta.is_fixed_model
 
 
 def test_stages_that_train_name_the_command_that_decides_here(tmp_path: Path) -> None:

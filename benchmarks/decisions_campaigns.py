@@ -27,7 +27,7 @@ COMMON = (
     "compute.workers=1", "compute.mode=native",
 )  # fmt: skip
 DIGITS, PAIR = "campaign.n_fit=1024", "campaign.n_fit=1024 dataset.n_train=300"
-PAIR_500 = "campaign.n_fit=2048 campaign.n_holdout=256 dataset.n_train=500"
+PAIR_500 = "campaign.n_fit=1536 campaign.n_holdout=256 dataset.n_train=500"
 CAMPAIGNS = {
     "quickstart": ("quickstart", "campaign.n_fit=1792 dataset.n_train=200 dataset.seed=0"),
     "judge_digits_clean": ("quickstart", f"{DIGITS} dataset.n_train=250 dataset.seed=3"),

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--designs", nargs="*", default=list(DESIGNS), choices=list(DESIGNS))
     parser.add_argument("--noises", nargs="*", default=list(NOISES), choices=list(NOISES))
-    parser.add_argument("--first-seed", type=int, default=0, help="what was mended is judged on seeds not used before")
+    parser.add_argument("--first-seed", type=int, default=0, help="judge what was changed on seeds not used before")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this many")
     given = parser.parse_args()
     rows = []

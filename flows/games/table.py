@@ -107,10 +107,7 @@ def trust_what_is_named(folder: str, config: CampaignConfig, overrides: Sequence
         The settings that the user gave, `key=value`.
     """
     named = {text.partition("=")[0].lstrip("+") for text in overrides}
-    settings = config.game
-    code = {f"game.{key}": getattr(settings, key) for key in ("function", "setup", "players", "targets", "model")}
-    code["dataset.source"] = config.dataset.source
-    asked = {key: given for key, given in code.items() if given and ":" in given}
+    asked = trust.code_named(config.model_dump(include={"game", "dataset"}))
     if config.compute.ray_address and not is_of_this_machine(config.compute.ray_address):
         asked["compute.ray_address"] = config.compute.ray_address
     trust.asked_by_folder(folder, {key: given for key, given in asked.items() if key not in named})

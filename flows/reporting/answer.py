@@ -18,7 +18,10 @@ from flows.reporting.lens_decisions import sure_of_a_lens
 from flows.reporting.players import Estimate, PlayerView
 from flows.reporting.text import fixed, is_number, percent, plural, signed
 from flows.reporting.wording import Wording
+from flows.runtime.trust import code_named
+from flows.storage.files import read_json
 from flows.store.campaign import Campaign
+from flows.store.configuration import FILE
 from flows.store.derived import about
 from flows.store.learnability import campaign_learnability, learnability_sentence
 
@@ -237,39 +240,40 @@ def _steps(
     campaign: Campaign, tried: Experiments, decided: bool, learnt: bool, eligible: bool
 ) -> tuple[Step, ...]:
     folder = shlex.quote(str(campaign.folder))
+    named = _with_its_code(campaign, folder)
     if not learnt:  # curate, verify and export would decline; the basis names what may help
         return ()
     if campaign.meta.is_fixed_model:
-        return _steps_of_a_lens(campaign, folder, eligible)
+        return _steps_of_a_lens(campaign, named, eligible)
     if is_recorded(campaign) and not decided:  # nothing can be trained, and what is decided rests on margins
         can_decide = campaign.meta.get("margins", True)
-        return (Step(f"coterie curate {folder}", "decides what to keep, from the outputs alone"),) if can_decide else ()
+        return (Step(f"coterie curate {named}", "decides what to keep, from the outputs alone"),) if can_decide else ()
     kind, margins = _kind(campaign), campaign.meta.get("margins", True)
     if not decided:
         does = "decides what to keep, from the outputs alone"
         if kind == "retraining":
             does = "trains models that check labels; decides what to keep"
-        return (Step(f"coterie curate {folder}", does),)
+        return (Step(f"coterie curate {named}", does),)
     tests, turns = True, True
     if kind == "trainer":
         tests, turns = bool(campaign.meta.n_audit), bool(margins)
     steps = []
     if tried.outdated:
-        steps.append(Step(f"coterie curate {folder}", "decides again: the analysis has changed since"))
+        steps.append(Step(f"coterie curate {named}", "decides again: the analysis has changed since"))
     if is_recorded(campaign):
         return (*steps, Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set"))
     if tests and not tried.headline_rows:
         steps.append(
-            Step(f"coterie verify {folder}", "tests the decision by retraining, against removal at random")
+            Step(f"coterie verify {named}", "tests the decision by retraining, against removal at random")
         )
     else:
         steps.append(
             Step(f"coterie export {folder}", "writes the decisions as lists and as a filtered data set")
         )
     if not tried.trials and eligible:
-        steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one"))
+        steps.append(Step(f"coterie certify {named}", "tests the strongest sets one by one"))
     if turns and not tried.flips:
-        steps.append(Step(f"coterie brittleness {folder}", "finds how few removals turn a prediction over"))
+        steps.append(Step(f"coterie brittleness {named}", "finds how few removals turn a prediction over"))
     return tuple(steps)
 
 
@@ -283,6 +287,13 @@ def _steps_of_a_lens(campaign: Campaign, folder: str, eligible: bool) -> tuple[S
     if about(campaign, "certification") is None and eligible:
         steps.append(Step(f"coterie certify {folder}", "tests the strongest sets one by one, on masks of their own"))
     return tuple(steps)
+
+
+def _with_its_code(campaign: Campaign, folder: str) -> str:
+    """The folder, with the settings that name code of the user's own: no command runs what a folder alone names."""
+    kept = campaign.folder / FILE
+    code = code_named(read_json(kept)) if kept.is_file() else {}
+    return " ".join([folder, *(f"{key}={shlex.quote(value)}" for key, value in code.items())])
 
 
 def is_recorded(campaign: Campaign) -> bool:

@@ -8,8 +8,12 @@ place that imports one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flows.errors import CoterieError
+
+# Settings that may name a function, package.module:name.
+CODE_SETTINGS = ("game.function", "game.setup", "game.players", "game.targets", "game.model", "dataset.source")
 
 _asked: dict[str, tuple[str, str]] = {}  # reference -> (configuration key, folder); filled by the command line
 
@@ -18,6 +22,28 @@ class NotNamed(CoterieError):
     """Code, or a cluster, that a campaign's folder asks for and the user has not named."""
 
     exit_code = 2
+
+
+def code_named(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the functions of a user's own that a configuration names.
+
+    Parameters
+    ----------
+    settings
+        A configuration as nested plain values.
+
+    Returns
+    -------
+    dict
+        Dotted key of `CODE_SETTINGS` to package.module:name.
+
+    Examples
+    --------
+    >>> code_named({"game": {"model": "mynet:make", "function": None}, "dataset": {"source": "digits"}})
+    {'game.model': 'mynet:make'}
+    """
+    given = {key: settings.get(key.partition(".")[0], {}).get(key.partition(".")[2]) for key in CODE_SETTINGS}
+    return {key: value for key, value in given.items() if isinstance(value, str) and ":" in value}
 
 
 def asked_by_folder(folder: str, references: Mapping[str, str]) -> None:

@@ -54,7 +54,8 @@ def test_pruned_networks_are_judged_on_unseen_images_and_the_report_shows_them(f
     folder = folders["components"]
     config = config_of("components", folder, SHARES)
     assert describe("prune", config, Campaign(folder))[-1] == "there is no pruning yet"
-    assert "coterie prune" in (folder / "report.html").read_text()
+    # As it can be typed: code that only a folder names is not run.
+    assert f"coterie prune {folder} {MODEL}</code>" in (folder / "report.html").read_text()
     summary = prune(config)
     rows = read_derived(Campaign(folder), "pruning").to_pylist()
     assert len(rows) == summary.n_tried == 12 and summary.n_images == 6

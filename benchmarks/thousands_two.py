@@ -35,7 +35,7 @@ def _as_class(part: ImageSet, label: int) -> ImageSet:
 
 
 def _joined(parts: list[ImageSet]) -> ImageSet:
-    """One set of several, its rows numbered anew: the halves of the source number theirs from 0."""
+    """One set of several, its rows numbered again: the halves of the source number theirs from 0."""
     columns = ([getattr(part, name) for part in parts] for name in ("images", "labels", "names"))
     images, labels, names = (np.concatenate(column) for column in columns)
     return ImageSet(images, labels, np.arange(len(labels)), names)

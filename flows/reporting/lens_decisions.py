@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,14 @@ def prune_sentences(rows: Rows, whole: float, n_sets: int) -> list[str]:
         f"The whole network is right on {percent(whole, 1)} of {plural(rows[0]['n_images'], 'unseen image')}. "
         f"{held} beyond doubt on the mean margin{'' if n_sets else ', so the spectrum decides by main effects alone'}."
     ]
-    mine = [row for row in rows if row["arm"] == "spectrum"]
-    harmless = [row for row in mine if row["high"] >= 0]
+    mine = sorted((row for row in rows if row["arm"] == "spectrum"), key=lambda row: row["share"])
+    harmless = list(takewhile(lambda row: row["high"] >= 0, mine))
     if harmless:
-        row = max(harmless, key=lambda row: row["share"])
+        row = harmless[-1]
         sentences.append(
-            f"By the spectrum, {percent(row['share'], 0)} can go before a loss is shown: {percent(row['accuracy'], 1)} "
-            f"right, {_points(row['difference'], row['low'], row['high'])}."
+            f"By the spectrum, no loss is shown up to {percent(row['share'], 0)} removed: "
+            f"{percent(row['accuracy'], 1)} right, {_points(row['difference'], row['low'], row['high'])}"
+            + (f"; a loss of {fixed(-100 * row['low'], 1)} points is not excluded." if row["low"] < 0 else ".")
         )
     else:
         row = mine[0]
@@ -85,10 +87,11 @@ def prune_sentences(rows: Rows, whole: float, n_sets: int) -> list[str]:
     better = [row for row in rows if row["low"] > 0]
     if better:
         row = max(better, key=lambda row: row["difference"])
+        how = "at random" if row["arm"] == "random" else f"by {ARMS[row['arm']]}"
         sentences.append(
-            f"Better than the whole network: {percent(row['share'], 0)} removed by {ARMS[row['arm']]}, "
-            f"{_points(row['difference'], row['low'], row['high'])}, the largest of {len(better)} such in "
-            f"{len(rows)} intervals of 95% each."
+            f"{len(better)} of {plural(len(rows), 'choice')} {'lies' if len(better) == 1 else 'lie'} above the whole "
+            f"network by their own interval of 95%, where chance alone gives about {fixed(0.025 * len(rows), 1)}; the "
+            f"largest: {percent(row['share'], 0)} removed {how}, {_points(row['difference'], row['low'], row['high'])}."
         )
     else:
         sentences.append("No choice is shown to be better than the whole network.")

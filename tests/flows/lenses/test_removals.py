@@ -72,16 +72,18 @@ def test_pruning_says_where_it_gains_and_where_it_loses() -> None:
                 "high": high, "beside_low": beside[0], "beside_high": beside[1], "n_images": 50}  # fmt: skip
 
     rows = [row("spectrum", 0.1, 0.02, 0.01, 0.03), row("linear", 0.1, 0.0, -0.01, 0.01, (-0.03, -0.01)),
-            row("spectrum", 0.3, -0.2, -0.3, -0.1), row("linear", 0.3, -0.1, -0.2, 0.0, (0.05, 0.2))]  # fmt: skip
+            row("spectrum", 0.6, -0.1, -0.3, 0.1), row("spectrum", 0.3, -0.2, -0.3, -0.1),
+            row("linear", 0.3, -0.1, -0.2, 0.0, (0.05, 0.2))]  # fmt: skip
     said = " ".join(prune_sentences(rows, 0.9, 0))
     assert "right on 90.0% of 50 unseen images" in said and "decides by main effects alone" in said
-    assert "10% can go before a loss is shown" in said
+    assert "no loss is shown up to 10% removed: 92.0% right, +2.0 points [+1.0, +3.0]. Of 2" in said  # not up to 60%
     assert (
         "Of 2 comparisons with the other rules, random apart, the spectrum is ahead beyond chance in 1 and behind in 1"
         in said
     )
     assert (
-        "Better than the whole network: 10% removed by what acts together (spectrum), +2.0 points [+1.0, +3.0]" in said
+        "1 of 5 choices lies above the whole network by their own interval of 95%, where chance alone gives about 0.1; "
+        "the largest: 10% removed by what acts together (spectrum), +2.0 points [+1.0, +3.0]." in said
     )
 
 

@@ -23,9 +23,10 @@ from attribution.analysis.target_ids import MEAN_OF_ALL  # noqa: E402
 from attribution.curation.feature_similarity import similarities  # noqa: E402
 from attribution.experiments.planted_truth import agreement, average_precision  # noqa: E402
 from benchmarks.decisions_peers import out_of_sample  # noqa: E402
-from benchmarks.thousands_judge import network_features  # noqa: E402
+from benchmarks.thousands_judge import beside, network_features, once  # noqa: E402
 from conf.compose import recompose  # noqa: E402
 from conf.schema import CampaignConfig  # noqa: E402
+from flows.errors import IncompleteCampaign  # noqa: E402
 from flows.players.load import load_images  # noqa: E402
 from flows.refinement.links import children_of  # noqa: E402
 from flows.refinement.pictures import HARM_RATE, picture_decisions  # noqa: E402
@@ -62,18 +63,23 @@ def planted(folder: str) -> None:
     config, campaign = configuration(folder), Campaign(folder)
     dataset, truth = load_images(config)
     children, _ = children_of(campaign)
-    rows = picture_decisions(campaign).rows
-    inside = np.array([row["campaign"] != str(campaign.folder) for row in rows])
+    try:
+        rows = picture_decisions(campaign).rows
+    except IncompleteCampaign as error:  # groups and peers are judged all the same
+        print(error)
+        rows = ()
+    inside = np.zeros(len(dataset.train), bool)
+    inside[[row["position"] for row in rows if row["campaign"] != str(campaign.folder)]] = True
     print(f"{len(dataset.train)} pictures, {campaign.n_players} groups, {inside.sum()} pictures opened")
     models = sum(len(one.read("outputs", ["mask_id"])) for one in (campaign, *children))
     print(f"models: {models} of parent and {len(children)} children; a flat campaign at nine masks a picture: "
           f"{9 * len(dataset.train)} and held-out ones")  # fmt: skip
-    _groups(campaign, dataset, truth, rows)
+    _groups(campaign, dataset, truth, inside)
     _labels(config, dataset, truth, rows, inside)
     _copies(config, campaign, dataset, truth, rows, inside)
 
 
-def _groups(campaign: Campaign, dataset: Dataset, truth: Planted, rows: tuple) -> None:
+def _groups(campaign: Campaign, dataset: Dataset, truth: Planted, inside: np.ndarray) -> None:
     """Whether the groups that the parent calls harmful hold the wrong labels, before any is opened."""
     examples = campaign.read("examples", ["split", "position", "player"]).to_pylist()
     player_at = {row["position"]: row["player"] for row in examples if row["split"] == "train"}
@@ -86,7 +92,6 @@ def _groups(campaign: Campaign, dataset: Dataset, truth: Planted, rows: tuple) -
     of_all = {row["player"]: row for row in effects if row["target"] == MEAN_OF_ALL}
     effect = np.array([of_all[player]["effect"] for player in range(campaign.n_players)])
     q_value = np.array([of_all[player]["q_value"] for player in range(campaign.n_players)])
-    opened = {players[row["position"]] for row in rows if row["campaign"] != str(campaign.folder)}
     rank = spearmanr(effect / sizes, share)
     print(f"\nrank correlation of a group's effect a picture and its share of wrong labels: {rank.statistic:.2f} "
           f"(p {rank.pvalue:.1g}); average precision of the groups' harm for wrong labels of pictures "
@@ -96,7 +101,7 @@ def _groups(campaign: Campaign, dataset: Dataset, truth: Planted, rows: tuple) -
         ("all", np.ones(len(sizes), bool)),
         ("effect on the mean output below 0", effect < 0),
         ("the same with q at most 0.1", (effect < 0) & (q_value <= HARM_RATE)),
-        ("opened", np.isin(np.arange(len(sizes)), list(opened))),
+        ("opened", np.isin(np.arange(len(sizes)), players[inside])),
     ):
         of = chosen[players]
         part = f"{wrong[of].mean():.3f}" if of.any() else "–"
@@ -108,10 +113,13 @@ def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tupl
     n = len(dataset.train)
     wrong = np.zeros(n, bool)
     wrong[truth.flipped] = True
-    accused = np.array([row["rule"] == "mislabelled" for row in rows])
-    looked = np.array([row["decision"] == "review" or row["rule"] == "mislabelled" for row in rows]) & inside
-    score = np.array([np.nan if row["label_score"] is None else row["label_score"] for row in rows])
-    probabilities = out_of_sample(config, dataset, "native")
+    accused, looked, score = np.zeros(n, bool), np.zeros(n, bool), np.full(n, np.nan)
+    for row in rows:
+        at = row["position"]
+        accused[at] = row["rule"] == "mislabelled"
+        looked[at] = inside[at] and (row["decision"] == "review" or accused[at])
+        score[at] = np.nan if row["label_score"] is None else row["label_score"]
+    probabilities = once(beside(config.campaign.folder, "own.npy"), lambda: out_of_sample(config, dataset, "native"))
     own = probabilities[np.arange(n), dataset.train.labels]
     lines = []
 
@@ -123,15 +131,17 @@ def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tupl
 
     everywhere = np.ones(n, bool)
     known = inside & np.isfinite(score)
-    add("refine: called wrong", accused, -score, known)
-    add("refine: called wrong or to look at", looked, None, known)
+    if known.any():
+        add("refine: called wrong", accused, -score, known)
+        add("refine: called wrong or to look at", looked, None, known)
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    issues = find_label_issues(dataset.train.labels, probabilities)
+    issues = find_label_issues(dataset.train.labels, probabilities, n_jobs=1)
     quality = get_label_quality_scores(dataset.train.labels, probabilities)
-    add("cleanlab, the opened pictures", issues, -quality, known)
-    add("refine, all pictures", accused, None, everywhere)
+    if known.any():
+        add("cleanlab, the opened pictures", issues, -quality, known)
+        add("refine, all pictures", accused, None, everywhere)
     add("cleanlab, all pictures", issues, -quality, everywhere)
     lowest = own <= np.sort(own)[wrong.sum() - 1]
     add("lowest probability of the given label, as many as are wrong", lowest, -own, everywhere)
@@ -148,12 +158,14 @@ def _copies(
     copied = np.zeros(n, bool)
     for cluster in truth.clusters:
         copied[list(cluster)] = True
-    dropped = np.array([row["decision"] == "drop" and row["rule"] in ("look_alike", "redundant") for row in rows])
+    dropped = np.zeros(n, bool)
+    replaced = ("look_alike", "redundant")
+    dropped[[row["position"] for row in rows if row["decision"] == "drop" and row["rule"] in replaced]] = True
     alike = np.zeros(n, bool)
     for finding in inspection(campaign) or ():
         if finding.kind == "duplicates" and set(finding.splits) == {"train"}:
             alike[list(finding.positions)] = True
-    features = network_features(config, dataset)
+    features = once(beside(config.campaign.folder, "features.npy"), lambda: network_features(config, dataset))
     matrix = similarities(features, np.arange(n))
     np.fill_diagonal(matrix, -np.inf)
     nearest = matrix.max(axis=1)
@@ -163,6 +175,8 @@ def _copies(
         ("plan: near-duplicates by pixels, no model", alike, np.ones(n, bool)),
         ("embedding neighbours, as many as are copied", nearest >= np.sort(nearest)[-copied.sum()], np.ones(n, bool)),
     ):
+        if not of.any():
+            continue
         found = agreement(set(np.flatnonzero(flagged & of)), set(np.flatnonzero(copied & of)))
         lines.append((name, of.sum(), found.relevant, found.flagged, f"{found.precision:.2f}", f"{found.recall:.2f}"))
     spare = sum(max(0, inside[list(cluster)].sum() - 1) for cluster in truth.clusters)

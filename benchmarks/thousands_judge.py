@@ -36,8 +36,7 @@ Table = Callable[[str, list[tuple[object, ...]]], None]
 
 def run_judge(config: CampaignConfig, folder: str, share: float, n_seeds: int, table: Table) -> None:
     campaign = Campaign(folder)
-    kept = Path(f"{folder.rstrip('/')}-judged")
-    kept.mkdir(exist_ok=True)
+    kept = beside(folder, "")
     images, _ = load_images(config)
     grouped = with_players(config, images)
     evidence, found = curate_campaign(config, campaign, grouped)
@@ -77,6 +76,13 @@ def by_peers(config: CampaignConfig, images: Dataset, n_keep: int, kept: Path) -
         "out-of-sample loss (cleanlab's rank), highest dropped": best_of_each_class(own, classes, n_keep),
         "forgetting, most forgotten kept": best_of_each_class(forgotten, classes, n_keep),
     }
+
+
+def beside(folder: str, name: str) -> Path:
+    """Return the path of a kept array of a campaign, in the folder FOLDER-judged."""
+    kept = Path(f"{folder.rstrip('/')}-judged")
+    kept.mkdir(exist_ok=True)
+    return kept / name
 
 
 def once(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:

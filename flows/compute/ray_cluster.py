@@ -109,13 +109,21 @@ class Cluster:
             raise self._unreachable(failure) from failure
         try:
             self._start_once()
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except ClusterError:
+            raise
+        except Exception as error:  # Ray raises a bare Exception where its daemon misses the time limit
             raise self._unreachable(error) from error
         return time.monotonic() - began
 
     def _unreachable(self, error: BaseException) -> ClusterError:
+        said = str(error).rstrip(". ")
+        if self.is_local:
+            return ClusterError(
+                f"Ray could not be started on this machine: {said}. Run the command again when the machine is less "
+                "busy; what exists is kept"
+            )
         remedy = "Check compute.ray_address (or RAY_ADDRESS) and that `ray status` answers there"
-        return ClusterError(f"Ray could not be started at {self.address!r}: {error}. {remedy}")
+        return ClusterError(f"Ray could not be started at {self.address!r}: {said}. {remedy}")
 
     def _start_once(self) -> None:
         with self._lock:

@@ -119,3 +119,14 @@ def test_an_address_where_nothing_listens_is_one_clear_error_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "could not be started at '127.0.0.1:1'" in done.stdout
     assert "RAY_ADDRESS" in done.stdout
+
+
+def test_a_machine_too_busy_to_start_ray_is_told_apart_from_a_wrong_address(monkeypatch) -> None:
+    cluster = Cluster("local")
+
+    def busy() -> None:
+        raise Exception("The current node timed out during startup..")
+
+    monkeypatch.setattr(cluster, "_start_once", busy)
+    with pytest.raises(ClusterError, match=r"on this machine: The current node timed out during startup\. Run"):
+        cluster.start()

@@ -1,6 +1,6 @@
 """Do sets that are listed for their specific part hold when retrained? Beside those listed for the whole interaction.
 
-    python benchmarks/attribution_specific.py pick  CAMPAIGN PLAN.npz          # the pairs, before anything is trained
+    python benchmarks/attribution_specific.py pick  CAMPAIGN PLAN.npz [--max-q 0.1]    # before anything is trained
     python benchmarks/attribution_specific.py train CAMPAIGN PLAN.npz --seconds 540     # again and again
     python benchmarks/attribution_specific.py judge CAMPAIGN PLAN.npz [--pictures FOLDER]
 
@@ -9,7 +9,8 @@ does, and ten random pairs of members with like effects and classes, each on its
 Every base mask is new, and its four cells share a training seed; all pairs have equally many base masks. The whole
 interaction counts as certified where its interval, at .05 over all pairs together, lies on the predicted side of zero;
 the specific part is what was measured less the saturation that the campaign predicts, with the errors of both.
---pictures draws the pictures of each pair beside its target's.
+--pictures draws the pictures of each pair beside its target's. --max-q keeps the pairs whose specific q-value is at
+most this, which then have more base masks for the same time.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def strongest(rows: dict[str, list[Any]], name: str, count: int) -> list[Candida
     return [Candidate(pair, rows["target"][row], rows["shrunken"][row], evidence=z[row]) for pair, row in chosen]
 
 
-def pick(campaign: Campaign, plan: Path) -> None:
-    """Choose the pairs of the three lists and write them down, each once, with what the campaign says of them."""
+def pick(campaign: Campaign, plan: Path, max_q: float) -> None:
+    """Choose the pairs of the three lists and write them down, each once, with what the campaign says of them.
+
+    max_q: keep the pairs of the first two lists with a specific q-value of at most this; 1: all three lists."""
     rows = campaign.read("interactions").to_pydict()
     lists = {"by_specific": strongest(rows, "specific", COUNT), "by_whole": strongest(rows, "value", COUNT)}
     effects = campaign.read("effects", ["target", "player", "effect"]).to_pydict()
@@ -64,7 +67,8 @@ def pick(campaign: Campaign, plan: Path) -> None:
             key = (candidate.members[0], candidate.members[1], candidate.target)
             own = planned.setdefault(key, {"predicted": candidate.predicted, **dict.fromkeys(LISTS, -1)})
             own[name] = place
-    keys = list(planned)
+    keys = [key for key in planned if max_q >= 1 or said.get(key, {}).get("specific_q_value", 1.0) <= max_q]
+    planned = {key: planned[key] for key in keys}
     said_of = {
         name: np.array([said.get(key, {}).get(name, np.nan) for key in keys], dtype=np.float64)
         for name in ("value", "saturation", "saturation_stderr", "specific", "q_value", "specific_q_value")
@@ -118,6 +122,8 @@ def judge(campaign: Campaign, plan: Path, pictures: Path | None) -> None:
     saturation, part = np.nan_to_num(held["saturation"]), np.nan_to_num(held["specific"])
     rows = {name: held[name] >= 0 for name in LISTS} | {"specific q <= .1": held["specific_q_value"] <= 0.1}
     for name, own in rows.items():
+        if not own.any():
+            continue
         holds = "–" if name == "random" else f"{specific[own].sum()} of {own.sum()}"
         half = 1.96 * variance[own].sum() ** 0.5 / own.sum()
         # A random pair takes over the prediction of the pair it stands beside, and has no parts of its own.
@@ -175,11 +181,12 @@ def main() -> None:
     parser.add_argument("plan", type=Path)
     parser.add_argument("--seconds", type=float, default=540.0)
     parser.add_argument("--mode", default="native")
+    parser.add_argument("--max-q", type=float, default=1.0)
     parser.add_argument("--pictures", type=Path, default=None)
     given = parser.parse_args()
     campaign = Campaign(given.campaign)
     if given.what == "pick":
-        pick(campaign, given.plan)
+        pick(campaign, given.plan, given.max_q)
     elif given.what == "train":
         train(campaign, given.plan, given.seconds, given.mode)
     else:

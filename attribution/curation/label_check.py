@@ -37,6 +37,9 @@ class LabelCheck:
         mixture of `mixture_of_labels`; None where no wrong labels were planted on the held-back examples.
     separation
         Probability that a wrong label planted on a held-back example scores below the right label of another one.
+    n_checked
+        Labels among which the doubtful ones were sought; those with a score when None. More than the players' where the
+        players were chosen among others.
     """
 
     score: Array
@@ -45,6 +48,12 @@ class LabelCheck:
     n_held_back: int
     share_right: Array | None = None
     separation: float = float("nan")
+    n_checked: int | None = None
+
+    @property
+    def n_labels(self) -> int:
+        """Labels among which the doubtful ones were sought."""
+        return int(np.isfinite(self.score).sum()) if self.n_checked is None else self.n_checked
 
     def fewest_called(self, rate: float = LABEL_RATE) -> int:
         """Return how many labels must be doubted before one is called wrong.
@@ -66,7 +75,7 @@ class LabelCheck:
         1 - (1 - c)^(1/h), about 3 / h.
         """
         hidden = 1 - (1 - CONFIDENCE) ** (1 / self.n_held_back) if self.n_held_back else 1.0
-        return int(np.ceil(np.isfinite(self.score).sum() * hidden / rate))
+        return int(np.ceil(self.n_labels * hidden / rate))
 
 
 def leave_out_masks(
@@ -140,7 +149,8 @@ def check_labels(
     examples are of the same kind as the training examples, and their labels are no worse. Where they have wrong labels
     too, fewer players are called wrong. The models must not be affected by which examples are held back.
 
-    When not to use it: players that are groups of examples, or a held-back set from another source.
+    When not to use it: players that are groups of examples, or a held-back set from another source. Players that were
+    chosen because models do badly on them are no random sample either: check everything they were chosen from.
     """
     models, n_players = masks.shape
     h = held_back_margins.shape[1]

@@ -35,7 +35,7 @@ from attribution.types import Array
 # Estimated share of right labels over the one that is promised: on the campaigns that settings were chosen by, 4 of 21
 # labels called wrong at an estimated share of .1 were right, and 8 of 30 at .2 (benchmarks/decisions.md).
 MIXTURE_MARGIN = 0.5
-RULES_VERSION = 2  # raised when the same evidence leads to other decisions: those made before are made again
+RULES_VERSION = 3  # raised when the same evidence leads to other decisions: those made before are made again
 LARGEST_HIDDEN_EFFECT = 0.35  # sd of a target: a main effect of this size must be visible before anything is decided
 
 

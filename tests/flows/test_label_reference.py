@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.experiments.label_models import _not_in_training, with_wrong_labels
+from attribution.curation.label_check import leave_out_masks
+from attribution.levels import LABEL_RATE
+from flows.experiments.label_models import N_FOLDS, _not_in_training, labels_of_players, with_wrong_labels
 from flows.store.examples import inspect_examples
 from tests.flows.report_campaign import make_campaign
-from training.data.dataset import ImageSet
+from training.data.dataset import Dataset, ImageSet
 from training.data.inspection import Finding
 
 
@@ -32,3 +34,32 @@ def test_planted_labels_are_never_the_examples_own() -> None:
     images = ImageSet(np.zeros((50, 2, 2, 1), np.uint8), np.arange(50) % 3, np.arange(50))
     planted = with_wrong_labels(images, 3, np.random.default_rng(0))
     assert (planted.labels != images.labels).all() and set(planted.labels.tolist()) == {0, 1, 2}
+
+
+def opened_and_called(n_wrong: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The 60 of 1,200 pictures that models do worst on are players of their own: which are wrong, which are called."""
+    generator = np.random.default_rng(seed)
+    n, n_targets = 1200, 400
+    ease = generator.normal(1.5, 1.5, n + n_targets)  # a sixth of the right labels get log odds below 0
+    ease[:n_wrong] -= 5.0
+    hardest = np.argsort(ease[:n])[:60]
+    players = np.arange(n) % 100
+    players[hardest] = 100 + np.arange(60)
+    images = ImageSet(np.zeros((n, 2, 2, 1), np.uint8), np.arange(n) % 2, np.arange(n))
+    nothing, targets = images.take(np.arange(0)), images.take(np.arange(n_targets))
+    dataset = Dataset("hard", ("a", "b"), images, targets, nothing, players, tuple(map(str, range(160))))
+    masks = leave_out_masks(160, np.arange(160), N_FOLDS, 4, generator)
+    own = np.concatenate([ease, -ease[n:]])
+    margins = own + generator.normal(0, 0.5, (len(masks), len(own)))
+    found = labels_of_players(dataset, masks, margins, np.arange(n_targets), generator)
+    assert found.n_labels == n and np.isnan(found.score[:100]).all() and np.isfinite(found.score[100:]).all()
+    assert found.fewest_called() == 45, "of 1,200 labels, not of the 60 that were opened"
+    return hardest < n_wrong, found.q_value[100:] <= LABEL_RATE
+
+
+def test_opened_pictures_are_judged_as_some_of_all_that_they_were_chosen_from() -> None:
+    assert not any(opened_and_called(0, seed)[1].any() for seed in range(10))
+    found = [opened_and_called(60, seed) for seed in range(10)]
+    by_mistake = [(called & ~wrong).sum() / max(1, called.sum()) for wrong, called in found]
+    assert np.mean(by_mistake) <= LABEL_RATE
+    assert np.mean([called[wrong].mean() for wrong, called in found]) > 0.9

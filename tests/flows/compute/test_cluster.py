@@ -121,7 +121,7 @@ def test_an_address_where_nothing_listens_is_one_clear_error_at_once() -> None:
     assert "RAY_ADDRESS" in done.stdout
 
 
-def test_a_machine_too_busy_to_start_ray_is_told_apart_from_a_wrong_address(monkeypatch) -> None:
+def test_a_machine_too_busy_to_start_ray_has_another_remedy_than_a_wrong_address(monkeypatch) -> None:
     cluster = Cluster("local")
 
     def busy() -> None:

@@ -270,9 +270,10 @@ def announce_power(
     """
     n_explained = config.attribution.n_targets or n_targets
     smallest = smallest_detectable(config.campaign.n_fit, config.sampler.alphas, n_players, n_explained)
+    each = config.campaign.n_fit / n_players
     text = (
         f"{config.campaign.n_fit:,} fit masks for {n_players:,} players "
-        f"({config.campaign.n_fit / n_players:.1f} each): "
+        f"({each:{'.1f' if each >= 0.1 else '.1g'}} each): "
         f"the smallest detectable pair interaction is {smallest:.2f} standard deviations of a target's output"
     )
     if smallest > HOPELESS:

@@ -13,7 +13,7 @@ from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from tests.flows.toy import COTERIE, TOY, coterie, process, results, stamps, survivors, wait_until
 
 GROUPS = (
-    "dataset.n_train=80", "players.by=random", "players.count=20", "recipe.epochs=60", "refine.masks_per_player=40",
+    "dataset.n_train=80", "players.by=random", "players.count=20", "recipe.epochs=8", "refine.masks_per_player=40",
     "refine.max_models=100000", "compute.workers=1",
 )  # fmt: skip
 

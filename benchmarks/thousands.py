@@ -3,7 +3,8 @@
     python benchmarks/thousands.py pair FOUND RANDOM        two campaigns on the same pictures
     python benchmarks/thousands.py planted FOLDER           a refined campaign with planted truth, beside cleanlab
     python benchmarks/thousands.py judge FOLDER SHARE SEEDS a campaign's decision at a share kept, against other arms
-    python benchmarks/thousands.py start N                  N pictures by shifting and mirroring digits: time and memory
+    python benchmarks/thousands.py start N FOLDER SOURCE    N pictures by shifting and mirroring: time and memory
+    python benchmarks/thousands.py train N MODELS SOURCE    real models on as many pictures, in one process
 
 cleanlab is imported where it is installed (PYTHONPATH). Prints Markdown tables. Not collected by pytest.
 """
@@ -205,9 +206,17 @@ def start(n_images: int, folder: str, source: str) -> None:
     run_start(n_images, folder, source)
 
 
+def train(n_images: int, n_models: int, source: str) -> None:
+    from benchmarks.thousands_size import run_training
+
+    run_training(n_images, n_models, source)
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "start":
         start(int(rest[0]), rest[1], rest[2])
+    elif what == "train":
+        train(int(rest[0]), int(rest[1]), rest[2])
     else:
         {"pair": pair, "planted": planted, "judge": judge}[what](*rest)

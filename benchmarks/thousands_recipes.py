@@ -24,7 +24,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.thousands import ceilings, table  # noqa: E402
+from benchmarks.thousands import table  # noqa: E402
+from benchmarks.thousands_pair import ceilings  # noqa: E402
 from training import RECIPES as SHIPPED  # noqa: E402
 from training import Dataset, Recipe, load_dataset, retrain, sample_masks, training_seed  # noqa: E402
 from training.engine import engine as torch_engine  # noqa: E402

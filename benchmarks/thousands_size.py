@@ -1,6 +1,7 @@
 """A campaign's start at tens of thousands of pictures: 4,900 shifted and mirrored (for size only), and a stub engine.
 
-Called by `benchmarks/thousands.py start N FOLDER SOURCE`.
+Called by `benchmarks/thousands.py start N FOLDER SOURCE`. `benchmarks/thousands.py train N MODELS SOURCE` trains real
+models in one process as a worker does, for its time and memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.outputs_table import outputs_table
 from flows.store.wanted import missing_models
-from training.data.dataset import ImageSet, RawImages, SourceOptions, text_array
+from training import RECIPES, retrain, sample_masks
+from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions, text_array
 from training.data.parquet_source import read_parquet_folder
 
 N_MODELS, N_GROUPS = 64, 2000
@@ -90,6 +92,22 @@ def run_start(n_images: int, folder: str, source: str) -> None:
     with step("report"):
         report.fn(config)
     print(f"the report has {(Path(folder) / 'report.html').stat().st_size / 2**20:.1f} MB")
+
+
+def run_training(n_images: int, n_models: int, source: str) -> None:
+    """Train models on half of 2,000 groups of the pictures, as a worker of the campaign does."""
+    print("| step | seconds | of a core | peak memory GB |\n|---|---|---|---|")
+    with step(f"read {n_images:,} pictures"):
+        raw = pictures(SourceOptions(path=Path(source), image_size=16))
+        players = np.random.default_rng(0).permutation(n_images) % N_GROUPS
+        train, targets = raw.train.take(np.arange(n_images)), raw.test.take(np.arange(500))
+        names = tuple(map(str, range(N_GROUPS)))
+        dataset = Dataset("many", raw.class_names, train, targets, raw.test.take(np.arange(500, 1000)), players, names)
+    masks = sample_masks(N_GROUPS, n_models, alpha=0.5, seed=0)
+    with step(f"{n_models} models, native, accuracy on everything included"):
+        seeds, recipe = list(range(n_models)), RECIPES["small16"]
+        found = retrain(dataset, masks, seeds, recipe, ensemble_size=n_models, mode="native")
+    print(f"accuracy on 500 targets {found.target_accuracy.mean():.3f}")
 
 
 def publish_stub(campaign: Campaign) -> None:

@@ -40,7 +40,9 @@ class GroupPower:
         return self.typical >= self.seen
 
 
-def group_power(n_groups: int, n_masks: int, alpha: float, explained: float) -> GroupPower:
+def group_power(
+    n_groups: int, n_masks: int, alpha: float, explained: float, predicted: float | None = None
+) -> GroupPower:
     """Compute what masks show of the main effect of each of a number of groups.
 
     Parameters
@@ -52,6 +54,8 @@ def group_power(n_groups: int, n_masks: int, alpha: float, explained: float) -> 
         Inclusion probability.
     explained : float
         Share of an output's variance that main effects of groups explain, in (0, 1).
+    predicted : float, optional
+        Share that a fit of these masks predicts: R² on held-out masks, in [0, 1). All that is explained by default.
 
     Returns
     -------
@@ -61,8 +65,8 @@ def group_power(n_groups: int, n_masks: int, alpha: float, explained: float) -> 
     -----
     With outputs of variance 1 and sigma = sqrt(alpha (1 - alpha)), n_groups equal main effects b explain
     n_groups sigma^2 b^2, so the typical |b| is sqrt(explained / n_groups) / sigma. The standard error of one is
-    sqrt((1 - explained) / n_masks) / sigma once the others are fitted, which takes more masks than groups. Their ratio
-    depends on masks per group alone: 80% power needs 7.84 (1 - explained) / explained masks a group.
+    sqrt((1 - predicted) / n_masks) / sigma: what the fit of the others leaves is noise to it. Their ratio depends on
+    masks per group alone: 80% power needs 7.84 (1 - predicted) / explained masks a group.
 
     Examples
     --------
@@ -70,21 +74,22 @@ def group_power(n_groups: int, n_masks: int, alpha: float, explained: float) -> 
     >>> round(found.typical, 3), round(found.seen, 3), found.enough
     (0.089, 0.089, True)
     """
-    if n_groups < 1 or n_masks < 1 or not 0 < alpha < 1 or not 0 < explained < 1:
+    known = predicted is None or 0 <= predicted < 1
+    if n_groups < 1 or n_masks < 1 or not 0 < alpha < 1 or not 0 < explained < 1 or not known:
         raise ValueError(
-            f"counts must be at least 1, alpha and explained in (0, 1); got {n_groups} groups, {n_masks} masks, alpha "
-            f"{alpha}, explained {explained}."
+            f"counts must be at least 1, alpha and explained in (0, 1), predicted in [0, 1); got {n_groups} groups, "
+            f"{n_masks} masks, alpha {alpha}, explained {explained}, predicted {predicted}."
         )
     sigma = math.sqrt(alpha * (1 - alpha))
     return GroupPower(
         n_groups=n_groups,
         masks_per_group=n_masks / n_groups,
         typical=math.sqrt(explained / n_groups) / sigma,
-        seen=SEEN * math.sqrt((1 - explained) / n_masks) / sigma,
+        seen=SEEN * math.sqrt((1 - (explained if predicted is None else predicted)) / n_masks) / sigma,
     )
 
 
-def most_groups(n_masks: int, explained: float) -> int:
+def most_groups(n_masks: int, explained: float, predicted: float | None = None) -> int:
     """Return the largest number of groups whose typical effect is detected, at least 1.
 
     Examples
@@ -92,11 +97,18 @@ def most_groups(n_masks: int, explained: float) -> int:
     >>> most_groups(2000, explained=0.5), most_groups(2000, explained=0.7)
     (255, 595)
     """
-    return max(1, math.floor(n_masks * explained / ((1 - explained) * SEEN**2)))
+    left = 1 - (explained if predicted is None else predicted)
+    return max(1, math.floor(n_masks * explained / (left * SEEN**2)))
 
 
 def recommended_count(
-    n_masks: int, explained: float, n_images: int, n_classes: int, *, least_size: int = 2
+    n_masks: int,
+    explained: float,
+    n_images: int,
+    n_classes: int,
+    *,
+    predicted: float | None = None,
+    least_size: int = 2,
 ) -> int:
     """Return the number of groups to ask for: as many as can be seen, between one a class and pairs of images.
 
@@ -107,7 +119,7 @@ def recommended_count(
     >>> recommended_count(60, 0.5, n_images=4900, n_classes=10)
     10
     """
-    most = min(most_groups(n_masks, explained), n_images // least_size)
+    most = min(most_groups(n_masks, explained, predicted), n_images // least_size)
     rounded = most // n_classes * n_classes  # the same number for every class of equal size
     return max(n_classes, rounded)
 

@@ -34,8 +34,10 @@ class GroupAdvice:
         Number of groups recommended.
     explained : float
         Share of an output's variance that groups are taken to explain.
+    predicted : float
+        Share that a fit of the masks is taken to predict.
     measured : bool
-        Whether that is this campaign's noise ceiling; else it is assumed.
+        Whether these are this campaign's noise ceiling and held-out R² of the datamodel; else they are assumed.
     choices : tuple of GroupPower
         What other numbers of groups would show.
     """
@@ -45,6 +47,7 @@ class GroupAdvice:
     n_fit: int
     count: int
     explained: float
+    predicted: float
     measured: bool
     choices: tuple[GroupPower, ...]
 
@@ -82,30 +85,38 @@ def advise(
             f"{core_hours:g} core-hours train {n_models} models, and {held_out} are held out: too few are left to fit. "
             f"Give {needed:.2g} core-hours or more, or lower campaign.n_holdout."
         )
-    explained, measured = _explained(Campaign(config.campaign.folder))
-    count = recommended_count(n_fit, explained, n_images, n_classes)
+    explained, predicted, measured = _explained(Campaign(config.campaign.folder))
+    count = recommended_count(n_fit, explained, n_images, n_classes, predicted=predicted)
     return GroupAdvice(
         core_hours=core_hours,
         n_models=n_models,
         n_fit=n_fit,
         count=count,
         explained=explained,
+        predicted=predicted,
         measured=measured,
         choices=tuple(
-            group_power(choice, n_fit, config.sampler.alpha, explained)
+            group_power(choice, n_fit, config.sampler.alpha, explained, predicted)
             for choice in counts_to_show(count, n_images, n_classes)
         ),
     )
 
 
-def _explained(campaign: Campaign) -> tuple[float, bool]:
-    """Median noise ceiling of a campaign's own targets, and whether there is one."""
+def _explained(campaign: Campaign) -> tuple[float, float, bool]:
+    """Medians of a campaign's targets: noise ceiling and held-out R² of the datamodel; and whether there are any.
+
+    Groups explain the ceiling, which sets the size of their effects. What main effects of these masks do not predict is
+    noise to each of them: with 250 groups of 4,900 pictures the standard errors followed from R², not from the ceiling.
+    """
     if campaign.exists and campaign.analysis is not None:
-        ceilings = [found.noise_ceiling.value for target, found in read_faithfulness(campaign).items() if target >= 0]
-        known = [value for value in ceilings if np.isfinite(value)]
-        if known and 0.05 < float(np.median(known)) < 0.95:
-            return float(np.median(known)), True
-    return ASSUMED_EXPLAINED, False
+        scores = [found for target, found in read_faithfulness(campaign).items() if target >= 0]
+        pairs = np.array([(found.noise_ceiling.value, found.r2("datamodel").value) for found in scores])
+        known = pairs[np.isfinite(pairs).all(axis=1)] if len(pairs) else pairs
+        if len(known):
+            explained, predicted = (float(value) for value in np.median(known, axis=0))
+            if 0.05 < explained < 0.95:
+                return explained, min(max(predicted, 0.0), explained), True
+    return ASSUMED_EXPLAINED, ASSUMED_EXPLAINED, False
 
 
 def advice_lines(found: GroupAdvice, n_images: int) -> list[tuple[str, str]]:
@@ -120,7 +131,11 @@ def advice_lines(found: GroupAdvice, n_images: int) -> list[tuple[str, str]]:
     -------
     list of (str, str)
     """
-    origin = "this campaign's median noise ceiling" if found.measured else "assumed; the campaign will measure it"
+    origin = (
+        f"this campaign's median noise ceiling; the datamodel predicts {found.predicted:.0%} on held-out masks"
+        if found.measured
+        else "assumed; the campaign will measure it"
+    )
     lines = [
         (
             "groups",

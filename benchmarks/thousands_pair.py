@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attribution.analysis.target_ids import MEAN_OF_ALL
+from attribution.statistics.group_power import SEEN, group_power
 from flows.store.campaign import Campaign
 from flows.store.faithfulness import TargetScores, read_faithfulness
 
@@ -73,6 +74,7 @@ def run_pair(folders: Sequence[str], table: Table) -> None:
     if all(campaign.analysis is not None for campaign in campaigns):
         _faithfulness(campaigns, names, table)
         _sets(campaigns, names, table)
+        _power(campaigns, names, table)
 
 
 def _faithfulness(campaigns: Sequence[Campaign], names: Sequence[str], table: Table) -> None:
@@ -127,3 +129,28 @@ def kinds(rows: pa.Table) -> str:
     counts = rows["kind"].value_counts().to_pylist()
     counts.sort(key=lambda entry: -entry["counts"])
     return ", ".join(f"{entry['counts']} {entry['values'].replace('_', ' ')}" for entry in counts) or "none"
+
+
+def _power(campaigns: Sequence[Campaign], names: Sequence[str], table: Table) -> None:
+    """What `plan` says of a group's effect beside what was measured, in output standard deviations."""
+    lines = []
+    for name, campaign in zip(names, campaigns, strict=True):
+        scores = {target: one for target, one in read_faithfulness(campaign).items() if target >= 0}
+        effects = campaign.read("effects", ["target", "effect", "stderr", "q_value"])
+        effects = effects.filter(pc.greater_equal(effects["target"], 0))
+        sd = np.array([scores[target].output_sd for target in effects["target"].to_pylist()])
+        effect, stderr = effects["effect"].to_numpy() / sd, effects["stderr"].to_numpy() / sd
+        typical = float(np.sqrt(max(0.0, (effect**2 - stderr**2).mean())))
+        ceiling, r2 = (float(np.nanmean([of(one) for one in scores.values()])) for of in (
+            lambda one: one.noise_ceiling.value, lambda one: r2_of(one, "datamodel")))  # fmt: skip
+        n_fit = (campaign.analysis or {})["n_fit"]
+        by_r2 = group_power(campaign.n_players, n_fit, campaign.meta.alpha, ceiling, max(0.0, r2))
+        by_ceiling = group_power(campaign.n_players, n_fit, campaign.meta.alpha, ceiling)
+        found = float((effects["q_value"].to_numpy() <= LEVELS[1]).mean())
+        lines.append((name, n_fit, f"{by_r2.typical:.3f}", f"{typical:.3f}", f"{by_r2.seen / SEEN:.3f}",
+                      f"{by_ceiling.seen / SEEN:.3f}", f"{np.median(stderr):.3f}", f"{found:.3f}"))  # fmt: skip
+    table(
+        "groups | fit masks | typical effect, by the ceiling | measured | standard error, by R² | by the ceiling | "
+        "measured | effects with q ≤ .1",
+        lines,
+    )

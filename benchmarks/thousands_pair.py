@@ -58,6 +58,17 @@ def run_pair(folders: Sequence[str], table: Table) -> None:
     names = [Path(folder).name for folder in folders]
     twice = [replicated(campaign) for campaign in campaigns]
     most = min(len(first) for first, _, _ in twice)
+    if most > 1:
+        _ceilings(names, twice, most, table)
+    if all(campaign.analysis is not None for campaign in campaigns):
+        _faithfulness(campaigns, names, table)
+        _sets(campaigns, names, table)
+        _power(campaigns, names, table)
+
+
+def _ceilings(
+    names: Sequence[str], twice: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], most: int, table: Table
+) -> None:
     lines = []
     for name, (first, second, accuracy) in zip(names, twice, strict=True):
         first, second = first[:most], second[:most]
@@ -71,10 +82,6 @@ def run_pair(folders: Sequence[str], table: Table) -> None:
         ceiling = f"{middle:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
         lines.append((name, len(accuracy), reached, most, ceiling, f"{low:.3f}, {high:.3f}", f"{spread:.3f}"))
     table("groups | masks | accuracy at half | trained twice | median ceiling | quartiles | median output sd", lines)
-    if all(campaign.analysis is not None for campaign in campaigns):
-        _faithfulness(campaigns, names, table)
-        _sets(campaigns, names, table)
-        _power(campaigns, names, table)
 
 
 def _faithfulness(campaigns: Sequence[Campaign], names: Sequence[str], table: Table) -> None:
@@ -88,6 +95,8 @@ def _faithfulness(campaigns: Sequence[Campaign], names: Sequence[str], table: Ta
     def row(name: str, of: Callable[[TargetScores], float]) -> tuple[object, ...]:
         found, other = (np.array([of(one[target]) for target in common]) for one in scores)
         known = np.isfinite(found) & np.isfinite(other)
+        if not known.any():
+            return name, *3 * ("–",)
         apart = over_targets(found[known] - other[known], sign="+")
         return name, over_targets(found[known]), over_targets(other[known]), apart
 
@@ -141,16 +150,19 @@ def _power(campaigns: Sequence[Campaign], names: Sequence[str], table: Table) ->
         sd = np.array([scores[target].output_sd for target in effects["target"].to_pylist()])
         effect, stderr = effects["effect"].to_numpy() / sd, effects["stderr"].to_numpy() / sd
         typical = float(np.sqrt(max(0.0, (effect**2 - stderr**2).mean())))
-        ceiling, r2 = (float(np.nanmean([of(one) for one in scores.values()])) for of in (
+        ceiling, r2 = (float(np.mean([of(one) for one in scores.values()])) for of in (
             lambda one: one.noise_ceiling.value, lambda one: r2_of(one, "datamodel")))  # fmt: skip
+        if not np.isfinite(ceiling):
+            continue
         n_fit = (campaign.analysis or {})["n_fit"]
         by_r2 = group_power(campaign.n_players, n_fit, campaign.meta.alpha, ceiling, max(0.0, r2))
         by_ceiling = group_power(campaign.n_players, n_fit, campaign.meta.alpha, ceiling)
         found = float((effects["q_value"].to_numpy() <= LEVELS[1]).mean())
         lines.append((name, n_fit, f"{by_r2.typical:.3f}", f"{typical:.3f}", f"{by_r2.seen / SEEN:.3f}",
                       f"{by_ceiling.seen / SEEN:.3f}", f"{np.median(stderr):.3f}", f"{found:.3f}"))  # fmt: skip
-    table(
-        "groups | fit masks | typical effect, by the ceiling | measured | standard error, by R² | by the ceiling | "
-        "measured | effects with q ≤ .1",
-        lines,
-    )
+    if lines:
+        table(
+            "groups | fit masks | typical effect, by the ceiling | measured | standard error, by R² | by the ceiling | "
+            "measured | effects with q ≤ .1",
+            lines,
+        )

@@ -44,9 +44,8 @@ CAMPAIGNS = {
     "tune_autocat_flips": ("cifar2", f"{PAIR} dataset.classes=[automobile,cat] dataset.plant_flipped=0.1"),
     "tune_autodeer_clean": ("cifar2", f"{PAIR} dataset.classes=[automobile,deer]"),
     "tune_catdog": ("cifar2", "campaign.n_fit=1024 dataset.n_train=200 dataset.classes=[cat,dog]"),
-    "attribution_cifar2": ("cifar2", "campaign.n_holdout=256"),
+    "attribution_cifar2": ("cifar2", "campaign.n_fit=2560 campaign.n_holdout=256"),
     "attribution_horsedog500": ("cifar2", f"{PAIR_500} dataset.classes=[horse,dog]"),
-    "attribution_birdplane500": ("cifar2", f"{PAIR_500} dataset.classes=[bird,airplane]"),
 }
 
 

@@ -79,8 +79,9 @@ def inspect_dataset(dataset: Dataset, threshold: float = NEAR_DUPLICATE_DISTANCE
 
     Notes
     -----
-    Hashes take linear time, near-duplicates all pairs on block means: 2 to 3 seconds of one core for 6,000 images of
-    32 x 32 pixels, 21 seconds for 50,000. Memory beside the images is about 200 MB and one kilobyte an image.
+    Hashes take linear time, near-duplicates all pairs of about the same brightness on block means. `plan` of 45,000
+    images of 16 x 16 pixels takes 7 seconds of one core, this included (benchmarks/thousands.md). Memory beside the
+    images is about 200 MB and 1.5 kilobytes an image.
     6,000 clean CIFAR-10 images in ten classes give no finding. 1,787 digits of 8 x 8 pixels give eight groups that
     are nearly the same picture: so few pixels make different pictures alike.
 

@@ -66,9 +66,9 @@ def components_of_parts(parts: Sequence[np.ndarray], threshold: float = NEAR_DUP
 
     Notes
     -----
-    Exact copies are found by a hash of their bytes, in linear time. Other pairs are compared on block means
-    first: averaging can only bring images closer, so no pair is lost. The candidates are then compared on all
-    pixels. Memory beside the images: the block means (768 bytes a colour image) and about 200 MB.
+    Exact copies are found by a hash of their bytes, in linear time. Other pairs of about the same brightness are
+    compared on block means first: averaging can only bring images closer, so no pair is lost. The candidates are then
+    compared on all pixels. Memory beside the images: the block means twice (768 bytes a colour image) and about 200 MB.
     """
     sizes = [len(part) for part in parts]
     n = sum(sizes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ablation.components import ComponentGame
     from ablation.errors import AblationError
+    from ablation.finetuning import fine_tune
     from ablation.patches import PatchGame
     from ablation.players import Component
 
@@ -22,6 +23,7 @@ _HOMES = {
     "Component": "ablation.players",
     "ComponentGame": "ablation.components",
     "PatchGame": "ablation.patches",
+    "fine_tune": "ablation.finetuning",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the names of the block above

@@ -142,7 +142,7 @@ class ComponentGame:
             For masks of another shape, or an output that is not finite.
         """
         rows = checked_masks(masks, self.n_players)
-        with _Gates(self) as gated:
+        with Gates(self) as gated:
             return self.fixed.evaluate_pairs(
                 rows, lambda gates, which: gated.logits(gates.float(), self.fixed.images[which])
             )
@@ -162,7 +162,7 @@ class ComponentGame:
         row = torch.from_numpy(checked_masks(np.asarray(mask)[None], self.n_players)).to(self.fixed.device)
         given = torch.as_tensor(images).float()
         parts = []
-        with _Gates(self) as gated, self.fixed.inference():
+        with Gates(self) as gated, self.fixed.inference():
             for batch in given.split(self.fixed.batch_size):
                 found = gated.logits(row.expand(len(batch), -1).float(), batch.to(self.fixed.device))
                 parts.append(found.float().cpu().numpy())
@@ -185,7 +185,7 @@ class ComponentGame:
         """
         given, wanted = torch.as_tensor(images).float(), torch.as_tensor(np.asarray(labels)).long()
         parts = []
-        with _Gates(self) as gated, torch.enable_grad():
+        with Gates(self) as gated, torch.enable_grad():
             for batch, target in zip(
                 given.split(self.fixed.batch_size), wanted.split(self.fixed.batch_size), strict=True
             ):
@@ -234,7 +234,7 @@ class ComponentGame:
             site.mean = (sums[site.layer] / len(images)).float()
 
 
-class _Gates:
+class Gates:
     """The model with its gates in place, for the length of a block."""
 
     def __init__(self, game: ComponentGame) -> None:
@@ -242,7 +242,7 @@ class _Gates:
         self.gates = torch.zeros(0)
         self.hooks = hooked(game.sites, lambda site, value: site.apply(value, self.gates))
 
-    def __enter__(self) -> _Gates:
+    def __enter__(self) -> Gates:
         self.hooks.__enter__()
         return self
 

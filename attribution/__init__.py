@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         find_copies,
     )
     from attribution.errors import AttributionError, AttributionWarning
+    from attribution.estimators.blended_proxyspex import BlendedProxySPEX
     from attribution.estimators.boosted_proxy import BoostedProxy
     from attribution.estimators.datamodel import Datamodel
     from attribution.estimators.link_datamodel import LinkDatamodel

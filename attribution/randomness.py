@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     MATCHED_RANDOM_SETS = 20  # random sets to certify (experiments/sets_to_try.py)
     BUDGET_SEARCH = 30  # order of exchanges (curation/budget.py)
     SPEX_DESIGN = 50  # directions of structured masks (spex/design.py)
+    BLEND = 51  # masks on which a mixture's spread is measured (estimators/blended_proxyspex.py)
     BALANCED_REMOVAL = 40  # class-balanced random removals of a verification (flows/verify.py)
 
 

@@ -1,6 +1,6 @@
 """What the lenses decide, tried: pruned networks on unseen images, smallest flips, deletion and insertion.
 
-    python benchmarks/lenses_decisions.py pruning [channels|heads]
+    python benchmarks/lenses_decisions.py pruning [channels|heads] [epochs]
     python benchmarks/lenses_decisions.py flips
 
 Models are the small ones on digits, trained here. `coterie prune` and `coterie flip` do the same for a campaign; here
@@ -16,8 +16,8 @@ import numpy as np
 from ablation import ComponentGame, PatchGame
 from attribution import Datamodel, ProxySPEX
 from attribution.curation.surrogate import Surrogate
-from flows.lenses.digits import resnet, transformer
-from flows.lenses.pruning import ARMS, judge, pruned, scores_of_arms, surrogate_of
+from flows.lenses.digits import digits, resnet, transformer
+from flows.lenses.pruning import ARMS, Training, compared, judge, pruned, scores_of_arms, surrogate_of
 from flows.lenses.removals import Margins, Order, by_scores, by_surrogate, try_orders
 from flows.reporting.lens_decisions import ORDERS, flip_table
 
@@ -25,8 +25,12 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 ALPHA, N_MASKS = 0.8, 1500
 
 
-def pruning(components: str = "channels") -> None:
-    """Accuracy of three pruned models, with intervals over 400 images that no rule has seen."""
+def pruning(components: str = "channels", epochs: str = "0") -> None:
+    """Accuracy of three pruned models, with intervals over 400 images that no rule has seen.
+
+    With epochs every pruned network, and the whole one that it is compared with, is first trained on the model's own
+    training images for so long; what was removed stays removed.
+    """
     print("model, removed: accuracy of each rule [difference from the whole] (from the spectrum's choice)")
     for seed in range(3):
         model, images, labels = (transformer if components == "heads" else resnet)(seed)
@@ -42,7 +46,8 @@ def pruning(components: str = "channels") -> None:
         surrogate = surrogate_of(masks, outputs, ALPHA)
         rules = scores_of_arms(game, masks, outputs, ALPHA, seed)
         new, truth = images[60:460], labels[60:460]
-        whole = judge(game, np.ones(game.n_players, bool), new, truth)
+        training = Training(*digits(seed)[:2], epochs=int(epochs), seed=seed) if int(epochs) else None
+        whole = judge(game, np.ones(game.n_players, bool), new, truth, training=training)
         print(
             f"model {seed}: {game.n_players} {components}, whole {whole.accuracy:.3f}, {len(surrogate.sets)} sets, "
             f"R2 of the mean margin on unseen masks {scores[0]:.3f} linear, {scores[1]:.3f} ProxySPEX"
@@ -51,9 +56,9 @@ def pruning(components: str = "channels") -> None:
             first = None
             line = []
             for arm, keep in pruned(surrogate, rules, share).items():
-                found = judge(game, keep, new, truth)
+                found = judge(game, keep, new, truth, beside=whole.correct, training=training)
                 first = found.correct if first is None else first
-                beside = judge(game, keep, new, truth, beside=first)
+                beside = compared(found.correct, first)
                 line.append(
                     f"{arm} {found.accuracy:.3f} [{found.low:+.3f}, {found.high:+.3f}] "
                     f"({beside.difference:+.3f} [{beside.low:+.3f}, {beside.high:+.3f}])"

@@ -152,7 +152,18 @@ class PruneConfig(Section):
     shares: tuple[float, ...] = Field(
         default=(0.05, 0.1, 0.2, 0.3, 0.4, 0.6), min_length=1, description="Shares of the components that go."
     )
-    seed: int = Field(default=0, ge=0, description="Of the random rule and of the intervals' resamples.")
+    finetune_epochs: int = Field(
+        default=0, ge=0, le=1000,
+        description="Passes of training that every pruned network, and the whole one, gets before it is judged.",
+    )  # fmt: skip
+    finetune_images: int = Field(
+        default=200, ge=2, le=1_000_000,
+        description="Unseen images it trains on, the last ones; the others judge. Used with finetune_epochs only.",
+    )  # fmt: skip
+    finetune_rate: float = Field(default=1e-3, gt=0, le=1, description="Learning rate of that training.")
+    seed: int = Field(
+        default=0, ge=0, description="Of the random rule, the order of training and the intervals' resamples."
+    )
 
     @field_validator("shares")
     @classmethod

@@ -13,7 +13,7 @@ from flows.decisions.surrogates import target_surrogate
 from flows.games.lenses import Lens
 from flows.games.table import full_identity, make_game, require_kind
 from flows.lenses import LensDecisionError
-from flows.lenses.pruning import Judged, judge, pruned, scores_of_arms
+from flows.lenses.pruning import Judged, Training, compared, judge, pruned, scores_of_arms
 from flows.reporting.lens_decisions import prune_sentences
 from flows.runtime.logs import stage_logger
 from flows.store.campaign import Campaign
@@ -37,12 +37,15 @@ class PruneSummary:
         Accuracy of the whole network on them.
     n_sets : int
         Sets that the spectrum's rule counted with.
+    n_finetuned : int
+        Images that every network, the whole one too, was trained on before it was judged; 0: none was trained.
     """
 
     n_tried: int
     n_images: int
     whole: float
     n_sets: int
+    n_finetuned: int = 0
 
 
 @flow(name="prune", flow_run_name="{config.name} prune", persist_result=False)
@@ -76,7 +79,7 @@ def prune(config: CampaignConfig) -> PruneSummary:
     with campaign.lock():
         rows, summary = _tried(config, campaign, lens)
         publish(campaign, "pruning", columns(rows, PRUNING), plain({"key": key, **vars(summary)}))
-    for sentence in prune_sentences(read_derived(campaign, "pruning").to_pylist(), summary.whole, summary.n_sets):
+    for sentence in prune_sentences(read_derived(campaign, "pruning").to_pylist(), vars(summary)):
         log.info("%s", sentence)
     return summary
 
@@ -104,6 +107,12 @@ def components_of(config: CampaignConfig, campaign: Campaign) -> Lens:
             "the campaign has no image that no rule has seen, and pruning is judged on such images. Plan one with "
             "game.n_unseen=200 or more"
         )
+    trains = config.prune.finetune_images if config.prune.finetune_epochs else 0
+    if trains and campaign.meta.n_audit - trains < 2:
+        raise LensDecisionError(
+            f"prune.finetune_images={trains} of the campaign's {campaign.meta.n_audit} unseen images leave fewer than "
+            "two to judge on. Lower it, or plan with a larger game.n_unseen"
+        )
     lens = make_game(config)
     campaign.check_identity(full_identity(config, lens))
     assert isinstance(lens, Lens)  # the table's own entry
@@ -124,18 +133,26 @@ def _tried(config: CampaignConfig, campaign: Campaign, lens: Lens) -> tuple[list
     surrogate = target_surrogate(campaign, MEAN, config.attribution.fdr_level)
     scores = scores_of_arms(game, pairs.masks, pairs.outputs, campaign.meta.alpha, settings.seed)  # type: ignore[arg-type]
     images, labels = lens.audit_images, lens.audit_labels
+    training = None
+    if settings.finetune_epochs:
+        n_judges = len(labels) - settings.finetune_images
+        training = Training(
+            images[n_judges:], labels[n_judges:], settings.finetune_epochs, settings.finetune_rate, settings.seed
+        )
+        images, labels = images[:n_judges], labels[:n_judges]
 
     def judged(keep: np.ndarray, beside: np.ndarray | None = None) -> Judged:
-        return judge(game, keep, images, labels, beside=beside, seed=settings.seed)  # type: ignore[arg-type]
+        return judge(game, keep, images, labels, beside=beside, seed=settings.seed, training=training)  # type: ignore[arg-type]
 
-    whole = judged(np.ones(game.n_players, bool))
+    everyone = np.ones(game.n_players, bool)
+    whole = judged(everyone)  # trained as the others are
     rows = []
     for share in settings.shares:
         first: np.ndarray | None = None
         for arm, keep in pruned(surrogate, scores, share).items():
             found = judged(keep, whole.correct)
             first = found.correct if first is None else first  # of the spectrum, which is the first arm
-            against = judged(keep, first)
+            against = compared(found.correct, first, settings.seed)
             rows.append(
                 {
                     "arm": arm, "share": share, "n_keep": int(keep.sum()), "kept": np.flatnonzero(keep).tolist(),
@@ -144,4 +161,5 @@ def _tried(config: CampaignConfig, campaign: Campaign, lens: Lens) -> tuple[list
                     "n_images": len(labels),
                 }
             )  # fmt: skip
-    return rows, PruneSummary(len(rows), len(labels), whole.accuracy, len(surrogate.sets))
+    n_trained = 0 if training is None else len(training.labels)
+    return rows, PruneSummary(len(rows), len(labels), whole.accuracy, len(surrogate.sets), n_trained)

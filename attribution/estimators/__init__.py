@@ -4,6 +4,7 @@
 |---|---|
 | `ProxySPEX` | to find interactions, with errors and q-values |
 | `SPEX` | as `ProxySPEX`, on structured masks: pure sets of order 3 to 6, many players, outputs without noise |
+| `BlendedProxySPEX` | as `ProxySPEX`, for better predictions of exact outputs that have very many interactions |
 | `Datamodel` | for main effects and predictions: LASSO, the linear model that predicts best when few players matter |
 | `LinkDatamodel` | to compare: main effects and a curve, what an output has without any specific set of players |
 | `RidgeDatamodel` | for predictions when many players have small effects of similar size |
@@ -13,7 +14,8 @@
 | `BoostedProxy` | as a baseline: predictions by boosted trees, without evidence for any set |
 | `PublishedProxySPEX` | to compare with the paper: its own steps and defaults on the same masks |
 
-The pipeline uses the methods of the first two. The others are peers; each documents when to use it and when not.
+The pipeline uses the methods of `ProxySPEX` and `SPEX`. The others are peers; each documents when to use it and when
+not.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING
 from attribution.lazy import attach
 
 if TYPE_CHECKING:
+    from attribution.estimators.blended_proxyspex import BlendedProxySPEX
     from attribution.estimators.boosted_proxy import BoostedProxy
     from attribution.estimators.datamodel import Datamodel
     from attribution.estimators.link_datamodel import LinkDatamodel

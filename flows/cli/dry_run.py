@@ -169,11 +169,15 @@ def _prune(config: CampaignConfig, campaign: Campaign) -> list[str]:
 
     require_kind(config, "prune")
     sizes = ", ".join(f"{share:.0%}" for share in config.prune.shares)
+    epochs = config.prune.finetune_epochs
+    n_trained = config.prune.finetune_images if epochs else 0
+    n_networks = len(ARMS) * len(config.prune.shares)
     lines = [
         f"{sizes} of {plural(campaign.n_players, 'component')} go, by {len(ARMS)} rules ({', '.join(ARMS)}): "
-        f"{plural(len(ARMS) * len(config.prune.shares), 'network')} judged on {plural(campaign.meta.n_audit, 'image')} "
+        f"{plural(n_networks, 'network')} judged on {plural(campaign.meta.n_audit - n_trained, 'image')} "
         "that no rule has seen",
-        "nothing is trained",
+        f"each of them, and the whole one, is first trained on {n_trained} other unseen images, "
+        f"{plural(epochs, 'time')} over" if epochs else "nothing is trained",
     ]
     return [*lines, _exists(campaign, "pruning", search_key(campaign, config.prune))]
 

@@ -19,7 +19,8 @@ def register(app: typer.Typer, run: Run) -> None:
         """Choose parts of a network that can go by what they do together, and judge the choice on unseen images.
 
         For game.kind=components. Redundant parts go and synergistic ones stay, at every share in prune.shares, beside
-        linear weights, single effects, gradients, weight magnitudes and chance. Nothing is trained.
+        linear weights, single effects, gradients, weight magnitudes and chance. Nothing is trained unless
+        prune.finetune_epochs says for how long: then every network is, the whole one too, on the same images.
         """
         run("prune", config, configuration(config, overrides), dry_run, as_json)
 

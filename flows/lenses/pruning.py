@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablation import ComponentGame
+from ablation import ComponentGame, fine_tune
 from attribution import Datamodel, ProxySPEX
 from attribution.curation.budget import choose
 from attribution.curation.surrogate import Surrogate
@@ -119,9 +119,30 @@ def pruned(surrogate: Surrogate, scores: Mapping[str, np.ndarray], share: float)
     return kept | {name: keep_by(values, n_keep) for name, values in scores.items()}
 
 
+@dataclass(frozen=True)
+class Training:
+    """The short training that every pruned network gets before it is judged, the same for all.
+
+    Attributes
+    ----------
+    images, labels : arrays
+        Which no rule has looked at and no network is judged on.
+    epochs : int
+    learning_rate : float
+    seed : int
+        Of the order of the images.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    epochs: int
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
 def judge(
     game: ComponentGame, keep: np.ndarray, images: np.ndarray, labels: np.ndarray, *, beside: np.ndarray | None = None,
-    seed: int = 0,
+    seed: int = 0, training: Training | None = None,
 ) -> Judged:  # fmt: skip
     """Evaluate a pruned network on images that no rule has seen.
 
@@ -132,7 +153,35 @@ def judge(
     images, labels : arrays
         New images and their classes.
     beside : (n_images,) bool, optional
-        What to compare with, image by image; the whole network by default.
+        What to compare with, image by image; the whole network, untrained, by default.
+    seed : int
+        Of the resamples.
+    training : Training, optional
+        What the network gets first, its removed components staying removed.
+
+    Returns
+    -------
+    Judged
+    """
+    tried = game
+    if training is not None:
+        tried = fine_tune(
+            game, keep, training.images, training.labels,
+            epochs=training.epochs, learning_rate=training.learning_rate, seed=training.seed,
+        )  # fmt: skip
+    correct = tried.logits(keep, images).argmax(axis=1) == labels
+    if beside is None:
+        beside = game.logits(np.ones(game.n_players, bool), images).argmax(axis=1) == labels
+    return compared(correct, beside, seed)
+
+
+def compared(correct: np.ndarray, beside: np.ndarray, seed: int = 0) -> Judged:
+    """Compare what two networks get right, image by image.
+
+    Parameters
+    ----------
+    correct, beside : (n_images,) bool
+        Of the network that is judged, and of the other.
     seed : int
         Of the resamples.
 
@@ -140,9 +189,6 @@ def judge(
     -------
     Judged
     """
-    correct = game.logits(keep, images).argmax(axis=1) == labels
-    if beside is None:
-        beside = game.logits(np.ones(game.n_players, bool), images).argmax(axis=1) == labels
     paired = correct.astype(float) - beside
     rows = np.random.default_rng(seed).integers(0, len(paired), (N_RESAMPLES, len(paired)))
     low, high = np.quantile(paired[rows].mean(axis=1), [0.025, 0.975])

@@ -38,17 +38,16 @@ ORDERS = {
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def prune_sentences(rows: Rows, whole: float, n_sets: int) -> list[str]:
+def prune_sentences(rows: Rows, about_it: Mapping[str, Any]) -> list[str]:
     """Say what pruning found.
 
     Parameters
     ----------
     rows : sequence of dict
         Of the table `pruning`.
-    whole : float
-        Accuracy of the whole network.
-    n_sets : int
-        Sets that the spectrum's rule counted with.
+    about_it : dict
+        `whole`, the accuracy of the whole network; `n_sets` that the spectrum's rule counted with; `n_finetuned`
+        images that every network was trained on first.
 
     Returns
     -------
@@ -56,11 +55,14 @@ def prune_sentences(rows: Rows, whole: float, n_sets: int) -> list[str]:
     """
     if not rows:
         return ["Nothing was pruned."]
+    whole, n_sets, n_finetuned = about_it["whole"], about_it["n_sets"], about_it.get("n_finetuned", 0)
     held = f"{plural(n_sets, 'set')} {'is' if n_sets == 1 else 'are'}" if n_sets else "No set is"
     sentences = [
         f"The whole network is right on {percent(whole, 1)} of {plural(rows[0]['n_images'], 'unseen image')}. "
         f"{held} beyond doubt on the mean margin{'' if n_sets else ', so the spectrum decides by main effects alone'}."
     ]
+    if n_finetuned:
+        sentences.append(f"Every network, the whole one too, was first trained on {n_finetuned} other images alike.")
     mine = sorted((row for row in rows if row["arm"] == "spectrum"), key=lambda row: row["share"])
     harmless = list(takewhile(lambda row: row["high"] >= 0, mine))
     if harmless:
@@ -202,7 +204,7 @@ def sure_of_a_lens(campaign: Campaign) -> tuple[str, ...]:
     said: list[str] = []
     if pruned is not None:
         rows = read_derived(campaign, "pruning").to_pylist()
-        said.append(" ".join(prune_sentences(rows, pruned["whole"], pruned["n_sets"])))
+        said.append(" ".join(prune_sentences(rows, pruned)))
     if flipped is not None:
         said.append(" ".join(flip_sentences(read_derived(campaign, "flips").to_pylist())))
     return tuple(said) or ("Nothing has been decided, so nothing has been tried.",)
@@ -254,7 +256,7 @@ def _pruning(campaign: Campaign, found: Mapping[str, Any]) -> Markup:
         "network, in points, over images. The spectrum removes what others stand in for and keeps what works only "
         'together.</p><div class="scroll" tabindex="0"><table><thead><tr><th scope="col">removed</th>{}</tr></thead>'
         "<tbody>{}</tbody></table></div></section>"
-    ).format(_said(prune_sentences(rows, found["whole"], found["n_sets"])), head, lines)
+    ).format(_said(prune_sentences(rows, found)), head, lines)
 
 
 def _flips(campaign: Campaign, found: Mapping[str, Any]) -> Markup:

@@ -119,9 +119,9 @@ def test_the_gradient_of_a_gate_is_that_of_the_loss() -> None:
     for sign in (1, -1):
         moved = gates.clone()
         moved[:, 1] += sign * step
-        from ablation.components import _Gates
+        from ablation.components import Gates
 
-        with _Gates(game) as gated, torch.no_grad():
+        with Gates(game) as gated, torch.no_grad():
             logits = gated.logits(moved, IMAGES)
         losses.append(nn.functional.cross_entropy(logits, torch.from_numpy(LABELS), reduction="none"))
     np.testing.assert_allclose(gradient[:, 1], ((losses[0] - losses[1]) / (2 * step)).numpy(), atol=2e-3)

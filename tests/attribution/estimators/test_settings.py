@@ -26,6 +26,7 @@ SETTINGS = [
 ]
 QUICK = {
     "ProxySPEX": {"max_order": 1},
+    "BlendedProxySPEX": {"max_order": 1},
     "BoostedProxy": {"n_estimators": 5},
     "PublishedProxySPEX": {"max_depth": [2], "n_estimators": [20], "learning_rate": [0.1], "n_folds": 2},
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablation import ComponentGame, PatchGame
+from ablation import ComponentGame, PatchGame, fine_tune
 from conf.compose import ConfigError, compose
 from conf.schema import CampaignConfig
 from flows.cli.as_json import outcome_of
@@ -76,6 +76,30 @@ def test_pruned_networks_are_judged_on_unseen_images_and_the_report_shows_them(f
     before = (folder / "pruning.parquet").stat().st_mtime_ns
     assert prune(config) == summary and (folder / "pruning.parquet").stat().st_mtime_ns == before
     assert len(outcome_of("prune", config)["pruning"]) == 12
+
+
+def test_every_pruned_network_is_trained_alike_on_images_that_do_not_judge(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders["components"], tmp_path / "c")
+    training = ("prune.finetune_epochs=2", "prune.finetune_images=4", "prune.finetune_rate=0.01")
+    config = config_of("components", folder, SHARES, *training)
+    assert "first trained on 4 other unseen images, 2 times over" in " ".join(
+        describe("prune", config, Campaign(folder))
+    )
+    summary = prune(config)
+    assert (summary.n_images, summary.n_finetuned) == (2, 4)
+    model, images, labels = tiny()
+    game = ComponentGame(model, images[:6], labels[:6], ablation="mean")
+    for row in read_derived(Campaign(folder), "pruning").to_pylist():
+        keep = np.zeros(7, bool)
+        keep[row["kept"]] = True
+        tuned = fine_tune(game, keep, images[8:12], labels[8:12], epochs=2, learning_rate=0.01)
+        assert row["accuracy"] == (tuned.logits(keep, images[6:8]).argmax(1) == labels[6:8]).mean()
+    report(config)
+    assert "was first trained on 4 other images alike" in (folder / "report.html").read_text()
+    with pytest.raises(LensDecisionError, match="leave fewer than two to judge on"):
+        prune(config_of("components", folder, "prune.finetune_epochs=1", "prune.finetune_images=5"))
 
 
 def test_flips_are_removals_that_flip_and_the_report_shows_them(folders: dict[str, Path]) -> None:

@@ -74,7 +74,11 @@ def test_pruning_says_where_it_gains_and_where_it_loses() -> None:
     rows = [row("spectrum", 0.1, 0.02, 0.01, 0.03), row("linear", 0.1, 0.0, -0.01, 0.01, (-0.03, -0.01)),
             row("spectrum", 0.6, -0.1, -0.3, 0.1), row("spectrum", 0.3, -0.2, -0.3, -0.1),
             row("linear", 0.3, -0.1, -0.2, 0.0, (0.05, 0.2))]  # fmt: skip
-    said = " ".join(prune_sentences(rows, 0.9, 0))
+    said = " ".join(prune_sentences(rows, {"whole": 0.9, "n_sets": 0}))
+    assert "first trained" not in said
+    assert "first trained on 20 other images" in " ".join(
+        prune_sentences(rows, {"whole": 0.9, "n_sets": 0, "n_finetuned": 20})
+    )
     assert "right on 90.0% of 50 unseen images" in said and "decides by main effects alone" in said
     assert "no loss is shown up to 10% removed: 92.0% right, +2.0 points [+1.0, +3.0]. Of 2" in said  # not up to 60%
     assert (

@@ -1,6 +1,6 @@
 """SPEX against noise, and gates beside deep copies. Tables: benchmarks/lenses.md.
 
-python benchmarks/lenses.py [spex|gates|truth]
+python benchmarks/lenses.py [spex|gates|truth|half]
 """
 
 from __future__ import annotations
@@ -101,6 +101,34 @@ def truth() -> None:
         print(f"{n_masks}: R2 {scores[0]:.3f} {scores[1]:.3f}, {len(found)} sets, {covered:.3f}, error {largest:.2f}")
 
 
+def half() -> None:
+    """Outputs in bfloat16 beside those in float32: regions, filters and heads, 300 masks of 24 images each."""
+    from ablation import ComponentGame, PatchGame
+    from flows.lenses.digits import resnet, transformer
+
+    rng = np.random.default_rng(0)
+    for name in ("patches", "channels", "heads"):
+        model, images, labels = (transformer if name == "heads" else resnet)()
+        found, seconds = [], []
+        for dtype in ("float32", "bfloat16"):
+            if name == "patches":
+                game: PatchGame | ComponentGame = PatchGame(model, images[:24], labels[:24], dtype=dtype)
+            else:
+                game = ComponentGame(model, images[:24], labels[:24], components=name, ablation="mean", dtype=dtype)
+            if dtype == "float32":
+                masks = rng.random((300, game.n_players)) < (0.5 if name == "patches" else 0.8)
+            began = time.process_time()
+            found.append(game.evaluate(masks))
+            seconds.append(time.process_time() - began)
+        apart = np.abs(found[1] - found[0])
+        flips = np.mean((found[0] > 0) != (found[1] > 0))
+        print(
+            f"{name}: outputs of standard deviation {found[0].std():.2f} differ by {apart.max():.3f} at most, "
+            f"{apart.mean():.4f} in the mean; {flips:.2%} cross zero; {seconds[1] / seconds[0]:.1f} times "
+            "the processor time"
+        )
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["spex", "gates", "truth"]:
-        {"spex": spex, "gates": gates, "truth": truth}[name]()
+    for name in sys.argv[1:] or ["spex", "gates", "truth", "half"]:
+        {"spex": spex, "gates": gates, "truth": truth, "half": half}[name]()

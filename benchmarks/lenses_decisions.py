@@ -1,7 +1,7 @@
 """What the lenses decide, tried: pruned networks on unseen images, smallest flips, deletion and insertion.
 
     python benchmarks/lenses_decisions.py pruning [channels|heads] [epochs]
-    python benchmarks/lenses_decisions.py flips
+    python benchmarks/lenses_decisions.py flips [FOLDER of lenses_peers.py, with its table and its values]
 
 Models are the small ones on digits, trained here. `coterie prune` and `coterie flip` do the same for a campaign; here
 three models are pruned, and every flip is held against all 65,536 masks. Tables: benchmarks/lenses.md.
@@ -10,6 +10,7 @@ three models are pruned, and every flip is held against all 65,536 masks. Tables
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,12 @@ from flows.lenses.pruning import ARMS, Training, compared, judge, pruned, scores
 from flows.lenses.removals import Margins, Order, by_scores, by_surrogate, try_orders
 from flows.reporting.lens_decisions import ORDERS, flip_table
 
+# Orders beside those of `coterie flip`: of shapiq's methods from 500 evaluations.
+TRIED = {
+    "KernelSHAP": "kernel_shap", "KernelSHAP-IQ (k-SII, order 2)": "kernel_shap_iq",
+    "shapiq's ProxySPEX (FBII, order 3)": "shapiq_proxyspex", "ProxySHAP (tuned, FBII, order 3)": "proxyshap",
+}  # fmt: skip
+NAMES = ORDERS | {by: name for name, by in TRIED.items()}
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
 ALPHA, N_MASKS = 0.8, 1500
 
@@ -75,9 +82,29 @@ def exact_table() -> tuple[PatchGame, np.ndarray, np.ndarray]:
     return game, masks, game.evaluate(masks).astype(np.float64)
 
 
-def flips() -> None:
+def greedy_by_table(target: int, by: str, values: np.ndarray) -> Order:
+    """Order 16 players by what a model of the game says of all masks, as `by_surrogate` does by a surrogate."""
+    orders = []
+    for insert in (False, True):
+        mask, left, order = 0 if insert else 2**16 - 1, list(range(16)), []
+        for _ in range(16):
+            player = (max if insert else min)(left, key=lambda one: values[mask ^ (1 << one)])
+            mask ^= 1 << player
+            left.remove(player)
+            order.append(player)
+        orders.append(tuple(order))
+    return Order(target, by, *orders)
+
+
+def flips(folder: str | None = None) -> None:
     """Sizes of flips beside the smallest there is, and areas under curves, from 500 masks a target."""
-    game, masks, outputs = exact_table()
+    if folder is None:
+        game, masks, outputs = exact_table()
+    else:
+        model, images, labels = resnet()
+        game = PatchGame(model, images[:24], labels[:24], batch_size=512)
+        masks = ((np.arange(2**16)[:, None] >> np.arange(16)) & 1).astype(bool)
+        outputs = np.load(f"{folder}/table.npz")["outputs"]
     number = 1 << np.arange(16)
 
     def margins(asked: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -88,6 +115,8 @@ def flips() -> None:
     linear = Datamodel().fit(masks[rows], outputs[rows]).coef_
     alone = outputs[(2**16 - 1) - number]
     targets = np.flatnonzero(outputs[-1] > 0)
+    if folder is not None:
+        targets = np.array([target for target in targets if Path(f"{folder}/values_500_{target}.npz").exists()])
     orders: list[Order] = []
     for target in targets.tolist():
         sets = fitted.interactions(target, max_q=0.1)
@@ -102,6 +131,9 @@ def flips() -> None:
             by_scores(target, "occlusion", -alone[:, target]),
             by_scores(target, "gradients", game.integrated_gradients(target)),
         ]
+        if folder is not None:
+            with np.load(f"{folder}/values_500_{target}.npz") as theirs:
+                orders += [greedy_by_table(target, by, theirs[by]) for by in TRIED.values()]
     report_flips(orders, margins, (outputs, masks, targets))
 
 
@@ -118,14 +150,15 @@ def report_flips(orders: list[Order], margins: Margins, exact: tuple[np.ndarray,
                 "deletion": one.deletion, "insertion": one.insertion,
             }
             for one in tried
-        ]
+        ],
+        NAMES,
     )  # fmt: skip
     print(f"{len(targets)} targets, smallest flip {np.mean(list(smallest.values())):.2f} regions")
     for row in table:
         own = [one for one in tried if one.order.by == row["order_by"]]
         hits = sum(one.flipped and len(one.removed) == smallest.get(one.order.target) for one in own)
         print(
-            f"{ORDERS[row['order_by']]}: {row['n_flipped']} flipped, {row['size']:.2f} regions (of {row['n_both']}), "
+            f"{NAMES[row['order_by']]}: {row['n_flipped']} flipped, {row['size']:.2f} regions (of {row['n_both']}), "
             f"{hits} of the smallest size; deletion {row['deletion']:.2f} "
             + "({:+.2f} [{:+.2f}, {:+.2f}])".format(*row["deletion_apart"])
             + f", insertion {row['insertion']:.2f} "

@@ -5,6 +5,8 @@
                                         with an interpreter that has shapiq 1.8, lightgbm and xgboost; -8: of 8 images
     python benchmarks/lenses_peers.py ours FOLDER [budget ...]
     python benchmarks/lenses_peers.py together FOLDER [budget ...]    ours, all images by one matrix of masks
+    python benchmarks/lenses_peers.py values FOLDER 500      as `shapiq`; writes what four methods say of every mask,
+                                                             for `lenses_decisions.py flips FOLDER`
     python benchmarks/lenses_peers.py compare FOLDER [one of our methods]
 
 shapiq's samplers choose their own masks; ours are drawn evenly. What a method says the game is, is the sum of its
@@ -106,6 +108,25 @@ def by_us(column: np.ndarray, budget: int, image: int) -> Iterator[tuple[str, np
     yield "ours, BlendedProxySPEX", model.predict(MASKS)
 
 
+# Whose order of regions is tried (lenses_decisions.py flips), by its name there.
+TRIED = {
+    "KernelSHAP": "kernel_shap",
+    "KernelSHAP-IQ, k-SII order 2": "kernel_shap_iq",
+    "ProxySPEX, FBII order 3": "shapiq_proxyspex",
+    "ProxySHAP, FBII order 3, tuned, masks drawn evenly": "proxyshap",
+}
+
+
+def values(folder: Path, budget: int) -> None:
+    """Write the values of some methods on all masks: an array (n_images, 65,536) of each."""
+    outputs = np.load(folder / "table.npz")["outputs"]
+    for image in range(outputs.shape[1]):
+        path = folder / f"values_{budget}_{image}.npz"
+        if not path.exists():
+            found = {TRIED[name]: of for name, of in by_shapiq(outputs[:, image], budget, image) if name in TRIED}
+            np.savez_compressed(path, **{name: of.astype(np.float32) for name, of in found.items()})  # type: ignore[arg-type]
+
+
 def together(folder: Path, budgets: tuple[int, ...]) -> None:
     """Append lines of our estimators where all images share one matrix of masks, as in a campaign."""
     from attribution import BlendedProxySPEX
@@ -184,7 +205,9 @@ def compare(folder: Path, ours: str = "ours, BlendedProxySPEX") -> None:
 def main() -> None:
     """Run one step."""
     step, folder = sys.argv[1], Path(sys.argv[2])
-    if step == "together":
+    if step == "values":
+        values(folder, int(sys.argv[3]))
+    elif step == "together":
         together(folder, tuple(map(int, sys.argv[3:])) or BUDGETS)
     elif step == "table":
         table(folder, *map(int, sys.argv[3:4]))

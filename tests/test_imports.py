@@ -92,6 +92,7 @@ ORDER = {
     ],
     "ablation": [
         ["__init__"],
+        ["finetuning"],
         ["components", "patches"],
         ["discovery", "fills", "fixed_model", "regions"],
         ["sites", "trace"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -135,13 +135,15 @@ def flip_sentences(rows: Rows) -> list[str]:
     return sentences
 
 
-def flip_table(rows: Rows) -> list[dict[str, Any]]:
+def flip_table(rows: Rows, names: Iterable[str] = tuple(ORDERS)) -> list[dict[str, Any]]:
     """Return a row for each order: sizes of its flips, areas under its curves, and how far from `interactions`.
 
     Parameters
     ----------
     rows : sequence of dict
         Of the table `flips`.
+    names : iterable of str
+        Orders to show, the first of them `interactions`.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def flip_table(rows: Rows) -> list[dict[str, Any]]:
         and `insertion` are mean margins along the curves, over all targets. Each `_apart` is (difference from
         `interactions`, low, high).
     """
-    by = {name: {row["target"]: row for row in rows if row["order_by"] == name} for name in ORDERS}
+    by = {name: {row["target"]: row for row in rows if row["order_by"] == name} for name in names}
     by = {name: found for name, found in by.items() if found}
     if not by:
         return []

@@ -142,7 +142,8 @@ def _labels(config: CampaignConfig, dataset: Dataset, truth: Planted, rows: tupl
     quality = get_label_quality_scores(dataset.train.labels, probabilities)
     if known.any():
         add("cleanlab, the opened pictures", issues, -quality, known)
-        add("refine, all pictures", accused, None, everywhere)
+        add("refine, all pictures: called wrong", accused, None, everywhere)
+        add("refine, all pictures: called wrong or to look at", looked, None, everywhere)
     add("cleanlab, all pictures", issues, -quality, everywhere)
     lowest = own <= np.sort(own)[wrong.sum() - 1]
     add("lowest probability of the given label, as many as are wrong", lowest, -own, everywhere)

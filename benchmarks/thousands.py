@@ -5,6 +5,7 @@
     python benchmarks/thousands.py judge FOLDER SHARE SEEDS a campaign's decision at a share kept, against other arms
     python benchmarks/thousands.py start N FOLDER SOURCE    N pictures by shifting and mirroring: time and memory
     python benchmarks/thousands.py train N MODELS SOURCE    real models on as many pictures, in one process
+    python benchmarks/thousands.py dry N MASKS TARGETS FOLDER   masks of N players and a stub's outputs, by the driver
 
 cleanlab is imported where it is installed (PYTHONPATH). Prints Markdown tables. Not collected by pytest.
 """
@@ -217,6 +218,10 @@ if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "start":
         start(int(rest[0]), rest[1], rest[2])
+    elif what == "dry":
+        from benchmarks.thousands_size import run_dry
+
+        run_dry(int(rest[0]), int(rest[1]), int(rest[2]), rest[3])
     elif what == "train":
         train(int(rest[0]), int(rest[1]), rest[2])
     else:

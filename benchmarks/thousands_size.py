@@ -20,17 +20,19 @@ from attribution.analysis.target_ids import MEAN_OF_ALL
 from conf.compose import compose
 from flows.cli.status import print_status
 from flows.games.table import games_kept, make_game
-from flows.plan import plan
+from flows.plan import masks_table, plan
 from flows.report import report
 from flows.store.campaign import ANALYSIS_TABLES, Campaign
 from flows.store.faithfulness import Score, TargetScores, faithfulness_table
 from flows.store.outputs_table import outputs_table
+from flows.store.roles import RowRange, missing_shards
 from flows.store.wanted import missing_models
 from training import RECIPES, retrain, sample_masks
 from training.data.dataset import Dataset, ImageSet, RawImages, SourceOptions, text_array
 from training.data.parquet_source import read_parquet_folder
 
 N_MODELS, N_GROUPS = 64, 2000
+DRY_SHARD = 256
 SHIFTS = [(rows, columns, mirrored) for mirrored in (False, True) for rows in (0, 2, -2) for columns in (0, 2, -2)]
 
 
@@ -108,6 +110,38 @@ def run_training(n_images: int, n_models: int, source: str) -> None:
         seeds, recipe = list(range(n_models)), RECIPES["small16"]
         found = retrain(dataset, masks, seeds, recipe, ensemble_size=n_models, mode="native")
     print(f"accuracy on 500 targets {found.target_accuracy.mean():.3f}")
+
+
+def run_dry(n_players: int, n_masks: int, n_targets: int, folder: str) -> None:
+    """Plan masks of many players and write a stub's outputs of many targets, shard by shard, as the driver does."""
+    print("| step | seconds | of a core | peak memory GB |\n|---|---|---|---|")
+    config = compose("quickstart", [f"campaign.n_fit={n_masks}", "campaign.n_holdout=0", f"campaign.folder={folder}"])
+    campaign = Campaign(folder)
+    about = {"name": "dry", "n_players": n_players, "n_targets": n_targets, "shard_size": DRY_SHARD}
+    campaign.create({"simulated": True}, about)
+    everything = [RowRange("fit", 0, 0, n_masks)]
+    with step(f"draw and write {n_masks:,} masks of {n_players:,} players"):
+        for rows in missing_shards(everything, [], 2**24 // ((n_players + 7) // 8)):
+            campaign.write_masks(rows, masks_table(config, rows, n_players))
+    generator, shards = np.random.default_rng(0), missing_shards(everything, [], DRY_SHARD)
+    with step(f"read masks for {len(shards)} shards"):
+        for rows in shards:
+            campaign.masks(rows)
+    outputs = generator.standard_normal((DRY_SHARD, n_targets), np.float32)  # of every shard: the stub
+    with step(f"write {n_masks:,} outputs of {n_targets:,} targets"):
+        for rows in shards:
+            m, share = len(rows), np.full(len(rows), 0.5)
+            columns = {
+                "status": ["ok"] * m, "outputs": outputs[:m], "mode": "stub", "train_accuracy": share,
+                "target_accuracy": share, "audit_accuracy": share, "device": "cpu",
+                "train_seconds": np.full(m, 0.01), "ensemble_size": 16, "host": "here",
+            }  # fmt: skip
+            campaign.write_outputs(rows, outputs_table(campaign, rows, columns))
+    with step("list what is missing"):
+        assert not missing_shards(everything, campaign.trained(), DRY_SHARD)
+    for table in ("masks", "outputs"):
+        size = sum(path.stat().st_size for path in campaign.fragment_paths(table))
+        print(f"{table}: {size / 1e6:.0f} MB, {size / n_masks:,.0f} bytes a mask")
 
 
 def publish_stub(campaign: Campaign) -> None:

@@ -21,6 +21,7 @@ GROUPS = (
 @pytest.mark.slow
 @pytest.mark.prefect
 @pytest.mark.ray
+@pytest.mark.timeout(1800)  # three commands, and Ray takes two minutes to notice that its driver was killed
 def test_a_refine_killed_while_it_trains_and_run_again_equals_one_that_was_not_killed(tmp_path: Path) -> None:
     mark, folder = str(tmp_path), tmp_path / "parent"
     common = {"mark": mark, "home": tmp_path / "prefect", "timeout": 900}

@@ -46,6 +46,7 @@ CAMPAIGNS = {
     "tune_catdog": ("cifar2", "campaign.n_fit=1024 dataset.n_train=200 dataset.classes=[cat,dog]"),
     "attribution_cifar2": ("cifar2", "campaign.n_fit=2560 campaign.n_holdout=256"),
     "attribution_horsedog500": ("cifar2", f"{PAIR_500} dataset.classes=[horse,dog]"),
+    "attribution_birdtruck500": ("cifar2", f"{PAIR_500} dataset.classes=[bird,truck]"),
 }
 
 

@@ -11,7 +11,7 @@ only when a device other than "cpu" is named:
 | refits of candidate sets | `interactions.refit.OnDemandSolver` | `interactions.refit_torch.solve_on_device` |
 
 The tests run each torch form on torch's CPU device and compare it with its NumPy form: the same trees, coefficients
-and sets, up to rounding; where there is a GPU they repeat this on it. `benchmarks/attribution_gpu.py` is the one test
+and sets, up to rounding; where there is a GPU they repeat this on it. `benchmarks/attribution/gpu.py` is the one test
 of their worth: it times every step and the whole fit in both forms and prints the R2, or the number of sets found,
 beside each time. No figure from a GPU has been recorded yet.
 """

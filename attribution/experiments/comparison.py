@@ -91,7 +91,8 @@ def compare(correct: Array, against: Array, level: float = 0.05) -> Difference:
     Where two arms differ on few examples, s_columns^2 is too small whenever these few agree in sign. Two examples are
     therefore added to the variance, one of each sign and as large as the largest column mean (Bonett and Price 2012,
     "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", whose
-    differences are 0 and 1). The mean is not changed. `benchmarks/verification_null.py` measures the error rate.
+    differences are 0 and 1). The mean is not changed. The error rate is measured by
+    `benchmarks/decisions/verification_null.py`.
 
     Examples
     --------

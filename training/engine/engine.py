@@ -151,8 +151,8 @@ class Engine:
         -----
         oneDNN's convolutions handle two groups at a time and take another path for a remainder and for very few
         groups. An even number of models keeps all of them on one path, so that a model's float32 result was bit for
-        bit the same among 4, 10 or 32 (benchmarks/retrain_engine.py). `steady` has no effect on other devices, and none
-        in the mode `native`, where a model has no neighbours.
+        bit the same among 4, 10 or 32 (benchmarks/retraining/engine.py). `steady` has no effect on other devices, and
+        none in the mode `native`, where a model has no neighbours.
         """
         steady = steady and self.device.type == "cpu" and self.mode.name != "native"
         empty = ~present.any(axis=1)

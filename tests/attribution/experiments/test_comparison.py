@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attribution.experiments.comparison import compare, differing_share, smallest_difference
-from benchmarks.verification_null import simulate
+from benchmarks.decisions.verification_null import simulate
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""benchmarks/attribution_oracle.py: what anybody could find of a planted game."""
+"""benchmarks/planted/oracle.py: what anybody could find of a planted game."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from attribution.fourier.basis import basis
-from benchmarks import attribution_oracle
-from benchmarks.attribution_oracle import bound
+from benchmarks.planted import oracle as attribution_oracle
+from benchmarks.planted.oracle import bound
 from tests.games import planted_interactions
 
 N_PLAYERS, N_MASKS = 50, 600

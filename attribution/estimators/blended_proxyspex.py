@@ -27,8 +27,31 @@ class BlendedProxySPEX(ProxySPEX):
     Interactions, effects, errors, q-values and spectra are those of `ProxySPEX`, with the same parameters. Only
     `predict` differs.
 
+    Parameters
+    ----------
+    alpha, learning_rate : float
+        This and the following parameters are those of `ProxySPEX`.
+    max_order, seed, n_estimators, max_pair_players, max_triple_players, max_sieve_players, n_proxy_sets : int
+        Orders, players and proposals. The trees of the prediction have settings of their own.
+    max_depth, max_proxy_order : int or None
+        None for what `max_order` gives.
+    backend, q_method, device : str
+        How proxies are fitted, q-values made, and where.
+    missing : {"raise"}
+        No output may be missing.
+
     Attributes
     ----------
+    spectra_, inseparable_players_ : list
+        This and the following attributes are those of `ProxySPEX`.
+    curvature_, gate_p_, gate_q_, gate_open_, effects_, effect_stderrs_, n_missing_, feature_names_in_ : ndarray
+        Of the targets, and of the players.
+    cross_fitted_ : ndarray of shape (n_masks, n_targets)
+        Predictions of the fit masks by spectra alone, without the trees.
+    n_considered_, n_untestable_, n_features_in_ : int
+        Counts of tests and of players.
+    fixed_size_, single_ : bool
+        Whether every mask has one size, and whether `fit` was given one target.
     share_ : ndarray of shape (n_targets,)
         Share of the trees in the predictions, 0 to 1.
 

@@ -42,10 +42,16 @@ class DesignError(AttributionError):
     ----------
     seen : str
         What is not as it should be, a clause without a full stop.
+
+    Examples
+    --------
+    >>> raise DesignError(": draw them independently.", seen="players 0 and 1 are together in all masks")
+    Traceback (most recent call last):
+    attribution.masks.design.DesignError: players 0 and 1 are together in all masks: draw them independently.
     """
 
-    def __init__(self, seen: str, rest: str) -> None:
-        super().__init__(seen + rest)
+    def __init__(self, remedy: str, *, seen: str) -> None:
+        super().__init__(seen + remedy)
         self.seen = seen
 
 
@@ -168,10 +174,10 @@ def _check_sizes(masks: Masks, alpha: float | Array, draws: float) -> None:
     if z > SIZE_Z and excess > EXCESS:
         sizes = masks.sum(axis=1)
         raise DesignError(
-            f"the sizes of the masks vary {1 + excess:.1f} times as much as those of players included independently: "
-            f"their variance is {sizes.var():.1f}, and alpha gives {float(expected.mean()):.1f}",
             ". Samplers for Shapley values draw such masks; effects would be biased. Draw masks with one alpha "
             "(training.sample_masks), or give the alpha of every mask where there are several.",
+            seen=f"the sizes of the masks vary {1 + excess:.1f} times as much as those of players included "
+            f"independently: their variance is {sizes.var():.1f}, and alpha gives {float(expected.mean()):.1f}",
         )
     if z < -SIZE_Z and excess < -0.5:
         warnings.warn(
@@ -196,9 +202,9 @@ def _check_rates(
     if len(varying) and tail.min() * 2 * len(varying) < CHANCE:
         worst = int(np.argmin(tail))
         raise DesignError(
-            f"player {names[varying[worst]]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}",
             ": players are not included with the same probability, which effects and their errors assume. Draw masks "
             "with one alpha for all players, or leave such players out.",
+            seen=f"player {names[varying[worst]]} is in {rate[worst]:.1%} of the masks and alpha is {p:g}",
         )
 
 
@@ -234,11 +240,11 @@ def _check_pairs(
             tail = min(binom.cdf(count, n_draws, expected), binom.sf(count - 1, n_draws, expected))
             if tail * 2 * n_tests < CHANCE:
                 raise DesignError(
-                    f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and players "
-                    f"included independently would be in {both:.1%}",
                     ": their inclusions depend on each other, so their effects cannot be separated by standard errors "
                     "that assume they do not. Draw every player independently, or make what is drawn together one "
                     "player.",
+                    seen=f"players {names[i]} and {names[j]} are together in {together[i, j]:.1%} of the masks, and "
+                    f"players included independently would be in {both:.1%}",
                 )
 
 
@@ -278,9 +284,9 @@ def _check_constant_sums(masks: Masks, together: Array, names: NDArray[np.int64]
         # The whole size is one of them, or the sum of several: named only where it is not the whole.
         rows = [row for row in rows if np.count_nonzero(row) < n_players] or rows
     raise DesignError(
-        f"{len(null)} sums over players are the same in every mask: {_constraint(rows[0], masks, names)}",
         ". Effects of such players are known only up to a shift that no mask determines. Draw every player "
         "independently, or make the choice between them the player.",
+        seen=f"{len(null)} sums over players are the same in every mask: {_constraint(rows[0], masks, names)}",
     )
 
 

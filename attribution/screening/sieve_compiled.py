@@ -91,7 +91,7 @@ def _compiled() -> Path:
     named = os.environ.get("CXX")
     path = shutil.which(named) if named else next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
     if path is None:
-        raise LookupError("there is no C++ compiler")
+        raise LookupError("there is no C++ compiler.")
     version = subprocess.run([path, "--version"], capture_output=True, check=True, timeout=30).stdout
     parts = (_SOURCE.read_bytes(), version, repr(_FLAGS).encode(), _processor().encode())
     name = f"sieve-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:24]}.so"

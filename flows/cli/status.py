@@ -17,7 +17,7 @@ from flows.errors import IncompleteCampaign
 from flows.refinement.links import family_lines
 from flows.reporting.prefect_artifacts import strongest
 from flows.reporting.text import proposers_in_words, together
-from flows.runtime.wording import plural
+from flows.runtime.wording import plural, work_on
 from flows.store.campaign import Campaign
 from flows.store.derived import verdicts
 from flows.store.examples import example_texts, player_names, target_names
@@ -68,8 +68,7 @@ def print_status(where: str, overrides: list[str]) -> None:
 def _print_rows(console: Console, campaign: Campaign, config: CampaignConfig | None) -> None:
     should_exist = wanted(config) if config is not None else campaign.planned()
     counts = outcome_counts(campaign)
-    units = "masks" if campaign.meta.is_fixed_model else "models"
-    table = Table(units, "wanted", "ok", "diverged", "failed", "missing")
+    table = Table(f"{work_on(campaign.meta.is_fixed_model).noun}s", "wanted", "ok", "diverged", "failed", "missing")
     for rows in _by_kind(should_exist, experiment_of(campaign)).items():
         name, ranges = rows
         found = counts.get(name, {})
@@ -91,7 +90,7 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
     hosts = throughput(campaign)
     if not hosts:
         return
-    one = "mask" if campaign.meta.is_fixed_model else "model"
+    one = work_on(campaign.meta.is_fixed_model).noun
     table = Table("host", "device", f"{one}s", f"s/{one}", f"{one}s/s and slot")
     for host in hosts:
         rate = 1 / host.seconds_per_model if host.seconds_per_model else float("nan")
@@ -100,7 +99,7 @@ def _print_hosts(console: Console, campaign: Campaign) -> None:
 
 
 def _print_failures(console: Console, campaign: Campaign) -> None:
-    found, one = failure_reasons(campaign), "mask" if campaign.meta.is_fixed_model else "model"
+    found, one = failure_reasons(campaign), work_on(campaign.meta.is_fixed_model).noun
     for status in dict.fromkeys(status for status, _ in found):
         counts = {reason or "no reason recorded": count for (of, reason), count in found.items() if of == status}
         for reason, count in alike(counts).most_common(5):

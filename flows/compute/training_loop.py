@@ -22,6 +22,7 @@ from flows.errors import IncompleteCampaign
 from flows.games.base import Game, HasModes
 from flows.runtime.logs import Log
 from flows.runtime.progress import Progress
+from flows.runtime.wording import work_on
 from flows.store.campaign import Campaign
 from flows.store.fragments import fragment_path
 from flows.store.outputs_table import (
@@ -141,8 +142,8 @@ def train_batches(
     todo = [(batch, missing_of(campaign, batch)) for batch in batches]
     total, left = _count(batches), sum(count_rows(shards) for _, shards in todo)
     done, announced = TrainingSummary(), set[str]()
-    noun = "masks" if batches and all(batch.game.deterministic for batch in batches) else "models"
-    with Progress(total, noun, done=total - left) as progress:
+    noun = work_on(bool(batches) and all(batch.game.deterministic for batch in batches)).noun
+    with Progress(total, f"{noun}s", done=total - left) as progress:
         for batch, shards in todo:
             if not shards:
                 continue

@@ -17,7 +17,7 @@ from flows.games.recorded import NoTrainer
 from flows.games.trainer import own_code
 from flows.runtime import trust
 from flows.runtime.preflight import is_of_this_machine
-from flows.runtime.wording import ASKING, TRAINING, Work
+from flows.runtime.wording import Work, work_on
 from training import TrainingInputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ _kept: dict[str, Game] | None = None
 
 
 def work_of(config: CampaignConfig) -> Work:
-    """Return what the evaluation of one mask is called: models are trained, or one fixed model is asked."""
-    return ASKING if config.game.kind in FIXED_MODEL_STAGES["flip"][0] else TRAINING
+    """Return what the evaluation of one mask is called in a campaign that need not exist yet."""
+    return work_on(any(config.game.kind in kinds for kinds, _ in FIXED_MODEL_STAGES.values()))
 
 
 class UnknownGame(CoterieError):
@@ -240,7 +240,7 @@ def refuse_other_games(config: CampaignConfig, stage: str) -> None:
     """Raise UnknownGame unless the campaign's game is retraining; stage: what only retraining can do."""
     require_evaluation(config, f"`coterie {stage}`")
     if config.game.kind != "retraining":
-        own = {"components": "prune", "patches": "flip", "value": "flip"}.get(config.game.kind)
+        own = next((name for name, (kinds, _) in FIXED_MODEL_STAGES.items() if config.game.kind in kinds), None)
         raise UnknownGame(
             f"`coterie {stage}` trains models on other data or by another recipe, which game.kind={config.game.kind} "
             "cannot do. It needs a campaign with game.kind=retraining"

@@ -26,6 +26,11 @@ TRAINING = Work("model", "train", "trained")
 ASKING = Work("mask", "evaluate", "evaluated")  # one fixed model: nothing is trained
 
 
+def work_on(fixed_model: bool) -> Work:
+    """Return what the evaluation of one mask is called: models are trained, or one fixed model is asked."""
+    return ASKING if fixed_model else TRAINING
+
+
 def plural(n: int, one: str, many: str | None = None) -> str:
     """Return a count with its noun in the right number.
 
